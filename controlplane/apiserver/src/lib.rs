@@ -1,0 +1,1 @@
+//! The Kubernetes API as a tower service over a store.

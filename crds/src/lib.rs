@@ -1,0 +1,1 @@
+//! The VirtualCluster and VirtualClusterPolicy types and their CRDs.

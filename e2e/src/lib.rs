@@ -1,0 +1,1 @@
+//! Whole-system tests: a sandbox host and real clients.

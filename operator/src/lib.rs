@@ -1,0 +1,1 @@
+//! Reconciles VirtualCluster resources on the host.

@@ -1,0 +1,1 @@
+//! An embedded host cluster for trying and testing vkube.

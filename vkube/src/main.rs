@@ -1,0 +1,2 @@
+//! The `vkube` binary.
+fn main() {}
