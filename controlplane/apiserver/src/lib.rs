@@ -1,1 +1,5 @@
-//! The Kubernetes API as a tower service over a store.
+//! The Kubernetes API as a `tower::Service` over a store.
+
+pub mod field;
+pub mod registry;
+pub mod schema;

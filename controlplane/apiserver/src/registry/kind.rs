@@ -1,0 +1,162 @@
+//! What is special to a kind.
+//!
+//! The engine does everything that all kinds share (decoding, schema defaults, pruning, metadata rules,
+//! storage, patches, managed fields, watches). A [`Kind`] adds what only this kind does. Objects are JSON
+//! documents that have already been decoded against the schema table: every present field has the type
+//! that the schema says, unknown fields are gone, and the table's defaults are applied.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::field::Errors;
+
+/// Who asks, and how, for the rules that depend on it.
+#[derive(Clone, Debug)]
+pub struct Writer<'a> {
+    /// The authenticated user's name.
+    pub user: &'a str,
+    /// The user's groups.
+    pub groups: &'a [String],
+    /// The time of the request.
+    pub now: Timestamp,
+    /// Whether nothing will be stored.
+    pub dry_run: bool,
+}
+
+/// Which names a kind allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    /// RFC 1123 subdomain (most kinds).
+    Subdomain,
+    /// RFC 1123 label.
+    Label,
+    /// RFC 1035 label (services).
+    Label1035,
+    /// Anything that fits into a URL path segment (RBAC kinds).
+    PathSegment,
+}
+
+/// A column of the Table form that kubectl prints.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// The header.
+    pub name: &'static str,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub kind: &'static str,
+    /// `name` for the name column, else empty.
+    pub format: &'static str,
+    /// The description that the real server sends.
+    pub description: &'static str,
+    /// 0 is always shown; 1 only with `-o wide`.
+    pub priority: i32,
+}
+
+/// A subresource that the engine serves for a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// `status`
+    Status,
+    /// `scale`
+    Scale,
+}
+
+/// What is special to a kind. Every method has the behaviour of a plain kind as its default.
+pub trait Kind: Send + Sync {
+    /// Sets defaults that the schema table cannot express. Runs after the table's defaults, on every
+    /// decoded object (create, update, and reading of older stored objects), so it is idempotent.
+    fn default(&self, _object: &mut Value) {}
+
+    /// Clears or sets the fields that a creator does not own (for example `status`). The engine has
+    /// already removed `status` where the kind has a status subresource, and set generation 1.
+    fn prepare_create(&self, _object: &mut Value, _writer: &Writer<'_>) {}
+
+    /// Everything wrong with a new object, in the real server's order. `metadata` is checked by the engine.
+    fn validate(&self, _object: &Value) -> Errors {
+        Errors::default()
+    }
+
+    /// Keeps what an updater does not own. The engine has already restored `status` from `old` where the
+    /// kind has a status subresource; it bumps the generation when [`Self::generation_fields`] differ.
+    fn prepare_update(&self, _object: &mut Value, _old: &Value, _writer: &Writer<'_>) {}
+
+    /// Everything wrong with an update (the checks of `validate` included where the real server runs
+    /// them). `metadata` is checked by the engine.
+    fn validate_update(&self, object: &Value, _old: &Value) -> Errors {
+        self.validate(object)
+    }
+
+    /// Like [`Self::prepare_update`] for the status subresource: the engine has already restored
+    /// everything but `status` (and what metadata a status writer may change) from `old`.
+    fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
+
+    /// Everything wrong with a status update.
+    fn validate_status_update(&self, _object: &Value, _old: &Value) -> Errors {
+        Errors::default()
+    }
+
+    /// Warnings for the client (`Warning:` headers) on create, or on update when `old` is given.
+    fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The rule for names.
+    fn name_rule(&self) -> NameRule {
+        NameRule::Subdomain
+    }
+
+    /// The top-level fields whose change bumps `metadata.generation`; empty for kinds without a generation.
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether a PUT to an absent name creates the object.
+    fn create_on_update(&self) -> bool {
+        false
+    }
+
+    /// Whether an update may leave out `metadata.resourceVersion`.
+    fn unconditional_update(&self) -> bool {
+        true
+    }
+
+    /// The columns of its Table; the default is Name and Created At.
+    fn columns(&self) -> &'static [Column] {
+        DEFAULT_COLUMNS
+    }
+
+    /// The cells of its row, one a column. `now` makes ages.
+    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
+        vec![
+            object.pointer("/metadata/name").cloned().unwrap_or_default(),
+            object.pointer("/metadata/creationTimestamp").cloned().unwrap_or_default(),
+        ]
+    }
+
+    /// The fields that field selectors may name, besides `metadata.name` and `metadata.namespace`;
+    /// values in the order of these names come from [`Self::field_values`].
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The values of [`Self::selectable_fields`]; an absent value is the empty string.
+    fn field_values(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+const DEFAULT_COLUMNS: &[Column] = &[
+    Column {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names",
+        priority: 0,
+    },
+    Column {
+        name: "Created At",
+        kind: "date",
+        format: "",
+        description: "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed to be set in happens-before order across separate operations. Clients may not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+        priority: 0,
+    },
+];

@@ -1,0 +1,6 @@
+//! One description of every type, read by decoding, defaulting, patches, apply, protobuf and OpenAPI.
+//!
+//! Built-in types come from a table generated from registry crates; a CustomResourceDefinition's schema
+//! compiles to the same [`types::Type`].
+
+pub mod types;
