@@ -3,3 +3,7 @@
 pub mod field;
 pub mod registry;
 pub mod schema;
+pub mod index;
+pub mod selectors;
+pub mod status;
+pub mod validation;

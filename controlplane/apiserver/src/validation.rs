@@ -1,0 +1,3 @@
+//! Rules that many kinds share.
+
+pub mod names;
