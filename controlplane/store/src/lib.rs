@@ -15,6 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
+pub use sqlite::{Options, SqliteStore};
+
+pub mod sqlite;
+
 /// The position of a write in the log; `resourceVersion` in the Kubernetes API. The first write is 1.
 pub type Revision = u64;
 
@@ -70,6 +74,7 @@ pub enum Change {
         ttl: Option<Duration>,
     },
     /// Delete the key. Watchers see `last`, or else the previous state, with the deletion's revision.
+    /// To delete a key that does not exist changes nothing and takes no revision: the newest is returned.
     Delete {
         /// The final state that watchers see.
         last: Option<Document>,

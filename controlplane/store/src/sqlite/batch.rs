@@ -1,0 +1,238 @@
+//! What one transaction does: expiry, a batch of commits, and forgetting some history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::snapshot::{entry, newest, oldest};
+use super::stamp;
+use crate::{Change, Document, Entry, Error, Event, Expect, Revision, Write};
+
+/// Milliseconds since 1970: expiry must survive a restart, so it is kept in wall-clock time.
+pub(super) type Millis = u64;
+
+/// At most so many keys expire in one transaction, so that commits need not wait for all of a long downtime.
+const EXPIRED_AT_ONCE: usize = 256;
+
+/// A transaction under way.
+pub(super) struct Batch<'c> {
+    transaction: Transaction<'c>,
+    now: Millis,
+    newest: Revision,
+    oldest: Revision,
+    events: Vec<Arc<Event>>,
+}
+
+/// What a transaction has done, once it is durable.
+pub(super) struct Done {
+    pub(super) events: Vec<Arc<Event>>,
+    pub(super) oldest: Revision,
+    /// When the next key expires.
+    pub(super) expiry: Option<Millis>,
+}
+
+/// A key's state as a write finds it.
+struct Current {
+    entry: Entry,
+    revision_at: Option<u32>,
+}
+
+/// A row of the log to be written.
+struct Record {
+    deleted: bool,
+    created: Revision,
+    revision_at: Option<u32>,
+    index: Bytes,
+    value: Vec<u8>,
+}
+
+impl<'c> Batch<'c> {
+    pub(super) fn begin(connection: &'c mut Connection, now: Millis) -> Result<Self, Error> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (newest, oldest) = (newest(&transaction)?, oldest(&transaction)?);
+        Ok(Self { transaction, now, newest, oldest, events: Vec::new() })
+    }
+
+    pub(super) fn newest(&self) -> Revision {
+        self.newest
+    }
+
+    /// How many revisions this transaction has written.
+    pub(super) fn written(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    /// Deletes keys whose time has come.
+    pub(super) fn expire(&mut self) -> Result<(), Error> {
+        let keys: Vec<String> = self
+            .transaction
+            .prepare_cached("SELECT key FROM current WHERE expires <= ?1 ORDER BY expires LIMIT ?2")?
+            .query_map(params![self.now, EXPIRED_AT_ONCE], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for key in keys {
+            self.write(Write { key, expect: Expect::Any, change: Change::Delete { last: None } })?;
+        }
+        Ok(())
+    }
+
+    /// Applies one commit, or nothing of it when an expectation fails.
+    pub(super) fn commit(&mut self, writes: Vec<Write>) -> Result<Vec<Revision>, Error> {
+        let (newest, events) = (self.newest, self.events.len());
+        self.transaction.execute_batch("SAVEPOINT one")?;
+
+        let result = writes.into_iter().map(|write| self.write(write)).collect();
+        if matches!(result, Err(Error::Conflict { .. })) {
+            self.transaction.execute_batch("ROLLBACK TO one")?;
+            self.newest = newest;
+            self.events.truncate(events);
+        }
+        self.transaction.execute_batch("RELEASE one")?;
+        result
+    }
+
+    /// Forgets the history before `goal`, or the next `most` revisions of it.
+    ///
+    /// What goes is every state whose successor is older than the new `oldest`, and every deletion that is.
+    /// So the states at `oldest` stay, and all events from `oldest` on keep their previous states; and the
+    /// newest revision stays in the log, whatever it was.
+    pub(super) fn forget(&mut self, goal: Revision, most: u64) -> Result<(), Error> {
+        let end = goal.min(self.newest).min(self.oldest.saturating_add(most));
+        if end <= self.oldest {
+            return Ok(());
+        }
+        let range = params![self.oldest, end];
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM log WHERE revision IN
+                     (SELECT previous FROM log WHERE revision >= ?1 AND revision < ?2 AND previous > 0)",
+            )?
+            .execute(range)?;
+        self.transaction
+            .prepare_cached("DELETE FROM log WHERE revision >= ?1 AND revision < ?2 AND deleted")?
+            .execute(range)?;
+        self.transaction.prepare_cached("UPDATE compaction SET oldest = ?1")?.execute([end])?;
+        self.oldest = end;
+        Ok(())
+    }
+
+    /// Makes it all durable.
+    pub(super) fn finish(self) -> Result<Done, Error> {
+        let expiry = next_expiry(&self.transaction)?;
+        self.transaction.commit()?;
+        Ok(Done { events: self.events, oldest: self.oldest, expiry })
+    }
+
+    fn write(&mut self, write: Write) -> Result<Revision, Error> {
+        let Write { key, expect, change } = write;
+        let current = self.current(&key)?;
+        let is_expected = match expect {
+            Expect::Any => true,
+            Expect::Absent => current.is_none(),
+            Expect::Modified(revision) => current.as_ref().is_some_and(|c| c.entry.modified == revision),
+        };
+        if !is_expected {
+            return Err(Error::Conflict { key, current: current.map(|c| Box::new(c.entry)) });
+        }
+
+        match (change, current) {
+            (Change::Put { document, ttl }, current) => self.put(key, &document, ttl, current)?,
+            (Change::Delete { last }, Some(current)) => self.delete(key, last.as_ref(), current)?,
+            (Change::Delete { .. }, None) => {}
+        }
+        Ok(self.newest)
+    }
+
+    fn put(
+        &mut self,
+        key: String,
+        document: &Document,
+        ttl: Option<Duration>,
+        current: Option<Current>,
+    ) -> Result<(), Error> {
+        let revision = self.newest + 1;
+        let record = Record {
+            deleted: false,
+            created: current.as_ref().map_or(revision, |current| current.entry.created),
+            revision_at: clamp(document),
+            index: document.index.clone(),
+            value: stamp::insert(document, revision),
+        };
+        let expires = ttl.map(|ttl| self.now.saturating_add(millis(ttl)));
+        self.transaction
+            .prepare_cached("INSERT OR REPLACE INTO current (key, revision, expires) VALUES (?1, ?2, ?3)")?
+            .execute(params![key, revision, expires])?;
+        self.append(key, record, current.map(|current| current.entry))
+    }
+
+    fn delete(&mut self, key: String, last: Option<&Document>, current: Current) -> Result<(), Error> {
+        let revision = self.newest + 1;
+        let Current { entry: previous, revision_at } = current;
+        let created = previous.created;
+        let record = match last {
+            Some(last) => Record {
+                deleted: true,
+                created,
+                revision_at: clamp(last),
+                index: last.index.clone(),
+                value: stamp::insert(last, revision),
+            },
+            None => Record {
+                deleted: true,
+                created,
+                revision_at,
+                index: previous.index.clone(),
+                value: stamp::replace(&previous.value, revision_at, previous.modified, revision),
+            },
+        };
+        self.transaction.prepare_cached("DELETE FROM current WHERE key = ?1")?.execute([&key])?;
+        self.append(key, record, Some(previous))
+    }
+
+    fn append(&mut self, key: String, record: Record, previous: Option<Entry>) -> Result<(), Error> {
+        let revision = self.newest + 1;
+        let Record { deleted, created, revision_at, index, value } = record;
+        let before = previous.as_ref().map_or(0, |previous| previous.modified);
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO log (revision, key, deleted, created, previous, revision_at, fields, value)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![revision, key, deleted, created, before, revision_at, &index[..], value])?;
+
+        let entry = Entry { key, value: value.into(), index, created, modified: revision };
+        self.events.push(Arc::new(Event { revision, deleted, entry, previous }));
+        self.newest = revision;
+        Ok(())
+    }
+
+    fn current(&self, key: &str) -> Result<Option<Current>, Error> {
+        let mut statement = self.transaction.prepare_cached(
+            "SELECT log.key, value, fields, created, log.revision, revision_at
+             FROM current CROSS JOIN log ON log.revision = current.revision
+             WHERE current.key = ?1",
+        )?;
+        let current = statement
+            .query_row([key], |row| Ok(Current { entry: entry(row)?, revision_at: row.get(5)? }))
+            .optional()?;
+        Ok(current)
+    }
+}
+
+/// When the next key expires.
+pub(super) fn next_expiry(connection: &Connection) -> Result<Option<Millis>, Error> {
+    let mut statement = connection
+        .prepare_cached("SELECT expires FROM current WHERE expires IS NOT NULL ORDER BY expires LIMIT 1")?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?)
+}
+
+/// Whole milliseconds, rounded up so that nothing expires early; at most what SQLite can hold.
+fn millis(ttl: Duration) -> Millis {
+    u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(u64::MAX >> 2)
+}
+
+/// The offset where the document's digits really start; see [`stamp::insert`].
+fn clamp(document: &Document) -> Option<u32> {
+    document.revision_at.map(|at| at.min(document.bytes.len() as u32))
+}

@@ -1,0 +1,173 @@
+//! The most recent events, and who waits for the next ones.
+//!
+//! Watchers are not sent anything: each holds the revision that it has reached and comes for the next event
+//! itself. So a slow watcher costs no memory; when the ring has moved on, it reads from the log.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::snapshot::size;
+use crate::{Event, Revision};
+
+/// The bounds of the ring: what arrives while a healthy watcher is scheduled. More costs memory for ever,
+/// less only a read from the log.
+const MOST_EVENTS: usize = 1024;
+const MOST_BYTES: usize = 1 << 20;
+
+/// The shared end of the log.
+pub(super) struct Ring {
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Of every revision from some point up to `newest`, without gaps.
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    newest: Revision,
+    oldest: Revision,
+    closed: bool,
+    next_seat: u64,
+    seats: HashMap<u64, Seat>,
+}
+
+/// A watcher's place.
+struct Seat {
+    prefix: Arc<str>,
+    /// Set while it waits.
+    waker: Option<Waker>,
+}
+
+/// What a watcher finds at its revision.
+pub(super) enum Next {
+    Event(Arc<Event>),
+    /// No event of its prefix up to here.
+    Nothing(Revision),
+    /// The ring has moved on; what is missing up to this revision is in the log.
+    Behind(Revision),
+    /// The store is closed.
+    Closed,
+}
+
+impl Ring {
+    pub(super) fn new(newest: Revision, oldest: Revision) -> Self {
+        Self {
+            state: Mutex::new(State {
+                events: VecDeque::new(),
+                bytes: 0,
+                newest,
+                oldest,
+                closed: false,
+                next_seat: 0,
+                seats: HashMap::new(),
+            }),
+        }
+    }
+
+    /// The newest published revision.
+    pub(super) fn newest(&self) -> Revision {
+        self.lock().newest
+    }
+
+    /// The oldest revision that can be read.
+    pub(super) fn oldest(&self) -> Revision {
+        self.lock().oldest
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Publishes what has been committed, waking the watchers of those keys.
+    pub(super) fn publish(&self, events: Vec<Arc<Event>>, oldest: Revision) {
+        let mut keys: Vec<Arc<Event>> = events.clone();
+        keys.sort_unstable_by(|a, b| a.entry.key.cmp(&b.entry.key));
+        let touched = |prefix: &str| {
+            let first = keys.partition_point(|event| event.entry.key.as_str() < prefix);
+            keys.get(first).is_some_and(|event| event.entry.key.starts_with(prefix))
+        };
+
+        let mut state = self.lock();
+        state.oldest = oldest;
+        state.push(events);
+        let awake = state.wakers(touched);
+        drop(state);
+        awake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the watchers that no event has woken, so that they learn how far the log has come.
+    pub(super) fn wake_all(&self) {
+        let awake = self.lock().wakers(|_| true);
+        awake.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends all watches.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.wake_all();
+    }
+
+    /// Takes a place for a watcher of this prefix.
+    pub(super) fn sit(&self, prefix: Arc<str>) -> u64 {
+        let mut state = self.lock();
+        let seat = state.next_seat;
+        state.next_seat += 1;
+        state.seats.insert(seat, Seat { prefix, waker: None });
+        seat
+    }
+
+    /// Gives the place back.
+    pub(super) fn leave(&self, seat: u64) {
+        self.lock().seats.remove(&seat);
+    }
+
+    /// What comes after revision `after` for the watcher at this seat; waits while that is nothing at all.
+    pub(super) fn poll_next(&self, seat: u64, after: Revision, context: &mut Context<'_>) -> Poll<Next> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(Next::Closed);
+        }
+        if after < state.newest {
+            return Poll::Ready(state.next(seat, after));
+        }
+        if let Some(seat) = state.seats.get_mut(&seat) {
+            seat.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, events: Vec<Arc<Event>>) {
+        for event in events {
+            self.newest = event.revision;
+            self.bytes += size(&event);
+            self.events.push_back(event);
+        }
+        while self.events.len() > MOST_EVENTS || self.bytes > MOST_BYTES {
+            let Some(event) = self.events.pop_front() else { break };
+            self.bytes -= size(&event);
+        }
+    }
+
+    fn wakers(&mut self, is_concerned: impl Fn(&str) -> bool) -> Vec<Waker> {
+        let concerned =
+            self.seats.values_mut().filter(|seat| seat.waker.is_some() && is_concerned(&seat.prefix));
+        concerned.filter_map(|seat| seat.waker.take()).collect()
+    }
+
+    fn next(&self, seat: u64, after: Revision) -> Next {
+        // One event a revision, so distance is position.
+        let missing = usize::try_from(self.newest - after).unwrap_or(usize::MAX);
+        let Some(start) = self.events.len().checked_sub(missing) else {
+            return Next::Behind(self.newest);
+        };
+        let Some(Seat { prefix, .. }) = self.seats.get(&seat) else { return Next::Closed };
+        let found = self.events.range(start..).find(|event| event.entry.key.starts_with(&**prefix));
+        found.map_or(Next::Nothing(self.newest), |event| Next::Event(Arc::clone(event)))
+    }
+}

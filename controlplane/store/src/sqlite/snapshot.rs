@@ -1,0 +1,221 @@
+//! Reading: every answer comes from one transaction, so it shows one state of the whole log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
+
+use super::keys::Keys;
+use crate::{Entry, Error, Event, Page, Range, Revision};
+
+/// The bounds of one page of [`Snapshot::events`]: enough to make a read worthwhile, little enough that a
+/// watcher far behind costs no memory. A page holds at least one event, whatever its size.
+const PAGE_EVENTS: usize = 256;
+const PAGE_BYTES: usize = 512 << 10;
+
+/// The log as one transaction sees it.
+pub(super) struct Snapshot<'c> {
+    transaction: Transaction<'c>,
+    /// The newest revision.
+    pub(super) newest: Revision,
+    /// The oldest revision that can be read.
+    pub(super) oldest: Revision,
+}
+
+impl<'c> Snapshot<'c> {
+    pub(super) fn of(connection: &'c mut Connection) -> Result<Self, Error> {
+        let transaction = connection.transaction()?;
+        let newest = newest(&transaction)?;
+        let oldest = oldest(&transaction)?;
+        Ok(Self { transaction, newest, oldest })
+    }
+
+    pub(super) fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>, Error> {
+        let revision = self.resolve(at)?;
+        if revision == self.newest {
+            let mut now = self.prepare(
+                "SELECT log.key, value, fields, created, log.revision
+                 FROM current CROSS JOIN log ON log.revision = current.revision
+                 WHERE current.key = ?1",
+            )?;
+            return Ok(now.query_row([key], entry).optional()?);
+        }
+
+        let mut then = self.prepare(
+            "SELECT key, value, fields, created, revision, deleted
+             FROM log INDEXED BY history
+             WHERE key = ?1 AND revision <= ?2
+             ORDER BY revision DESC LIMIT 1",
+        )?;
+        let existing = |row: &Row<'_>| if row.get(5)? { Ok(None) } else { entry(row).map(Some) };
+        Ok(then.query_row(params![key, revision], existing).optional()?.flatten())
+    }
+
+    pub(super) fn list(&self, range: &Range) -> Result<Page, Error> {
+        let revision = self.resolve(range.at)?;
+        let newest = revision == self.newest;
+        let mut keys = Keys::with_prefix(&range.prefix);
+        if let Some(after) = &range.after {
+            keys = keys.after(after);
+        }
+        // SQLite takes a negative limit for none.
+        let limit = if range.limit == 0 { -1 } else { i64::try_from(range.limit).unwrap_or(-1) };
+
+        let entries: Vec<Entry> = if newest {
+            self.prepare(
+                "SELECT log.key, value, fields, created, log.revision
+                 FROM current CROSS JOIN log ON log.revision = current.revision
+                 WHERE current.key >= ?1 AND current.key < ?2
+                 ORDER BY current.key LIMIT ?3",
+            )?
+            .query_map(params![keys.start, keys.end, limit], entry)?
+            .collect::<Result<_, _>>()?
+        } else {
+            // With max(), SQLite takes the other columns of a group from the row that has the maximum.
+            self.prepare(
+                "SELECT log.key, value, fields, created, log.revision
+                 FROM (SELECT key, max(revision) AS revision, deleted
+                       FROM log INDEXED BY history
+                       WHERE key >= ?1 AND key < ?2 AND revision <= ?4
+                       GROUP BY key HAVING NOT deleted ORDER BY key LIMIT ?3) AS state
+                 CROSS JOIN log ON log.revision = state.revision
+                 ORDER BY state.key",
+            )?
+            .query_map(params![keys.start, keys.end, limit, revision], entry)?
+            .collect::<Result<_, _>>()?
+        };
+
+        let remaining = match entries.last() {
+            Some(last) if entries.len() == range.limit => {
+                self.remaining(&keys.after(&last.key), (!newest).then_some(revision))?
+            }
+            _ => 0,
+        };
+        Ok(Page { entries, revision, remaining })
+    }
+
+    pub(super) fn count(&self, prefix: &str) -> Result<u64, Error> {
+        self.remaining(&Keys::with_prefix(prefix), None)
+    }
+
+    /// The events of keys with this prefix after `after`, up to and including revision `end`; and the
+    /// revision up to which these are all.
+    pub(super) fn events(
+        &self,
+        prefix: &str,
+        after: Revision,
+        end: Revision,
+    ) -> Result<(Vec<Arc<Event>>, Revision), Error> {
+        check_events_after(after, self.oldest)?;
+        let keys = Keys::with_prefix(prefix);
+        // The plus keeps SQLite from choosing the index on keys: in a log the way along is by revision.
+        let mut statement = self.prepare(
+            "SELECT log.key, log.value, log.fields, log.created, log.revision, log.deleted,
+                    previous.value, previous.fields, previous.created, previous.revision
+             FROM log LEFT JOIN log AS previous ON previous.revision = log.previous
+             WHERE log.revision > ?1 AND log.revision <= ?2 AND +log.key >= ?3 AND +log.key < ?4
+             ORDER BY log.revision",
+        )?;
+        let mut rows = statement.query(params![after, end, keys.start, keys.end])?;
+
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) = rows.next()? {
+            let event = event(row)?;
+            let revision = event.revision;
+            bytes += size(&event);
+            events.push(Arc::new(event));
+            if events.len() == PAGE_EVENTS || bytes >= PAGE_BYTES {
+                return Ok((events, revision));
+            }
+        }
+        Ok((events, end))
+    }
+
+    fn resolve(&self, at: Option<Revision>) -> Result<Revision, Error> {
+        match at {
+            Some(requested) if requested > self.newest => {
+                Err(Error::Future { requested, newest: self.newest })
+            }
+            Some(requested) if requested < self.oldest => {
+                Err(Error::Compacted { requested, oldest: self.oldest })
+            }
+            at => Ok(at.unwrap_or(self.newest)),
+        }
+    }
+
+    fn remaining(&self, keys: &Keys, at: Option<Revision>) -> Result<u64, Error> {
+        let count = match at {
+            None => self
+                .prepare("SELECT count(*) FROM current WHERE key >= ?1 AND key < ?2")?
+                .query_row(params![keys.start, keys.end], |row| row.get(0))?,
+            Some(at) => self
+                .prepare(
+                    "SELECT count(*)
+                     FROM (SELECT max(revision), deleted
+                           FROM log INDEXED BY history
+                           WHERE key >= ?1 AND key < ?2 AND revision <= ?3
+                           GROUP BY key HAVING NOT deleted)",
+                )?
+                .query_row(params![keys.start, keys.end, at], |row| row.get(0))?,
+        };
+        Ok(count)
+    }
+
+    fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
+        Ok(self.transaction.prepare_cached(sql)?)
+    }
+}
+
+/// Whether every event after this revision is still in the log.
+pub(super) fn check_events_after(after: Revision, oldest: Revision) -> Result<(), Error> {
+    if after.saturating_add(1) < oldest {
+        return Err(Error::Compacted { requested: after, oldest });
+    }
+    Ok(())
+}
+
+/// The newest revision. The compaction never removes the newest row, so it survives in the log itself.
+pub(super) fn newest(connection: &Connection) -> Result<Revision, rusqlite::Error> {
+    connection.prepare_cached("SELECT coalesce(max(revision), 0) FROM log")?.query_row([], |row| row.get(0))
+}
+
+/// The oldest revision that can be read.
+pub(super) fn oldest(connection: &Connection) -> Result<Revision, rusqlite::Error> {
+    connection.prepare_cached("SELECT oldest FROM compaction")?.query_row([], |row| row.get(0))
+}
+
+/// The memory that an event holds, near enough.
+pub(super) fn size(event: &Event) -> usize {
+    let entry = |entry: &Entry| entry.key.len() + entry.value.len() + entry.index.len();
+    size_of::<Event>() + entry(&event.entry) + event.previous.as_ref().map_or(0, entry)
+}
+
+/// Reads an entry from the columns `key, value, fields, created, revision`, the first ones of the row.
+pub(super) fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
+    let key = row.get(0)?;
+    state(row, key, 1)
+}
+
+fn event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
+    let entry = entry(row)?;
+    let previous = match row.get_ref(6)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(state(row, entry.key.clone(), 6)?),
+    };
+    Ok(Event { revision: entry.modified, deleted: row.get(5)?, entry, previous })
+}
+
+/// Reads an entry from the columns `value, fields, created, revision`, starting at `first`.
+fn state(row: &Row<'_>, key: String, first: usize) -> Result<Entry, rusqlite::Error> {
+    let blob = |column| -> Result<Bytes, rusqlite::Error> {
+        Ok(Bytes::copy_from_slice(row.get_ref(column)?.as_blob()?))
+    };
+    Ok(Entry {
+        key,
+        value: blob(first)?,
+        index: blob(first + 1)?,
+        created: row.get(first + 2)?,
+        modified: row.get(first + 3)?,
+    })
+}
