@@ -3,4 +3,5 @@
 //! Built-in types come from a table generated from registry crates; a CustomResourceDefinition's schema
 //! compiles to the same [`types::Type`].
 
+pub mod table;
 pub mod types;

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use super::table::{Field, List, Map, Object};
+
 /// A type. Cheap to copy; see [`Type::shape`].
 #[derive(Clone, Copy, Debug)]
 pub enum Type<'a> {
