@@ -1,1 +1,71 @@
 //! The VirtualCluster and VirtualClusterPolicy types and their CRDs.
+//!
+//! Types only, no I/O: what a user may write, what the operator reports, and the CRD manifests generated from both.
+//! A field exists here only if the operator acts on it.
+
+mod cluster;
+mod manifest;
+mod policy;
+mod quantity;
+mod schemas;
+mod settings;
+mod status;
+
+pub use cluster::{
+    AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
+    VirtualClusterSpec,
+};
+pub use manifest::{policy_crd, virtual_cluster_crd};
+pub use policy::{
+    Constraints, PolicySelector, PolicySettings, VirtualClusterPolicy, VirtualClusterPolicySpec,
+    VirtualClusterPolicyStatus,
+};
+pub use quantity::Quantity;
+pub use settings::{
+    BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
+    ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, NetworkPolicy, PodSecurity, ResourceQuota,
+    Resources, Volume,
+};
+pub use status::{
+    CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
+    VirtualClusterStatus,
+};
+
+/// The API group of every vkube resource.
+pub const GROUP: &str = "vkube.dev";
+
+/// Finalizer that keeps a VirtualCluster until its host objects are gone.
+pub const FINALIZER: &str = "vkube.dev/virtualcluster";
+
+/// Finalizer that keeps a VirtualClusterPolicy while clusters are bound to it.
+pub const POLICY_FINALIZER: &str = "vkube.dev/policy-in-use";
+
+/// Annotations a user may set on a VirtualCluster.
+pub mod annotations {
+    /// `"true"` stops reconciling, as `spec.lifecycle.paused` does.
+    pub const PAUSED: &str = "vkube.dev/paused";
+    /// `"true"` releases the finalizer without waiting for host objects to disappear.
+    pub const FORCE_DELETE: &str = "vkube.dev/force-delete";
+    /// Any new value reissues the serving and client certificates once.
+    pub const ROTATE: &str = "vkube.dev/rotate";
+    /// Any new value reissues the certificate authority and all that it signed, once.
+    pub const ROTATE_CA: &str = "vkube.dev/rotate-ca";
+    /// On a host namespace: its cluster was deleted with `deletionPolicy: Retain`; a cluster of the same name may adopt it.
+    pub const RETAINED: &str = "vkube.dev/retained";
+}
+
+/// Labels on every host object of a virtual cluster.
+pub mod labels {
+    /// `"true"` on every object that the operator applies.
+    pub const MANAGED: &str = "vkube.dev/managed";
+    /// Namespace of the VirtualCluster (hashed when longer than a label value may be).
+    pub const CLUSTER_NAMESPACE: &str = "vkube.dev/cluster-namespace";
+    /// Name of the VirtualCluster.
+    pub const CLUSTER_NAME: &str = "vkube.dev/cluster-name";
+    /// UID of the VirtualCluster; decides ownership.
+    pub const CLUSTER_UID: &str = "vkube.dev/cluster-uid";
+    /// On a host namespace: the policy that shaped it.
+    pub const POLICY: &str = "vkube.dev/policy";
+    /// On a host pod: what it is, `control-plane` for the control plane itself.
+    pub const COMPONENT: &str = "vkube.dev/component";
+}

@@ -1,0 +1,194 @@
+//! What the operator reports of a virtual cluster.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schemas;
+
+/// What the operator reports of a virtual cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualClusterStatus {
+    /// The generation of the spec that this status speaks of; `-1` before the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Conditions. `Ready` sums them up; `Reconciling` and `Stalled` are present only while they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::conditions")]
+    pub conditions: Vec<Condition>,
+    /// One word for people; programs read conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The Kubernetes version that the API server reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub version: Option<String>,
+    /// Control plane pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Control plane pods that are ready.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Label selector of the control plane's pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub selector: Option<String>,
+    /// The namespace on the host that holds the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub host_namespace: Option<String>,
+    /// Addresses of the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+    /// The administrator's kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<KubeconfigStatus>,
+    /// The policy in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyStatus>,
+    /// Certificates and when they end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub certificates: Vec<CertificateStatus>,
+}
+
+/// One word for the state of a cluster, derived from its conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Not yet looked at.
+    Pending,
+    /// Being built for the first time.
+    Provisioning,
+    /// Ready.
+    Running,
+    /// Ready before, being changed now.
+    Updating,
+    /// Scaled to zero.
+    Sleeping,
+    /// Left as it is, on request.
+    Paused,
+    /// Needs a person.
+    Failed,
+    /// Being deleted.
+    Deleting,
+}
+
+impl Phase {
+    /// All phases, for metrics that report each.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Provisioning,
+        Self::Running,
+        Self::Updating,
+        Self::Sleeping,
+        Self::Paused,
+        Self::Failed,
+        Self::Deleting,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Provisioning => "Provisioning",
+            Self::Running => "Running",
+            Self::Updating => "Updating",
+            Self::Sleeping => "Sleeping",
+            Self::Paused => "Paused",
+            Self::Failed => "Failed",
+            Self::Deleting => "Deleting",
+        }
+    }
+}
+
+/// Addresses of the API server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Endpoints {
+    /// URL on the host's network.
+    #[serde(rename = "internalURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub internal_url: Option<String>,
+    /// URL from outside, when the cluster is exposed.
+    #[serde(rename = "externalURL", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub external_url: Option<String>,
+}
+
+/// The administrator's kubeconfig.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubeconfigStatus {
+    /// Where it is.
+    pub secret_ref: SecretKeyRef,
+    /// SHA-256 of the certificate authority that it trusts, in hex.
+    #[schemars(length(max = 64))]
+    pub ca_hash: String,
+    /// When its client certificate ends.
+    #[schemars(schema_with = "time")]
+    pub not_after: Option<Time>,
+}
+
+/// A key of a Secret in the VirtualCluster's namespace.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeyRef {
+    /// Name of the Secret.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Key that holds the kubeconfig.
+    #[schemars(length(max = 253))]
+    pub key: String,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStatus {
+    /// Name of the VirtualClusterPolicy.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The generation of the policy that was applied.
+    pub observed_generation: i64,
+    /// Fields where the policy overrules what the cluster asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub enforced_fields: Vec<EnforcedField>,
+}
+
+/// A field where the policy overrules what the cluster asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EnforcedField {
+    /// Path below `spec`.
+    #[schemars(length(max = 512))]
+    pub path: String,
+    /// What the cluster asks for.
+    #[schemars(length(max = 1024))]
+    pub requested: String,
+    /// What is in force.
+    #[schemars(length(max = 1024))]
+    pub effective: String,
+}
+
+/// A certificate and when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// `ca`, `serving` or `admin`, or the name of an additional kubeconfig.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// When it ends.
+    #[schemars(schema_with = "time")]
+    pub not_after: Option<Time>,
+}
+
+fn time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "format": "date-time"})
+}
