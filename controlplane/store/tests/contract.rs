@@ -1,5 +1,7 @@
 //! What every [`Store`] promises, tried on the SQLite one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,7 +95,7 @@ async fn refuses_a_commit_as_a_whole_when_one_expectation_fails() {
     ];
     match store.commit(writes).await {
         Err(Error::Conflict { key, current: Some(current) }) => {
-            assert_eq!((&*key, text(&current)), ("/a", "a@1."))
+            assert_eq!((&*key, text(&current)), ("/a", "a@1."));
         }
         other => panic!("{other:?}"),
     }

@@ -1,5 +1,7 @@
 //! What the SQLite store promises of its file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
