@@ -6,4 +6,5 @@ pub mod schema;
 pub mod index;
 pub mod selectors;
 pub mod status;
+pub mod table;
 pub mod validation;

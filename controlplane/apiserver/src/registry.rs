@@ -1,5 +1,7 @@
 //! The kinds that the server knows: one file a kind under `registry/<group>/`, one line each in the table.
 
+pub mod access;
+pub mod core;
 pub mod kind;
 mod table;
 

@@ -1,3 +1,4 @@
 //! Rules that many kinds share.
 
 pub mod names;
+pub mod quantity;

@@ -1,5 +1,6 @@
 //! The table of resources, in the order of discovery.
 
+use super::core;
 use super::kind::Kind;
 use super::{Resource, Subresource};
 
@@ -84,32 +85,62 @@ const FLOWCONTROL: GroupVersion = ("flowcontrol.apiserver.k8s.io", "v1");
 
 /// Every resource, in the order of discovery.
 pub static RESOURCES: &[Resource] = &[
-    namespaced(CORE, "Binding", "bindings", "binding", "io.k8s.api.core.v1.Binding", &Plain).verbs(CREATE),
+    namespaced(CORE, "Binding", "bindings", "binding", "io.k8s.api.core.v1.Binding", &core::binding::Binding)
+        .verbs(CREATE),
     cluster(
         CORE,
         "ComponentStatus",
         "componentstatuses",
         "componentstatus",
         "io.k8s.api.core.v1.ComponentStatus",
-        &Plain,
+        &core::component_status::ComponentStatus,
     )
     .short_names(&["cs"])
     .verbs(&["get", "list"]),
-    namespaced(CORE, "ConfigMap", "configmaps", "configmap", "io.k8s.api.core.v1.ConfigMap", &Plain)
-        .short_names(&["cm"]),
-    namespaced(CORE, "Endpoints", "endpoints", "endpoints", "io.k8s.api.core.v1.Endpoints", &Plain)
-        .short_names(&["ep"]),
-    namespaced(CORE, "Event", "events", "event", "io.k8s.api.core.v1.Event", &Plain).short_names(&["ev"]),
-    namespaced(CORE, "LimitRange", "limitranges", "limitrange", "io.k8s.api.core.v1.LimitRange", &Plain)
-        .short_names(&["limits"]),
-    cluster(CORE, "Namespace", "namespaces", "namespace", "io.k8s.api.core.v1.Namespace", &Plain)
-        .short_names(&["ns"])
-        .verbs(&["create", "delete", "get", "list", "patch", "update", "watch"])
-        .subresources(&[
-            subresource("finalize", "Namespace", UPDATE),
-            subresource("status", "Namespace", GET_PATCH_UPDATE),
-        ]),
-    cluster(CORE, "Node", "nodes", "node", "io.k8s.api.core.v1.Node", &Plain)
+    namespaced(
+        CORE,
+        "ConfigMap",
+        "configmaps",
+        "configmap",
+        "io.k8s.api.core.v1.ConfigMap",
+        &core::config_map::ConfigMap,
+    )
+    .short_names(&["cm"]),
+    namespaced(
+        CORE,
+        "Endpoints",
+        "endpoints",
+        "endpoints",
+        "io.k8s.api.core.v1.Endpoints",
+        &core::endpoints::Endpoints,
+    )
+    .short_names(&["ep"]),
+    namespaced(CORE, "Event", "events", "event", "io.k8s.api.core.v1.Event", &core::event::Event)
+        .short_names(&["ev"]),
+    namespaced(
+        CORE,
+        "LimitRange",
+        "limitranges",
+        "limitrange",
+        "io.k8s.api.core.v1.LimitRange",
+        &core::limit_range::LimitRange,
+    )
+    .short_names(&["limits"]),
+    cluster(
+        CORE,
+        "Namespace",
+        "namespaces",
+        "namespace",
+        "io.k8s.api.core.v1.Namespace",
+        &core::namespace::Namespace,
+    )
+    .short_names(&["ns"])
+    .verbs(&["create", "delete", "get", "list", "patch", "update", "watch"])
+    .subresources(&[
+        subresource("finalize", "Namespace", UPDATE),
+        subresource("status", "Namespace", GET_PATCH_UPDATE),
+    ]),
+    cluster(CORE, "Node", "nodes", "node", "io.k8s.api.core.v1.Node", &core::node::Node)
         .short_names(&["no"])
         .subresources(&[
             subresource("proxy", "NodeProxyOptions", PROXY),
@@ -121,7 +152,7 @@ pub static RESOURCES: &[Resource] = &[
         "persistentvolumeclaims",
         "persistentvolumeclaim",
         "io.k8s.api.core.v1.PersistentVolumeClaim",
-        &Plain,
+        &core::persistent_volume_claim::PersistentVolumeClaim,
     )
     .short_names(&["pvc"])
     .subresources(&[subresource("status", "PersistentVolumeClaim", GET_PATCH_UPDATE)]),
@@ -131,11 +162,11 @@ pub static RESOURCES: &[Resource] = &[
         "persistentvolumes",
         "persistentvolume",
         "io.k8s.api.core.v1.PersistentVolume",
-        &Plain,
+        &core::persistent_volume::PersistentVolume,
     )
     .short_names(&["pv"])
     .subresources(&[subresource("status", "PersistentVolume", GET_PATCH_UPDATE)]),
-    namespaced(CORE, "Pod", "pods", "pod", "io.k8s.api.core.v1.Pod", &Plain)
+    namespaced(CORE, "Pod", "pods", "pod", "io.k8s.api.core.v1.Pod", &core::pod::Pod)
         .short_names(&["po"])
         .categories(ALL)
         .subresources(&[
@@ -150,14 +181,21 @@ pub static RESOURCES: &[Resource] = &[
             subresource("resize", "Pod", GET_PATCH_UPDATE),
             subresource("status", "Pod", GET_PATCH_UPDATE),
         ]),
-    namespaced(CORE, "PodTemplate", "podtemplates", "podtemplate", "io.k8s.api.core.v1.PodTemplate", &Plain),
+    namespaced(
+        CORE,
+        "PodTemplate",
+        "podtemplates",
+        "podtemplate",
+        "io.k8s.api.core.v1.PodTemplate",
+        &core::pod_template::PodTemplate,
+    ),
     namespaced(
         CORE,
         "ReplicationController",
         "replicationcontrollers",
         "replicationcontroller",
         "io.k8s.api.core.v1.ReplicationController",
-        &Plain,
+        &core::replication_controller::ReplicationController,
     )
     .short_names(&["rc"])
     .categories(ALL)
@@ -168,22 +206,22 @@ pub static RESOURCES: &[Resource] = &[
         "resourcequotas",
         "resourcequota",
         "io.k8s.api.core.v1.ResourceQuota",
-        &Plain,
+        &core::resource_quota::ResourceQuota,
     )
     .short_names(&["quota"])
     .subresources(&[subresource("status", "ResourceQuota", GET_PATCH_UPDATE)]),
-    namespaced(CORE, "Secret", "secrets", "secret", "io.k8s.api.core.v1.Secret", &Plain),
+    namespaced(CORE, "Secret", "secrets", "secret", "io.k8s.api.core.v1.Secret", &core::secret::Secret),
     namespaced(
         CORE,
         "ServiceAccount",
         "serviceaccounts",
         "serviceaccount",
         "io.k8s.api.core.v1.ServiceAccount",
-        &Plain,
+        &core::service_account::ServiceAccount,
     )
     .short_names(&["sa"])
     .subresources(&[subresource("token", "TokenRequest", CREATE).of("authentication.k8s.io", "v1")]),
-    namespaced(CORE, "Service", "services", "service", "io.k8s.api.core.v1.Service", &Plain)
+    namespaced(CORE, "Service", "services", "service", "io.k8s.api.core.v1.Service", &core::service::Service)
         .short_names(&["svc"])
         .categories(ALL)
         .subresources(&[

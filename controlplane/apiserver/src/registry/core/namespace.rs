@@ -1,0 +1,70 @@
+//! Namespaces.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::registry::access::{has, make_map, restore, set, set_default, str_at};
+use crate::registry::kind::{Column, Kind, NameRule, Writer};
+use crate::table::{AGE, NAME, age, column, name};
+
+/// The rules of namespaces.
+pub struct Namespace;
+
+impl Kind for Namespace {
+    fn default(&self, namespace: &mut Value) {
+        label_with_name(namespace);
+        set_default(namespace, "/status/phase", "Active");
+    }
+
+    fn prepare_create(&self, namespace: &mut Value, _writer: &Writer<'_>) {
+        label_with_name(namespace);
+        set(namespace, "/status", json!({"phase": "Active"}));
+        let finalizers = make_map(namespace, "/spec").entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = finalizers.as_array_mut()
+            && !list.iter().any(|finalizer| finalizer == "kubernetes")
+        {
+            list.push("kubernetes".into());
+        }
+    }
+
+    fn prepare_update(&self, namespace: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        label_with_name(namespace);
+        restore(namespace, old, "/spec/finalizers");
+        restore(namespace, old, "/status");
+    }
+
+    fn prepare_status_update(&self, namespace: &mut Value, old: &Value) {
+        let phase = if has(old, "/metadata/deletionTimestamp") { "Terminating" } else { "Active" };
+        set_default(namespace, "/status/phase", phase);
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::Label
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, namespace: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(namespace), str_at(namespace, "/status/phase").into(), age(namespace, now)]
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &["status.phase", "name"]
+    }
+
+    fn field_values(&self, namespace: &Value) -> Vec<String> {
+        vec![str_at(namespace, "/status/phase").to_owned(), str_at(namespace, "/metadata/name").to_owned()]
+    }
+}
+
+/// Every namespace carries its name as a label, so that selectors can name it.
+fn label_with_name(namespace: &mut Value) {
+    let name = str_at(namespace, "/metadata/name").to_owned();
+    if !name.is_empty() {
+        make_map(namespace, "/metadata/labels").insert("kubernetes.io/metadata.name".into(), name.into());
+    }
+}
+
+const COLUMNS: &[Column] = &[NAME, column("Status", "string", "The status of the namespace"), AGE];

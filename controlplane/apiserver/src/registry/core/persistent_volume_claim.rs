@@ -1,0 +1,137 @@
+//! Persistent volume claims.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::persistent_volume::{class, phase};
+use super::pod_spec::round_up_quantities;
+use crate::registry::access::{at, get, has, make_map, remove, set, set_default, str_at};
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
+
+/// The rules of persistent volume claims.
+pub struct PersistentVolumeClaim;
+
+impl Kind for PersistentVolumeClaim {
+    fn default(&self, claim: &mut Value) {
+        default_claim(claim);
+    }
+
+    fn prepare_create(&self, claim: &mut Value, _writer: &Writer<'_>) {
+        set(claim, "/status", json!({"phase": "Pending"}));
+        normalize_data_sources(claim);
+    }
+
+    fn prepare_update(&self, claim: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        if !has(old, "/spec/dataSource") && !has(old, "/spec/dataSourceRef") {
+            normalize_data_sources(claim);
+        }
+    }
+
+    fn prepare_status_update(&self, claim: &mut Value, _old: &Value) {
+        set_default(claim, "/status/phase", "Pending");
+        round_up_quantities(claim, "/status/capacity");
+        round_up_quantities(claim, "/status/allocatedResources");
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, claim: &Value, now: Timestamp) -> Vec<Value> {
+        let volume = str_at(claim, "/spec/volumeName");
+        let (capacity, modes) = if volume.is_empty() {
+            ("".into(), String::new())
+        } else {
+            (shown_or(claim, "/status/capacity/storage", "0"), access_modes(claim, "/status/accessModes"))
+        };
+        vec![
+            name(claim),
+            phase(claim),
+            volume.into(),
+            capacity,
+            modes.into(),
+            class(claim).into(),
+            shown_or(claim, "/spec/volumeAttributesClassName", "<unset>"),
+            age(claim, now),
+            shown_or(claim, "/spec/volumeMode", "<unset>"),
+        ]
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &["name"]
+    }
+
+    fn field_values(&self, claim: &Value) -> Vec<String> {
+        vec![str_at(claim, "/metadata/name").to_owned()]
+    }
+}
+
+/// Defaults of claims, alone and in templates.
+pub fn default_claim(claim: &mut Value) {
+    set_default(claim, "/spec/volumeMode", "Filesystem");
+    make_map(claim, "/spec/resources");
+    for path in [
+        "/spec/resources/limits",
+        "/spec/resources/requests",
+        "/status/capacity",
+        "/status/allocatedResources",
+    ] {
+        round_up_quantities(claim, path);
+    }
+    set_default(claim, "/status/phase", "Pending");
+}
+
+/// `dataSource` and `dataSourceRef` say the same where both can.
+fn normalize_data_sources(claim: &mut Value) {
+    match (get(claim, "/spec/dataSource").cloned(), get(claim, "/spec/dataSourceRef").cloned()) {
+        (Some(source), None) => {
+            let kind = str_at(&source, "/kind");
+            let known = matches!(
+                (str_at(&source, "/apiGroup"), kind),
+                ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+            );
+            if known {
+                set(claim, "/spec/dataSourceRef", source);
+            } else {
+                remove(claim, "/spec/dataSource");
+            }
+        }
+        (None, Some(reference)) if str_at(&reference, "/namespace").is_empty() => {
+            set(
+                claim,
+                "/spec/dataSource",
+                json!({
+                    "apiGroup": at(&reference, "/apiGroup"),
+                    "kind": at(&reference, "/kind"),
+                    "name": at(&reference, "/name"),
+                }),
+            );
+        }
+        _ => {}
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Status", "string", "phase represents the current phase of PersistentVolumeClaim."),
+    column(
+        "Volume",
+        "string",
+        "volumeName is the binding reference to the PersistentVolume backing this claim.",
+    ),
+    column("Capacity", "string", "capacity represents the actual resources of the underlying volume."),
+    column(
+        "Access Modes",
+        "string",
+        "accessModes contains the actual access modes the volume backing the PVC has. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#access-modes-1",
+    ),
+    column("StorageClass", "string", "StorageClass of the pvc"),
+    column("VolumeAttributesClass", "string", "VolumeAttributesClass of the pvc"),
+    AGE,
+    wide(
+        "VolumeMode",
+        "string",
+        "volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not included in claim spec.",
+    ),
+];

@@ -1,0 +1,154 @@
+//! Pods.
+
+mod cells;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::pod_spec::{self, qos_class};
+use crate::registry::access::{bool_at, get_mut, has, list_at, make_map, of_type, restore, set, str_at};
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, column, wide};
+
+/// The rules of pods.
+pub struct Pod;
+
+impl Kind for Pod {
+    fn default(&self, pod: &mut Value) {
+        if let Some(spec) = get_mut(pod, "/spec") {
+            pod_spec::default_spec(spec);
+            pod_spec::default_pod(spec);
+        }
+        default_addresses(pod);
+    }
+
+    fn prepare_create(&self, pod: &mut Value, writer: &Writer<'_>) {
+        if let Some(spec) = get_mut(pod, "/spec") {
+            pod_spec::default_service_account(spec);
+        }
+        let quality = qos_class(crate::registry::access::at(pod, "/spec"));
+        set(pod, "/status", json!({"phase": "Pending", "qosClass": quality}));
+        if !list_at(pod, "/spec/schedulingGates").is_empty() {
+            let condition = json!({
+                "type": "PodScheduled",
+                "status": "False",
+                "lastProbeTime": null,
+                "lastTransitionTime": seconds(writer.now),
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            });
+            set(pod, "/status/conditions", json!([condition]));
+        }
+    }
+
+    fn prepare_update(&self, pod: &mut Value, _old: &Value, _writer: &Writer<'_>) {
+        if let Some(spec) = get_mut(pod, "/spec") {
+            pod_spec::default_service_account(spec);
+        }
+    }
+
+    fn prepare_status_update(&self, pod: &mut Value, old: &Value) {
+        make_map(pod, "/status");
+        default_addresses(pod);
+        restore(pod, old, "/status/qosClass");
+        restore(pod, old, "/metadata/ownerReferences");
+        if !has(pod, "/status/observedGeneration") {
+            restore(pod, old, "/status/observedGeneration");
+        }
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["spec"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, pod: &Value, now: Timestamp) -> Vec<Value> {
+        cells::cells(pod, now)
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ]
+    }
+
+    fn field_values(&self, pod: &Value) -> Vec<String> {
+        let address = str_at(pod, "/status/podIP").to_owned();
+        vec![
+            str_at(pod, "/spec/nodeName").to_owned(),
+            str_at(pod, "/spec/restartPolicy").to_owned(),
+            str_at(pod, "/spec/schedulerName").to_owned(),
+            str_at(pod, "/spec/serviceAccountName").to_owned(),
+            bool_at(pod, "/spec/hostNetwork").to_string(),
+            str_at(pod, "/status/phase").to_owned(),
+            address.clone(),
+            address,
+            str_at(pod, "/status/nominatedNodeName").to_owned(),
+        ]
+    }
+}
+
+/// `podIP` is the first of `podIPs`; where they differ the single one counts.
+fn default_addresses(pod: &mut Value) {
+    let single = str_at(pod, "/status/podIP").to_owned();
+    let first = list_at(pod, "/status/podIPs").first().map(|ip| str_at(ip, "/ip").to_owned());
+    match first {
+        Some(first) if single.is_empty() => set(pod, "/status/podIP", first),
+        Some(first) if first == single => {}
+        _ if single.is_empty() => {}
+        _ => set(pod, "/status/podIPs", json!([{"ip": single}])),
+    }
+}
+
+/// A time as `metav1.Time` is written.
+fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Whether the pod's condition of this type is true.
+fn is_true(pod: &Value, condition: &str) -> bool {
+    of_type(list_at(pod, "/status/conditions"), condition).is_some_and(|c| str_at(c, "/status") == "True")
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
+    column("Status", "string", "The aggregate status of the containers in this pod."),
+    column(
+        "Restarts",
+        "string",
+        "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+    ),
+    AGE,
+    wide(
+        "IP",
+        "string",
+        "podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+    ),
+    wide(
+        "Node",
+        "string",
+        "NodeName indicates in which node this pod is scheduled. If empty, this pod is a candidate for scheduling by the scheduler defined in schedulerName. Once this field is set, the kubelet for this node becomes responsible for the lifecycle of this pod. This field should not be used to express a desire for the pod to be scheduled on a specific node. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#nodename",
+    ),
+    wide(
+        "Nominated Node",
+        "string",
+        "nominatedNodeName is set only when this pod preempts other pods on the node, but it cannot be scheduled right away as preemption victims receive their graceful termination periods. This field does not guarantee that the pod will be scheduled on this node. Scheduler may decide to place the pod elsewhere if other nodes become available sooner. Scheduler may also decide to give the resources on this node to a higher priority pod that is created after preemption. As a result, this field may be different than PodSpec.nodeName when the pod is scheduled.",
+    ),
+    wide(
+        "Readiness Gates",
+        "string",
+        "If specified, all readiness gates will be evaluated for pod readiness. A pod is ready when all its containers are ready AND all conditions specified in the readiness gates have status equal to \"True\" More info: https://git.k8s.io/enhancements/keps/sig-network/580-pod-readiness-gates",
+    ),
+];

@@ -1,0 +1,37 @@
+//! Pod templates.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::pod_spec::default_template;
+use crate::registry::kind::{Column, Kind};
+use crate::table::{NAME, column, containers, labels, name};
+
+/// The rules of pod templates.
+pub struct PodTemplate;
+
+impl Kind for PodTemplate {
+    fn default(&self, template: &mut Value) {
+        default_template(template, "/template");
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["template"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, template: &Value, _now: Timestamp) -> Vec<Value> {
+        let [names, images] = containers(template, "/template/spec/containers");
+        vec![name(template), names, images, labels(template, "/template/metadata/labels")]
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("Containers", "string", "Names of each container in the template."),
+    column("Images", "string", "Images referenced by each container in the template."),
+    column("Pod Labels", "string", "The labels for the pod template."),
+];

@@ -1,0 +1,95 @@
+//! Replication controllers.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::pod_spec::default_template;
+use crate::registry::access::{count_at, get, has, int_at, make_map, set, set_default};
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, age, column, containers, labels, name, wide};
+
+/// The rules of replication controllers.
+pub struct ReplicationController;
+
+impl Kind for ReplicationController {
+    fn default(&self, controller: &mut Value) {
+        set_default(controller, "/spec/replicas", 1);
+        if has(controller, "/spec/template") {
+            default_template(controller, "/spec/template");
+        }
+        if let Some(labels) = get(controller, "/spec/template/metadata/labels").cloned() {
+            if count_at(controller, "/spec/selector") == 0 {
+                set(controller, "/spec/selector", labels.clone());
+            }
+            if count_at(controller, "/metadata/labels") == 0 {
+                set(controller, "/metadata/labels", labels);
+            }
+        }
+        default_status(controller);
+    }
+
+    fn prepare_create(&self, controller: &mut Value, _writer: &Writer<'_>) {
+        set(controller, "/status", json!({"replicas": 0}));
+    }
+
+    fn prepare_status_update(&self, controller: &mut Value, _old: &Value) {
+        default_status(controller);
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["spec"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, controller: &Value, now: Timestamp) -> Vec<Value> {
+        let [names, images] = containers(controller, "/spec/template/spec/containers");
+        vec![
+            name(controller),
+            int_at(controller, "/spec/replicas").into(),
+            int_at(controller, "/status/replicas").into(),
+            int_at(controller, "/status/readyReplicas").into(),
+            age(controller, now),
+            names,
+            images,
+            labels(controller, "/spec/selector"),
+        ]
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn field_values(&self, controller: &Value) -> Vec<String> {
+        vec![int_at(controller, "/status/replicas").to_string()]
+    }
+}
+
+fn default_status(controller: &mut Value) {
+    make_map(controller, "/status").entry("replicas").or_insert(0.into());
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column(
+        "Desired",
+        "integer",
+        "Replicas is the number of desired replicas. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller#what-is-a-replicationcontroller",
+    ),
+    column(
+        "Current",
+        "integer",
+        "Replicas is the most recently observed number of replicas. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller#what-is-a-replicationcontroller",
+    ),
+    column("Ready", "integer", "The number of ready replicas for this replication controller."),
+    AGE,
+    wide("Containers", "string", "Names of each container in the template."),
+    wide("Images", "string", "Images referenced by each container in the template."),
+    wide(
+        "Selector",
+        "string",
+        "Selector is a label query over pods that should match the Replicas count. If Selector is empty, it is defaulted to the labels present on the Pod template. Label keys and values that must match in order to be controlled by this replication controller, if empty defaulted to labels on Pod template. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+    ),
+];
