@@ -1,1 +1,226 @@
 //! What kube-controller-manager does, one file a controller.
+//!
+//! Every controller is a pure function from what it observes to what it does (`plan`), with a thin shell that reads
+//! shared informers, writes through `kube::Client`, and is woken by a work queue. Nothing is remembered between
+//! steps that the API does not know: a control plane that dies anywhere goes on from there when it is back.
+//!
+//! ```text
+//!  informers ──changes──► queue ──key──► reconcile: observe ─► plan ─► act ──► API server
+//! ```
+//!
+//! An idle cluster costs nothing: there is no resync and no polling; a timer runs only for a due deadline.
+
+mod api;
+mod clock;
+mod discovery;
+mod events;
+mod hash;
+mod informers;
+mod ownership;
+mod pods;
+mod queue;
+mod selectors;
+
+mod namespace;
+mod root_ca;
+mod service_account;
+mod service_account_token;
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use clock::Clock;
+
+use api::Api;
+use events::Recorder;
+use informers::Informers;
+
+/// How the controllers run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The PEM bundle published as `kube-root-ca.crt` in each namespace; without it, none is published.
+    pub root_ca: Option<String>,
+    /// Which controllers run.
+    pub enabled: Controllers,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// Why the controllers ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A controller ended although nobody asked it to.
+    #[error("controller {0} ended unexpectedly")]
+    Ended(Controller),
+    /// A controller panicked outside a reconcile.
+    #[error("a controller panicked")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+macro_rules! controllers {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal => $start:expr,)+) => {
+        /// A controller, by upstream's name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Controller {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Controller {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name, as in kube-controller-manager's `--controllers`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Subscribes the controller to what it needs; the future works until shutdown.
+            fn start(self, context: &Context) -> BoxFuture<'static, ()> {
+                match self {
+                    $(Self::$variant => Box::pin($start(context)),)+
+                }
+            }
+        }
+    };
+}
+
+controllers! {
+    /// Empties and removes deleted namespaces.
+    Namespace = "namespace-controller" => namespace::start,
+    /// Keeps the `default` service account in each namespace.
+    ServiceAccount = "serviceaccount-controller" => service_account::start,
+    /// Fills service account token secrets, and removes them with their account.
+    ServiceAccountToken = "serviceaccount-token-controller" => service_account_token::start,
+    /// Publishes the API server's CA in each namespace.
+    RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
+}
+
+impl fmt::Display for Controller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A set of controllers; all of them by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controllers(u64);
+
+impl Controllers {
+    /// Every controller.
+    pub const fn all() -> Self {
+        Self(u64::MAX)
+    }
+
+    /// These controllers only.
+    pub fn only(controllers: &[Controller]) -> Self {
+        Self(controllers.iter().fold(0, |set, one| set | 1 << *one as u8))
+    }
+
+    /// The set without `controller`.
+    #[must_use]
+    pub fn without(self, controller: Controller) -> Self {
+        Self(self.0 & !(1 << controller as u8))
+    }
+
+    /// Whether `controller` is in the set.
+    pub fn contains(self, controller: Controller) -> bool {
+        self.0 & (1 << controller as u8) != 0
+    }
+}
+
+impl Default for Controllers {
+    fn default() -> Self {
+        Self::all()
+    }
+}
+
+/// What every controller gets.
+#[derive(Clone)]
+struct Context {
+    api: Api,
+    informers: Informers,
+    recorder: Recorder,
+    clock: Clock,
+    root_ca: Option<String>,
+    shutdown: CancellationToken,
+}
+
+/// Runs the enabled controllers until `shutdown`.
+///
+/// They work against any Kubernetes API that `client` reaches, with its permissions. Only one instance should run
+/// for a cluster at a time.
+pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+    let stop = shutdown.child_token();
+    let api = Api::new(client);
+    let watches = TaskTracker::new();
+    let (recorder, sending) = Recorder::new(api.clone(), options.clock.clone());
+    let context = Context {
+        informers: Informers::new(api.clone(), watches.clone(), stop.clone()),
+        api,
+        recorder,
+        clock: options.clock,
+        root_ca: options.root_ca,
+        shutdown: stop.clone(),
+    };
+
+    watches.spawn({
+        let stop = stop.clone();
+        async move {
+            stop.run_until_cancelled(sending).await;
+        }
+    });
+    let mut controllers = JoinSet::new();
+    for controller in Controller::ALL.iter().copied().filter(|one| options.enabled.contains(*one)) {
+        let work = controller.start(&context);
+        controllers.spawn(async move {
+            work.await;
+            controller
+        });
+    }
+    drop(context);
+
+    let mut outcome = Ok(());
+    if controllers.is_empty() {
+        shutdown.cancelled().await;
+    }
+    while let Some(ended) = controllers.join_next().await {
+        if stop.is_cancelled() {
+            continue;
+        }
+        outcome = Err(match ended {
+            Ok(controller) => Error::Ended(controller),
+            Err(panic) => Error::Panicked(panic),
+        });
+        stop.cancel();
+    }
+    stop.cancel();
+    watches.close();
+    watches.wait().await;
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_it_was_made_of() {
+        let set = Controllers::only(&[Controller::Namespace, Controller::RootCa]);
+        assert!(set.contains(Controller::RootCa) && !set.contains(Controller::ServiceAccount));
+        assert!(!Controllers::all().without(Controller::RootCa).contains(Controller::RootCa));
+    }
+
+    #[test]
+    fn controllers_have_distinct_names() {
+        let names: std::collections::BTreeSet<_> = Controller::ALL.iter().map(|one| one.name()).collect();
+        assert_eq!(names.len(), Controller::ALL.len());
+    }
+}

@@ -1,0 +1,264 @@
+//! The objects of one kind as last known, ordered by resource version.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+
+/// What `kubectl apply` remembers; no controller reads it.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A step in the life of one object, known by uid.
+pub(crate) struct Change<K> {
+    /// The object before; `None` if it is new.
+    pub old: Option<Arc<K>>,
+    /// The object now; `None` if it is gone.
+    pub new: Option<Arc<K>>,
+}
+
+/// The cache.
+///
+/// It is fed from two sides, the watch and the answers to our own writes, which overlap in any order. Two rules make
+/// the result as if they had arrived in order: an older version never replaces a newer one, and what we know to be
+/// deleted does not come back through an event from before the deletion.
+pub(super) struct Store<K>(RwLock<State<K>>);
+
+struct State<K> {
+    namespaces: BTreeMap<String, BTreeMap<String, Arc<K>>>,
+    /// Uids deleted by us whose deletion the watch has not told yet.
+    buried: HashSet<String>,
+    /// Uids seen since the running list began.
+    listed: Option<HashSet<String>>,
+}
+
+/// Drops what no controller reads: field ownership, and kubectl's copy of the object.
+pub(super) fn trim<K: Resource>(mut object: K) -> Arc<K> {
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    Arc::new(object)
+}
+
+fn version(meta: &ObjectMeta) -> u64 {
+    meta.resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
+}
+
+fn uid(meta: &ObjectMeta) -> &str {
+    meta.uid.as_deref().unwrap_or_default()
+}
+
+impl<K: Resource> Store<K> {
+    pub fn new() -> Self {
+        Self(RwLock::new(State { namespaces: BTreeMap::new(), buried: HashSet::new(), listed: None }))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State<K>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State<K>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.read().namespaces.get(namespace)?.get(name).cloned()
+    }
+
+    pub fn list(&self, namespace: &str) -> Vec<Arc<K>> {
+        self.read()
+            .namespaces
+            .get(namespace)
+            .map(|names| names.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.read().namespaces.values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Takes in an object from a watch or from the answer to a write.
+    pub fn apply(&self, object: Arc<K>) -> Vec<Change<K>> {
+        let mut state = self.write();
+        if let Some(listed) = &mut state.listed {
+            listed.insert(uid(object.meta()).to_owned());
+        }
+        if state.buried.contains(uid(object.meta())) {
+            // A deletion timestamp says that the object outlived our delete after all.
+            if object.meta().deletion_timestamp.is_none() {
+                return Vec::new();
+            }
+            state.buried.remove(uid(object.meta()));
+        }
+        state.insert(object, false)
+    }
+
+    /// Takes in the answer to a delete that the object survives for now.
+    pub fn mark(&self, object: K) -> Vec<Change<K>> {
+        // The answer may carry the version from before the deletion; it is newer all the same.
+        self.write().insert(trim(object), true)
+    }
+
+    /// Takes out an object that a watch reported as deleted.
+    pub fn remove(&self, object: &K) -> Vec<Change<K>> {
+        let mut state = self.write();
+        state.buried.remove(uid(object.meta()));
+        state.take(object.meta()).into_iter().collect()
+    }
+
+    /// Takes out an object that we deleted, and remembers that until the watch catches up.
+    pub fn bury(&self, object: &K) -> Vec<Change<K>> {
+        let mut state = self.write();
+        let gone = state.take(object.meta());
+        if gone.is_some() {
+            state.buried.insert(uid(object.meta()).to_owned());
+        }
+        gone.into_iter().collect()
+    }
+
+    /// From here to [`Self::end_list`], everything there is will be applied.
+    pub fn begin_list(&self) {
+        self.write().listed = Some(HashSet::new());
+    }
+
+    /// Everything there was at `version` has been applied: what was not, is gone.
+    pub fn end_list(&self, version_: &str) -> Vec<Change<K>> {
+        let mut state = self.write();
+        let Some(listed) = state.listed.take() else { return Vec::new() };
+        state.buried.retain(|uid| listed.contains(uid));
+        let at = version_.parse().unwrap_or(u64::MAX);
+        let missed: Vec<_> = state
+            .namespaces
+            .values()
+            .flat_map(BTreeMap::values)
+            .filter(|object| !listed.contains(uid(object.meta())) && version(object.meta()) <= at)
+            .cloned()
+            .collect();
+        missed.iter().filter_map(|object| state.take(object.meta())).collect()
+    }
+}
+
+impl<K: Resource> State<K> {
+    fn insert(&mut self, object: Arc<K>, even_if_same_version: bool) -> Vec<Change<K>> {
+        let meta = object.meta();
+        let names = self.namespaces.entry(meta.namespace.clone().unwrap_or_default()).or_default();
+        let name = meta.name.clone().unwrap_or_default();
+        let Some(old) = names.get(&name) else {
+            names.insert(name, object.clone());
+            return vec![Change { old: None, new: Some(object) }];
+        };
+
+        let (was, is) = (version(old.meta()), version(meta));
+        let outdated = if even_if_same_version { is < was } else { is <= was && is != u64::MAX };
+        if outdated {
+            return Vec::new();
+        }
+        let old = names.insert(name, object.clone());
+        if old.as_ref().is_some_and(|old| uid(old.meta()) != uid(object.meta())) {
+            return vec![Change { old, new: None }, Change { old: None, new: Some(object) }];
+        }
+        vec![Change { old, new: Some(object) }]
+    }
+
+    fn take(&mut self, meta: &ObjectMeta) -> Option<Change<K>> {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let names = self.namespaces.get_mut(namespace)?;
+        let name = meta.name.as_deref().unwrap_or_default();
+        if uid(names.get(name)?.meta()) != uid(meta) {
+            return None;
+        }
+        let old = names.remove(name);
+        if names.is_empty() {
+            self.namespaces.remove(namespace);
+        }
+        Some(Change { old, new: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn pod(name: &str, uid: &str, version: u64) -> Pod {
+        let metadata = ObjectMeta {
+            namespace: Some("default".into()),
+            name: Some(name.into()),
+            uid: Some(uid.into()),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        };
+        Pod { metadata, ..Pod::default() }
+    }
+
+    fn names(store: &Store<Pod>) -> Vec<String> {
+        store.list("default").iter().filter_map(|pod| pod.metadata.name.clone()).collect()
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let store = Store::new();
+        assert_eq!(store.apply(trim(pod("a", "1", 7))).len(), 1);
+        assert!(store.apply(trim(pod("a", "1", 5))).is_empty());
+        assert!(store.apply(trim(pod("a", "1", 7))).is_empty());
+        assert_eq!(store.get("default", "a").unwrap().metadata.resource_version.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn what_we_deleted_does_not_come_back_through_a_late_event() {
+        let store = Store::new();
+        store.apply(trim(pod("a", "1", 5)));
+        assert_eq!(store.bury(&pod("a", "1", 5)).len(), 1);
+        assert!(store.apply(trim(pod("a", "1", 6))).is_empty());
+        assert!(store.remove(&pod("a", "1", 7)).is_empty());
+        assert!(names(&store).is_empty());
+        assert!(store.read().buried.is_empty());
+    }
+
+    #[test]
+    fn an_object_that_outlives_our_delete_is_shown_terminating() {
+        let store = Store::new();
+        store.apply(trim(pod("a", "1", 5)));
+        let mut terminating = pod("a", "1", 5);
+        terminating.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert_eq!(store.mark(terminating).len(), 1);
+        assert!(store.get("default", "a").unwrap().metadata.deletion_timestamp.is_some());
+    }
+
+    #[test]
+    fn the_deletion_of_a_namesake_does_not_remove_its_successor() {
+        let store = Store::new();
+        store.apply(trim(pod("a", "1", 5)));
+        assert_eq!(store.apply(trim(pod("a", "2", 9))).len(), 2);
+        assert!(store.remove(&pod("a", "1", 8)).is_empty());
+        assert_eq!(names(&store), ["a"]);
+    }
+
+    #[test]
+    fn a_list_removes_what_it_misses_but_not_what_was_created_after_it() {
+        let store = Store::new();
+        store.apply(trim(pod("stale", "1", 5)));
+        store.apply(trim(pod("kept", "2", 6)));
+        store.begin_list();
+        store.apply(trim(pod("kept", "2", 6)));
+        store.apply(trim(pod("fresh", "3", 12)));
+        let changes = store.end_list("10");
+        assert_eq!(changes.len(), 1);
+        assert_eq!(names(&store), ["fresh", "kept"]);
+    }
+
+    #[test]
+    fn stored_objects_carry_no_field_ownership() {
+        let mut noisy = pod("a", "1", 5);
+        noisy.metadata.managed_fields = Some(Vec::new());
+        noisy.metadata.annotations = Some([(LAST_APPLIED.to_owned(), "{}".to_owned())].into());
+        let trimmed = trim(noisy);
+        assert_eq!(trimmed.metadata.managed_fields, None);
+        assert_eq!(trimmed.metadata.annotations, Some(BTreeMap::new()));
+    }
+}
