@@ -164,7 +164,7 @@ mod tests {
         let note = Note::normal("ScalingReplicaSet", "Scaled up replica set web-1 from 0 to 3");
         let at = Timestamp::from_second(255).unwrap();
         let event = build("shop".into(), &note, "deployment-controller", &about, at);
-        assert_eq!(event.metadata.name.as_deref(), Some("web.3b5f2dfe00"));
+        assert_eq!(event.metadata.name.as_deref(), Some("web.3b5f2f3600"));
         assert_eq!(event.type_.as_deref(), Some("Normal"));
         assert_eq!(event.source.unwrap().component.as_deref(), Some("deployment-controller"));
         assert_eq!((event.count, event.first_timestamp), (Some(1), Some(time(at))));

@@ -22,6 +22,7 @@ mod queue;
 mod selectors;
 
 mod namespace;
+mod replica_set;
 mod root_ca;
 mod service_account;
 mod service_account_token;
@@ -99,6 +100,8 @@ controllers! {
     ServiceAccount = "serviceaccount-controller" => service_account::start,
     /// Fills service account token secrets, and removes them with their account.
     ServiceAccountToken = "serviceaccount-token-controller" => service_account_token::start,
+    /// Keeps as many pods as a replica set asks for.
+    ReplicaSet = "replicaset-controller" => replica_set::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
 }

@@ -128,7 +128,8 @@ impl Controller {
             ..Outcome::default()
         };
         for stage in stages(discovered) {
-            let deletions: Vec<_> = stage.into_iter().map(|resource| self.delete_all(resource, namespace)).collect();
+            let deletions: Vec<_> =
+                stage.into_iter().map(|resource| self.delete_all(resource, namespace)).collect();
             let results: Vec<_> = stream::iter(deletions).buffered(PARALLEL).collect().await;
             for result in results {
                 match result {

@@ -7,6 +7,7 @@ use kube::Resource;
 
 use crate::api::Error;
 use crate::informers::{Informer, Object};
+use crate::queue::{Key, Queue};
 use crate::selectors::matches;
 
 /// The reference to the controller of `meta`'s object.
@@ -113,6 +114,46 @@ pub(crate) async fn claim_all<O: Object, K: Object>(
         }
     }
     Ok(owned)
+}
+
+/// Queues an owner when what it controls changes; and each owner that may adopt it when it has no controller.
+pub(crate) fn wake_owners<O: Object, K: Object>(
+    dependents: &Informer<K>,
+    owners: &Informer<O>,
+    queue: &Queue<Key>,
+    selector: fn(&O) -> Option<&LabelSelector>,
+) {
+    let (owners, queue) = (owners.clone(), queue.clone());
+    dependents.subscribe(move |change| {
+        for object in [&change.old, &change.new].into_iter().flatten() {
+            let meta = object.meta();
+            if let Some(name) = controller_name::<O>(meta) {
+                queue.add(Key::new(meta.namespace.as_deref().unwrap_or_default(), name));
+            }
+        }
+        let Some(orphan) = change.new.as_ref().filter(|object| controller_of(object.meta()).is_none()) else {
+            return;
+        };
+        let meta = orphan.meta();
+        if meta.deletion_timestamp.is_some() {
+            return;
+        }
+        for owner in owners.list(meta.namespace.as_deref().unwrap_or_default()) {
+            if selector(&owner).is_some_and(|selector| matches(selector, meta.labels.as_ref())) {
+                queue.add(Key::of(&*owner));
+            }
+        }
+    });
+}
+
+/// Queues each object of a kind that appears or changes.
+pub(crate) fn wake_itself<K: Object>(informer: &Informer<K>, queue: &Queue<Key>) {
+    let queue = queue.clone();
+    informer.subscribe(move |change| {
+        if let Some(object) = &change.new {
+            queue.add(Key::of(&**object));
+        }
+    });
 }
 
 fn gone_is_fine(outcome: Result<(), Error>) -> Result<(), Error> {

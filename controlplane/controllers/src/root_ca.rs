@@ -8,8 +8,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
+use crate::ownership::wake_itself;
 use crate::queue::{Key, Queue};
-use crate::service_account::{is_active, on_namespaces};
+use crate::service_account::is_active;
 
 /// The config map that every pod's service account volume projects.
 const NAME: &str = "kube-root-ca.crt";
@@ -24,7 +25,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
             maps: context.informers.selected("metadata.name=kube-root-ca.crt"),
         };
         let queue = Queue::new();
-        on_namespaces(&publisher.namespaces, &queue);
+        wake_itself(&publisher.namespaces, &queue);
         publisher.maps.subscribe({
             let queue = queue.clone();
             move |change| {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
+use crate::ownership::wake_itself;
 use crate::queue::{Key, Queue};
 
 /// The account of pods that name none.
@@ -15,7 +16,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let namespaces: Informer<Namespace> = context.informers.of();
     let accounts: Informer<ServiceAccount> = context.informers.of();
     let queue = Queue::new();
-    on_namespaces(&namespaces, &queue);
+    wake_itself(&namespaces, &queue);
     accounts.subscribe({
         let queue = queue.clone();
         move |change| {
@@ -34,16 +35,6 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         }
         queue.run(4, &shutdown, |key| ensure(&namespaces, &accounts, key)).await;
     }
-}
-
-/// Queues each namespace that appears or changes.
-pub(crate) fn on_namespaces(namespaces: &Informer<Namespace>, queue: &Queue<Key>) {
-    let queue = queue.clone();
-    namespaces.subscribe(move |change| {
-        if let Some(namespace) = &change.new {
-            queue.add(Key::of(&**namespace));
-        }
-    });
 }
 
 /// Whether objects may be created in `namespace`.

@@ -164,8 +164,7 @@ impl Controller {
         filled.data.get_or_insert_default().extend(entries);
         let annotations = filled.metadata.annotations.get_or_insert_default();
         annotations.insert(ACCOUNT_UID.to_owned(), account.metadata.uid.clone().unwrap_or_default());
-        annotations
-            .insert(RENEW.to_owned(), renewal(self.clock.now(), expires.0).to_string());
+        annotations.insert(RENEW.to_owned(), renewal(self.clock.now(), expires.0).to_string());
         self.secrets.update(secret, &filled).await
     }
 

@@ -126,7 +126,7 @@ impl Session {
                     Ok(Some(event)) => event,
                     Ok(None) => return Ok(()),
                     // One object that cannot be read must not hide all others.
-                    Err(kube::Error::SerdeError(error)) => {
+                    Err(error) if is_unreadable(&error) => {
                         tracing::warn!(path = self.source.path, %error, "skipped an unreadable object");
                         continue;
                     }
@@ -211,6 +211,15 @@ impl Session {
             400 | 422 if self.resume.is_none() => self.streaming = false,
             _ => {}
         }
+    }
+}
+
+/// Whether a line of the stream could not be read; the client may take such a line for a status without a code.
+fn is_unreadable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => status.code == 0 && status.reason.is_empty(),
+        _ => false,
     }
 }
 

@@ -1,0 +1,248 @@
+//! The replica set controller: as many pods as asked for, no more and no fewer.
+//!
+//! 1. Claim the pods that match the selector.
+//! 2. Create what is missing, or delete what is too much, the least valuable first.
+//! 3. Report.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{join, join_all};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::DeleteParams;
+
+use crate::Context;
+use crate::api::Error;
+use crate::clock::{Clock, sooner, time};
+use crate::events::{Note, Recorder};
+use crate::informers::Informer;
+use crate::ownership::{
+    claim_all, controller_of, controller_reference, is_controlled_by, wake_itself, wake_owners,
+};
+use crate::pods::{self, Availability};
+use crate::queue::{Key, Queue};
+use crate::selectors;
+
+/// Most pods created or deleted in one step, so that one huge set does not hold up the others.
+const BURST: usize = 500;
+
+pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
+    let controller = Controller {
+        sets: context.informers.of(),
+        pods: context.informers.of(),
+        recorder: context.recorder.named("replicaset-controller"),
+        clock: context.clock.clone(),
+        queue: Queue::new(),
+    };
+    wake_itself(&controller.sets, &controller.queue);
+    wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &ReplicaSet| {
+        set.spec.as_ref().map(|spec| &spec.selector)
+    });
+    let shutdown = context.shutdown.clone();
+    async move {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = join(controller.sets.synced(), controller.pods.synced()) => {}
+        }
+        controller.queue.run(5, &shutdown, |key| controller.reconcile(key)).await;
+    }
+}
+
+struct Controller {
+    sets: Informer<ReplicaSet>,
+    pods: Informer<Pod>,
+    recorder: Recorder,
+    clock: Clock,
+    queue: Queue<Key>,
+}
+
+/// What to do about the number of pods.
+#[derive(Debug, PartialEq)]
+enum Plan {
+    Nothing,
+    Create(usize),
+    Delete(Vec<Arc<Pod>>),
+}
+
+/// Compares the active pods with what is asked for; `related` are the pods of all sets of the same deployment.
+fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
+    if set.metadata.deletion_timestamp.is_some() {
+        return Plan::Nothing;
+    }
+    let mut active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+    let wanted = usize::try_from(replicas(set)).unwrap_or(0);
+    if active.len() < wanted {
+        return Plan::Create((wanted - active.len()).min(BURST));
+    }
+    let surplus = (active.len() - wanted).min(BURST);
+    if surplus == 0 {
+        return Plan::Nothing;
+    }
+    pods::sort_for_deletion(&mut active, related);
+    active.truncate(surplus);
+    Plan::Delete(active)
+}
+
+/// What a set asks for.
+pub(crate) fn replicas(set: &ReplicaSet) -> i32 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// The status given the pods owned now; and when it will change by itself as pods become available.
+fn observe(
+    set: &ReplicaSet,
+    owned: &[Arc<Pod>],
+    failure: Option<(&'static str, &Error)>,
+    now: Timestamp,
+) -> (ReplicaSetStatus, Option<Duration>) {
+    let spec = set.spec.clone().unwrap_or_default();
+    let labels =
+        spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
+    let mut status = ReplicaSetStatus {
+        observed_generation: set.metadata.generation,
+        // Zeros are left out, but for the terminating replicas: so does the wire format of this type.
+        fully_labeled_replicas: None,
+        ready_replicas: None,
+        available_replicas: None,
+        terminating_replicas: Some(0),
+        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
+        replicas: 0,
+    };
+    let mut next = None;
+    let add = |count: &mut Option<i32>| *count = Some(count.unwrap_or(0) + 1);
+    for pod in owned.iter().filter(|pod| !pods::is_finished(pod)) {
+        if pods::is_terminating(pod) {
+            add(&mut status.terminating_replicas);
+            continue;
+        }
+        status.replicas += 1;
+        if selectors::contains_all(pod.metadata.labels.as_ref(), &labels) {
+            add(&mut status.fully_labeled_replicas);
+        }
+        match pods::availability(pod, spec.min_ready_seconds.unwrap_or(0), now) {
+            Availability::Unready => {}
+            Availability::In(wait) => {
+                add(&mut status.ready_replicas);
+                next = sooner(next, Some(wait));
+            }
+            Availability::Available => {
+                add(&mut status.ready_replicas);
+                add(&mut status.available_replicas);
+            }
+        }
+    }
+
+    let conditions = status.conditions.get_or_insert_default();
+    let known = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
+    match failure {
+        Some((reason, error)) if !known => conditions.push(ReplicaSetCondition {
+            type_: "ReplicaFailure".to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            message: Some(error.message()),
+            last_transition_time: Some(time(now)),
+        }),
+        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
+        Some(_) => {}
+    }
+    if conditions.is_empty() {
+        status.conditions = None;
+    }
+    (status, next)
+}
+
+impl Controller {
+    async fn reconcile(&self, key: Key) -> Result<(), Error> {
+        let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(()) };
+        let Some(spec) = &set.spec else { return Ok(()) };
+        let live = self.pods.list(&key.namespace).into_iter().filter(|pod| !pods::is_finished(pod)).collect();
+        let owned = claim_all(&self.sets, &*set, &spec.selector, &self.pods, live).await?;
+
+        let plan = plan(&set, &owned, &self.related(&set));
+        let reason = if matches!(plan, Plan::Create(_)) { "FailedCreate" } else { "FailedDelete" };
+        let outcome = self.act(&set, plan).await;
+
+        let mut owned = self.pods.list(&key.namespace);
+        owned.retain(|pod| is_controlled_by(&pod.metadata, &set.metadata));
+        let failure = outcome.as_ref().err().map(|error| (reason, error));
+        let (status, next) = observe(&set, &owned, failure, self.clock.now());
+        let mut updated = ReplicaSet::clone(&set);
+        updated.status = Some(status);
+        self.sets.update_status(&set, &updated).await?;
+        if let Some(wait) = next {
+            self.queue.add_after(key, wait);
+        }
+        outcome
+    }
+
+    async fn act(&self, set: &ReplicaSet, plan: Plan) -> Result<(), Error> {
+        match plan {
+            Plan::Nothing => Ok(()),
+            Plan::Create(count) => pods::slow_start(count, |_| self.create(set)).await,
+            Plan::Delete(surplus) => {
+                let deletions = surplus.iter().map(|pod| self.delete(set, pod));
+                join_all(deletions).await.into_iter().collect()
+            }
+        }
+    }
+
+    async fn create(&self, set: &ReplicaSet) -> Result<(), Error> {
+        let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
+        let pod = pods::from_template(&template, set.metadata.namespace.as_ref(), controller_reference(set));
+        match self.pods.create(&pod).await {
+            Ok(pod) => {
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                self.recorder.tell(set, Note::normal("SuccessfulCreate", format!("Created pod: {name}")));
+                Ok(())
+            }
+            // The set is going with its namespace: nothing to do, nothing to tell.
+            Err(error) if error.is_namespace_terminating() => Ok(()),
+            Err(error) => {
+                let message = format!("Error creating: {}", error.message());
+                self.recorder.tell(set, Note::warning("FailedCreate", message));
+                Err(error)
+            }
+        }
+    }
+
+    async fn delete(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        match self.pods.delete(pod, DeleteParams::default()).await {
+            Ok(()) => {
+                self.recorder.tell(set, Note::normal("SuccessfulDelete", format!("Deleted pod: {name}")));
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("Error deleting: {}", error.message());
+                self.recorder.tell(set, Note::warning("FailedDelete", message));
+                Err(error)
+            }
+        }
+    }
+
+    /// The pods of all sets that have the same controller as `set`.
+    fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
+        let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
+        let uid = |reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
+            reference.uid.clone()
+        };
+        let parent = controller_of(&set.metadata).map(uid);
+        let siblings: HashSet<String> = match &parent {
+            None => set.metadata.uid.iter().cloned().collect(),
+            Some(_) => {
+                let sets = self.sets.list(namespace);
+                let same = sets.iter().filter(|other| controller_of(&other.metadata).map(uid) == parent);
+                same.filter_map(|other| other.metadata.uid.clone()).collect()
+            }
+        };
+        let mut pods = self.pods.list(namespace);
+        pods.retain(|pod| controller_of(&pod.metadata).is_some_and(|owner| siblings.contains(&owner.uid)));
+        pods
+    }
+}
+
+#[cfg(test)]
+mod tests;
