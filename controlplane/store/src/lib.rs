@@ -195,6 +195,7 @@ pub trait Store: Send + Sync + 'static {
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<Vec<Revision>, Error>>;
 
     /// Every event of keys with this prefix after revision `after`, in order, then those to come.
+    /// Events from the compaction point on can be watched, so `after` may be the revision before it.
     fn watch(&self, prefix: &str, after: Revision) -> BoxFuture<'_, Result<Watch, Error>>;
 
     /// Forgets the history before `revision`; states current at that revision stay readable.

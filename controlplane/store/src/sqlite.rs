@@ -32,6 +32,12 @@
 //! Beside the file are SQLite's own `-wal` and `-shm`, and an empty `-lock`, which is locked while the
 //! store is open.
 //!
+//! # Watches
+//!
+//! A watcher reads the ring, or the log when it is further behind than the ring reaches; it ends only when
+//! the compaction overtakes it. One without events learns of progress at most every 100 ms while others
+//! write, and never while nobody does.
+//!
 //! # History
 //!
 //! Each transaction also forgets some history that has become too old (see [`Options`]), so there is no

@@ -364,6 +364,34 @@ async fn keys_with_a_time_to_live_delete_themselves_in_order() {
 }
 
 #[tokio::test]
+async fn reads_see_whole_commits_while_others_write() {
+    let store = SqliteStore::in_memory().unwrap();
+    store.commit(vec![put("/a", "0"), put("/b", "0")]).await.unwrap();
+    let write = async {
+        for i in 1..200 {
+            store.commit(vec![put("/a", &i.to_string()), put("/b", &i.to_string())]).await.unwrap();
+        }
+    };
+    let read = async {
+        for _ in 0..200 {
+            let page = store.list(Range::default()).await.unwrap();
+            let [a, b] = &page.entries[..] else { panic!("{page:?}") };
+            assert_eq!((a.modified + 1, &a.index), (b.modified, &b.index));
+            assert_eq!(page.revision, b.modified);
+        }
+    };
+    futures::join!(write, read, read_again(&store));
+}
+
+async fn read_again(store: &SqliteStore) {
+    while store.revision() < 400 {
+        let a = store.get("/a", None).await.unwrap().unwrap();
+        let b = store.get("/b", Some(a.modified + 1)).await.unwrap().unwrap();
+        assert_eq!(a.index, b.index);
+    }
+}
+
+#[tokio::test]
 async fn a_closed_store_refuses_everything_and_ends_its_watches() {
     let store = SqliteStore::in_memory().unwrap();
     let mut watch = store.watch("", 0).await.unwrap();

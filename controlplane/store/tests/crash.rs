@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -62,9 +63,10 @@ fn writes_until_it_is_killed() {
     let Some(file) = std::env::var_os(FILE) else { return };
     let store = SqliteStore::open(Path::new(&file), OPTIONS).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
-    runtime.block_on(futures::future::join_all(
-        (0..TASKS).map(|task| tokio::spawn(write_and_report(Arc::clone(&store), task))),
-    ));
+    runtime.block_on(async {
+        let tasks = (0..TASKS).map(|task| tokio::spawn(write_and_report(Arc::clone(&store), task)));
+        futures::future::join_all(tasks).await;
+    });
 }
 
 /// Counts on from where the counter stands.
@@ -110,7 +112,8 @@ fn run_and_kill(file: &Path, after: usize) -> Vec<Ack> {
             child.kill().unwrap();
         }
     }
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9), "it would have gone on");
+    assert!(acks.len() >= after);
     acks
 }
 

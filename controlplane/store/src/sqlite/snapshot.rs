@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
 
 use super::keys::Keys;
@@ -12,6 +13,31 @@ use crate::{Entry, Error, Event, Page, Range, Revision};
 /// watcher far behind costs no memory. A page holds at least one event, whatever its size.
 const PAGE_EVENTS: usize = 256;
 const PAGE_BYTES: usize = 512 << 10;
+
+/// The newest state: along `current`, one look-up in the log a key.
+const LIST_NEWEST: &str = "
+    SELECT log.key, value, fields, created, log.revision
+    FROM current CROSS JOIN log ON log.revision = current.revision
+    WHERE current.key >= ?1 AND current.key < ?2
+    ORDER BY current.key LIMIT ?3";
+
+/// An older state: along the index, one look-up a key that existed. With max(), SQLite takes the other
+/// columns of a group from the row that has the maximum; and a cross join keeps the order of its left side.
+const LIST_OLDER: &str = "
+    SELECT log.key, value, fields, created, log.revision
+    FROM (SELECT key, max(revision) AS revision, deleted
+          FROM log INDEXED BY history
+          WHERE key >= ?1 AND key < ?2 AND revision <= ?4
+          GROUP BY key HAVING NOT deleted ORDER BY key LIMIT ?3) AS state
+    CROSS JOIN log ON log.revision = state.revision";
+
+/// The pluses keep SQLite from choosing the index on keys: the way along a log is by revision.
+const EVENTS: &str = "
+    SELECT log.key, log.value, log.fields, log.created, log.revision, log.deleted,
+           previous.value, previous.fields, previous.created, previous.revision
+    FROM log LEFT JOIN log AS previous ON previous.revision = log.previous
+    WHERE log.revision > ?1 AND log.revision <= ?2 AND +log.key >= ?3 AND +log.key < ?4
+    ORDER BY log.revision";
 
 /// The log as one transaction sees it.
 pub(super) struct Snapshot<'c> {
@@ -62,27 +88,13 @@ impl<'c> Snapshot<'c> {
         let limit = if range.limit == 0 { -1 } else { i64::try_from(range.limit).unwrap_or(-1) };
 
         let entries: Vec<Entry> = if newest {
-            self.prepare(
-                "SELECT log.key, value, fields, created, log.revision
-                 FROM current CROSS JOIN log ON log.revision = current.revision
-                 WHERE current.key >= ?1 AND current.key < ?2
-                 ORDER BY current.key LIMIT ?3",
-            )?
-            .query_map(params![keys.start, keys.end, limit], entry)?
-            .collect::<Result<_, _>>()?
+            let mut statement = self.prepare(LIST_NEWEST)?;
+            let rows = statement.query_map(params![keys.start, keys.end, limit], entry)?;
+            rows.collect::<Result<_, _>>()?
         } else {
-            // With max(), SQLite takes the other columns of a group from the row that has the maximum.
-            self.prepare(
-                "SELECT log.key, value, fields, created, log.revision
-                 FROM (SELECT key, max(revision) AS revision, deleted
-                       FROM log INDEXED BY history
-                       WHERE key >= ?1 AND key < ?2 AND revision <= ?4
-                       GROUP BY key HAVING NOT deleted ORDER BY key LIMIT ?3) AS state
-                 CROSS JOIN log ON log.revision = state.revision
-                 ORDER BY state.key",
-            )?
-            .query_map(params![keys.start, keys.end, limit, revision], entry)?
-            .collect::<Result<_, _>>()?
+            let mut statement = self.prepare(LIST_OLDER)?;
+            let rows = statement.query_map(params![keys.start, keys.end, limit, revision], entry)?;
+            rows.collect::<Result<_, _>>()?
         };
 
         let remaining = match entries.last() {
@@ -108,14 +120,7 @@ impl<'c> Snapshot<'c> {
     ) -> Result<(Vec<Arc<Event>>, Revision), Error> {
         check_events_after(after, self.oldest)?;
         let keys = Keys::with_prefix(prefix);
-        // The plus keeps SQLite from choosing the index on keys: in a log the way along is by revision.
-        let mut statement = self.prepare(
-            "SELECT log.key, log.value, log.fields, log.created, log.revision, log.deleted,
-                    previous.value, previous.fields, previous.created, previous.revision
-             FROM log LEFT JOIN log AS previous ON previous.revision = log.previous
-             WHERE log.revision > ?1 AND log.revision <= ?2 AND +log.key >= ?3 AND +log.key < ?4
-             ORDER BY log.revision",
-        )?;
+        let mut statement = self.prepare(EVENTS)?;
         let mut rows = statement.query(params![after, end, keys.start, keys.end])?;
 
         let mut events = Vec::new();
@@ -200,7 +205,7 @@ pub(super) fn entry(row: &Row<'_>) -> Result<Entry, rusqlite::Error> {
 fn event(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
     let entry = entry(row)?;
     let previous = match row.get_ref(6)? {
-        rusqlite::types::ValueRef::Null => None,
+        ValueRef::Null => None,
         _ => Some(state(row, entry.key.clone(), 6)?),
     };
     Ok(Event { revision: entry.modified, deleted: row.get(5)?, entry, previous })
@@ -218,4 +223,37 @@ fn state(row: &Row<'_>, key: String, first: usize) -> Result<Entry, rusqlite::Er
         created: row.get(first + 2)?,
         modified: row.get(first + 3)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema::Location;
+
+    fn plan(sql: &str) -> Vec<String> {
+        let connection = Location::memory().writer().unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let parameters = vec![1; statement.parameter_count()];
+        let steps = statement.query_map(rusqlite::params_from_iter(parameters), |row| row.get(3)).unwrap();
+        steps.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn lists_the_newest_state_without_its_history() {
+        let [range, look_up] = &plan(LIST_NEWEST)[..] else { panic!() };
+        assert_eq!(range, "SEARCH current USING PRIMARY KEY (key>? AND key<?)");
+        assert_eq!(look_up, "SEARCH log USING INTEGER PRIMARY KEY (rowid=?)");
+    }
+
+    #[test]
+    fn lists_an_older_state_along_the_index_without_sorting() {
+        let plan = plan(LIST_OLDER);
+        assert!(plan.contains(&"SEARCH log USING COVERING INDEX history (key>? AND key<?)".to_owned()));
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
+
+    #[test]
+    fn reads_events_along_the_log() {
+        assert_eq!(plan(EVENTS)[0], "SEARCH log USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)");
+    }
 }

@@ -150,11 +150,16 @@ impl Writer {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, commits = replies.len(), "a transaction failed");
                 self.expiry = self.expiry.map(|at| at.max(now + RETRY.as_millis() as Millis));
-                let error: Arc<dyn std::error::Error + Send + Sync> = Arc::new(error);
+                if replies.is_empty() {
+                    tracing::error!(error = &error as &dyn std::error::Error, "keys cannot be expired");
+                }
+                let cause: Arc<dyn std::error::Error + Send + Sync> = match error {
+                    Error::Database(cause) => cause.into(),
+                    error => Arc::new(error),
+                };
                 for reply in replies {
-                    let _ = reply.send(Err(Error::Database(Box::new(Arc::clone(&error)))));
+                    let _ = reply.send(Err(Error::Database(Box::new(Arc::clone(&cause)))));
                 }
             }
         }
