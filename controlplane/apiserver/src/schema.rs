@@ -3,5 +3,7 @@
 //! Built-in types come from a table generated from registry crates; a CustomResourceDefinition's schema
 //! compiles to the same [`types::Type`].
 
+pub mod json;
+pub mod quantity;
 pub mod table;
 pub mod types;

@@ -1,0 +1,436 @@
+//! JSON text: read as Go's decoder reads it (the same errors, invalid UTF-8 replaced, duplicate and unknown
+//! fields noted in the order of the text), written as Go's encoder writes it (fields in the order of the
+//! Go struct, HTML characters escaped).
+
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
+
+use super::types::{Shape, Type};
+
+/// Deeper documents are refused; what is stored must be readable inside a list or an event.
+const MAX_DEPTH: usize = 120;
+
+/// Text that is no JSON, in the words of Go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text ends too early.
+    #[error("unexpected end of JSON input")]
+    End,
+    /// A character where it cannot be.
+    #[error("invalid character {} {context}", Quoted(*.character))]
+    Character {
+        /// The character.
+        character: u8,
+        /// Where it is.
+        context: &'static str,
+    },
+    /// Nested too deeply.
+    #[error("exceeded max depth")]
+    Depth,
+}
+
+struct Quoted(u8);
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            b'\'' => f.write_str(r"'\''"),
+            b'"' => f.write_str("'\"'"),
+            b'\\' => f.write_str(r"'\\'"),
+            b'\n' => f.write_str(r"'\n'"),
+            b'\r' => f.write_str(r"'\r'"),
+            b'\t' => f.write_str(r"'\t'"),
+            byte if byte < b' ' || byte == 0x7f => write!(f, "'\\x{byte:02x}'"),
+            byte => write!(f, "'{}'", char::from(byte)),
+        }
+    }
+}
+
+/// Reads a document. Fields that occur twice, and fields that a built-in `ty` does not know, are noted as
+/// `duplicate field "data.a"` and `unknown field "spec.x"`; the last of duplicates wins, as in Go.
+pub fn parse(text: &[u8], ty: Option<Type<'_>>) -> Result<(Value, Vec<String>), JsonError> {
+    let mut reader = Reader { text, at: 0, path: String::new(), notes: Vec::new() };
+    let known = match ty {
+        Some(ty @ Type::Builtin(_)) => Known::Type(ty),
+        _ => Known::Free,
+    };
+    let value = reader.value(known, 0)?;
+    reader.space();
+    if reader.at < text.len() {
+        return Err(reader.unexpected("after top-level value"));
+    }
+    Ok((value, reader.notes))
+}
+
+/// What is known of the value being read.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    /// Its type.
+    Type(Type<'a>),
+    /// Nothing: duplicates are noted.
+    Free,
+    /// It is below an unknown field or kept as text by Go: nothing is noted.
+    Opaque,
+}
+
+struct Reader<'t> {
+    text: &'t [u8],
+    at: usize,
+    path: String,
+    notes: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn space(&mut self) {
+        while matches!(self.text.get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte after white space.
+    fn peek(&mut self) -> Result<u8, JsonError> {
+        self.space();
+        self.text.get(self.at).copied().ok_or(JsonError::End)
+    }
+
+    fn unexpected(&self, context: &'static str) -> JsonError {
+        self.text
+            .get(self.at)
+            .map_or(JsonError::End, |&character| JsonError::Character { character, context })
+    }
+
+    fn value(&mut self, known: Known<'_>, depth: usize) -> Result<Value, JsonError> {
+        if depth > MAX_DEPTH {
+            return Err(JsonError::Depth);
+        }
+        match self.peek()? {
+            b'{' => self.object(known, depth),
+            b'[' => self.array(known, depth),
+            b'"' => self.string().map(Value::String),
+            b't' => self.word(b"true", "in literal true").map(|()| Value::Bool(true)),
+            b'f' => self.word(b"false", "in literal false").map(|()| Value::Bool(false)),
+            b'n' => self.word(b"null", "in literal null").map(|()| Value::Null),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => Err(self.unexpected("looking for beginning of value")),
+        }
+    }
+
+    fn object(&mut self, known: Known<'_>, depth: usize) -> Result<Value, JsonError> {
+        self.at += 1;
+        let mut object = Map::new();
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Ok(Value::Object(object));
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return Err(self.unexpected("looking for beginning of object key string"));
+            }
+            let key = self.string()?;
+            if self.peek()? != b':' {
+                return Err(self.unexpected("after object key"));
+            }
+            self.at += 1;
+            let length = self.path.len();
+            if length > 0 {
+                self.path.push('.');
+            }
+            self.path.push_str(&key);
+            let inner = self.known_field(known, &key);
+            let value = self.value(inner, depth + 1)?;
+            if object.insert(key, value).is_some() && !matches!(known, Known::Opaque) {
+                self.note("duplicate");
+            }
+            self.path.truncate(length);
+            match self.peek()? {
+                b',' => self.at += 1,
+                b'}' => break,
+                _ => return Err(self.unexpected("after object key:value pair")),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Object(object))
+    }
+
+    /// What is known of a field of an object of which `known` is known.
+    fn known_field<'a>(&mut self, known: Known<'a>, key: &str) -> Known<'a> {
+        let Known::Type(ty) = known else { return known };
+        match ty.shape() {
+            Shape::Object(object) => match object.field(key) {
+                Some(field) => Known::Type(field.ty()),
+                None => {
+                    self.note("unknown");
+                    Known::Opaque
+                }
+            },
+            Shape::Map(map) => Known::Type(map.values()),
+            Shape::List(_) | Shape::Scalar(_) | Shape::Any => Known::Opaque,
+        }
+    }
+
+    fn note(&mut self, what: &str) {
+        self.notes.push(format!("{what} field \"{}\"", self.path));
+    }
+
+    fn array(&mut self, known: Known<'_>, depth: usize) -> Result<Value, JsonError> {
+        use fmt::Write;
+
+        let inner = match known {
+            Known::Type(ty) => match ty.shape() {
+                Shape::List(list) => Known::Type(list.items()),
+                _ => Known::Opaque,
+            },
+            other => other,
+        };
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Ok(Value::Array(items));
+        }
+        loop {
+            let length = self.path.len();
+            let _ = write!(self.path, "[{}]", items.len());
+            items.push(self.value(inner, depth + 1)?);
+            self.path.truncate(length);
+            match self.peek()? {
+                b',' => self.at += 1,
+                b']' => break,
+                _ => return Err(self.unexpected("after array element")),
+            }
+        }
+        self.at += 1;
+        Ok(Value::Array(items))
+    }
+
+    fn word(&mut self, word: &'static [u8], context: &'static str) -> Result<(), JsonError> {
+        for expected in word {
+            match self.text.get(self.at) {
+                Some(found) if found == expected => self.at += 1,
+                Some(_) => return Err(self.unexpected(context)),
+                None => return Err(JsonError::End),
+            }
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        let mut whole = true;
+        if self.text[self.at] == b'-' {
+            self.at += 1;
+        }
+        match self.text.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return Err(self.unexpected("in numeric literal")),
+        }
+        if self.text.get(self.at) == Some(&b'.') {
+            whole = false;
+            self.at += 1;
+            if !matches!(self.text.get(self.at), Some(b'0'..=b'9')) {
+                return Err(self.unexpected("after decimal point in numeric literal"));
+            }
+            self.digits();
+        }
+        if matches!(self.text.get(self.at), Some(b'e' | b'E')) {
+            whole = false;
+            self.at += 1;
+            if matches!(self.text.get(self.at), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            if !matches!(self.text.get(self.at), Some(b'0'..=b'9')) {
+                return Err(self.unexpected("in exponent of numeric literal"));
+            }
+            self.digits();
+        }
+        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or("0");
+        if whole {
+            if let Ok(number) = text.parse::<i64>() {
+                return Ok(number.into());
+            }
+            if let Ok(number) = text.parse::<u64>() {
+                return Ok(number.into());
+            }
+        }
+        let number = text.parse::<f64>().ok().and_then(Number::from_f64);
+        Ok(number.map_or(Value::Null, Value::Number))
+    }
+
+    fn digits(&mut self) {
+        while matches!(self.text.get(self.at), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+    }
+
+    fn string(&mut self) -> Result<String, JsonError> {
+        self.at += 1;
+        let mut bytes = Vec::new();
+        loop {
+            let start = self.at;
+            while matches!(self.text.get(self.at), Some(&c) if c != b'"' && c != b'\\' && c >= b' ') {
+                self.at += 1;
+            }
+            bytes.extend_from_slice(&self.text[start..self.at]);
+            match self.text.get(self.at) {
+                None => return Err(JsonError::End),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    self.at += 1;
+                    let escaped = self.escape()?;
+                    bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                Some(_) => return Err(self.unexpected("in string literal")),
+            }
+        }
+        self.at += 1;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| replace_invalid(error.as_bytes())))
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let byte = *self.text.get(self.at).ok_or(JsonError::End)?;
+        let plain = match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                self.at += 1;
+                let first = self.hex()?;
+                return Ok(self.pair(first));
+            }
+            _ => return Err(self.unexpected("in string escape code")),
+        };
+        self.at += 1;
+        Ok(plain)
+    }
+
+    fn hex(&mut self) -> Result<u32, JsonError> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let byte = *self.text.get(self.at).ok_or(JsonError::End)?;
+            let digit = char::from(byte)
+                .to_digit(16)
+                .ok_or_else(|| self.unexpected("in \\u hexadecimal character escape"))?;
+            code = code * 16 + digit;
+            self.at += 1;
+        }
+        Ok(code)
+    }
+
+    /// A character whose first code unit has been read; half a pair becomes the replacement character.
+    fn pair(&mut self, first: u32) -> char {
+        if let Some(character) = char::from_u32(first) {
+            return character;
+        }
+        let before = self.at;
+        if first < 0xdc00 && self.text[self.at..].starts_with(b"\\u") {
+            self.at += 2;
+            if let Ok(second @ 0xdc00..=0xdfff) = self.hex() {
+                let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+                return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+            }
+            self.at = before;
+        }
+        char::REPLACEMENT_CHARACTER
+    }
+}
+
+/// Each invalid byte becomes a replacement character of its own.
+fn replace_invalid(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+/// Writes a document: a built-in type's fields in Go's order, everything else sorted.
+pub fn write(value: &Value, ty: Option<Type<'_>>, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            let inner = match ty.map(Type::shape) {
+                Some(Shape::List(list)) => Some(list.items()),
+                _ => None,
+            };
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(item, inner, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(object) => write_object(object, ty, out),
+    }
+}
+
+fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let mut first = true;
+    let mut member = |key: &str, value: &Value, ty: Option<Type<'_>>| {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        write_string(key, out);
+        out.push(b':');
+        write(value, ty, out);
+    };
+    match ty.filter(|ty| matches!(ty, Type::Builtin(_))).map(Type::shape) {
+        Some(Shape::Object(described)) => {
+            let mut members: Vec<_> = object
+                .iter()
+                .map(|(key, value)| {
+                    let field = described.field(key);
+                    (field.map_or(u8::MAX, |f| f.order()), key, value, field.map(|f| f.ty()))
+                })
+                .collect();
+            members.sort_by_key(|(order, key, ..)| (*order, *key));
+            for (_, key, value, ty) in members {
+                member(key, value, ty);
+            }
+        }
+        Some(Shape::Map(map)) => {
+            object.iter().for_each(|(key, value)| member(key, value, Some(map.values())))
+        }
+        _ => object.iter().for_each(|(key, value)| member(key, value, None)),
+    }
+    out.push(b'}');
+}
+
+/// Writes a string as Go does: `<`, `>`, `&` and the line separators are escaped.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    use std::io::Write;
+
+    out.push(b'"');
+    for character in text.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\0'..=' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if character != ' ' => {
+                // Writing to a vector cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests;
