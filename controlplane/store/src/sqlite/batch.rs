@@ -83,10 +83,15 @@ impl<'c> Batch<'c> {
         self.transaction.execute_batch("SAVEPOINT one")?;
 
         let result = writes.into_iter().map(|write| self.write(write)).collect();
-        if matches!(result, Err(Error::Conflict { .. })) {
-            self.transaction.execute_batch("ROLLBACK TO one")?;
-            self.newest = newest;
-            self.events.truncate(events);
+        match result {
+            Ok(_) => {}
+            Err(Error::Conflict { .. }) => {
+                self.transaction.execute_batch("ROLLBACK TO one")?;
+                self.newest = newest;
+                self.events.truncate(events);
+            }
+            // SQLite may have rolled back the whole transaction already; it is the caller's to give up.
+            Err(_) => return result,
         }
         self.transaction.execute_batch("RELEASE one")?;
         result
@@ -235,4 +240,38 @@ fn millis(ttl: Duration) -> Millis {
 /// The offset where the document's digits really start; see [`stamp::insert`].
 fn clamp(document: &Document) -> Option<u32> {
     document.revision_at.map(|at| at.min(document.bytes.len() as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema::Location;
+
+    fn put(key: &str, size: usize) -> Vec<Write> {
+        let document = Document { bytes: vec![b'x'; size].into(), revision_at: None, index: Bytes::new() };
+        let change = Change::Put { document, ttl: None };
+        vec![Write { key: key.to_owned(), expect: Expect::Any, change }]
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_transaction_with_its_cause_and_not_the_next_one() {
+        let mut connection = Location::memory().writer().unwrap();
+        connection.pragma_update(None, "max_page_count", 20).unwrap();
+
+        let mut batch = Batch::begin(&mut connection, 0).unwrap();
+        batch.commit(put("/small", 10)).unwrap();
+        let Err(Error::Database(cause)) = batch.commit(put("/large", 1 << 20)) else { panic!() };
+        assert_eq!(cause.to_string(), "database or disk is full");
+        drop(batch);
+
+        let mut batch = Batch::begin(&mut connection, 0).unwrap();
+        assert_eq!(batch.commit(put("/small", 10)).unwrap(), [1]);
+        assert_eq!(batch.finish().unwrap().events.len(), 1);
+    }
+
+    #[test]
+    fn expires_no_key_early_and_none_never() {
+        assert_eq!(millis(Duration::from_micros(1)), 1);
+        assert!(i64::try_from(millis(Duration::MAX)).is_ok());
+    }
 }

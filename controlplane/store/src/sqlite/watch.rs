@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt as _};
 
 use super::reader::Readers;
 use super::ring::{Next, Ring};
-use crate::{Event, Revision, Signal, Watch};
+use crate::{Error, Event, Revision, Signal, Watch};
 
 pub(super) struct Watcher {
     ring: Arc<Ring>,
@@ -77,8 +77,10 @@ impl Watcher {
                 self.reached = reached;
                 Some(())
             }
+            Err(Error::Compacted { .. } | Error::Closed) => None,
             Err(error) => {
-                tracing::debug!(prefix = &*self.prefix, after, %error, "a watch ends");
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(prefix = &*self.prefix, after, error, "a watch cannot go on");
                 None
             }
         }

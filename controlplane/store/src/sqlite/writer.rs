@@ -1,8 +1,8 @@
 //! The one thread that writes.
 //!
 //! It takes all commits that are waiting, applies them in one transaction, and so pays one fsync for them
-//! together; while it does, the next ones gather. Otherwise it sleeps: until a commit arrives, or until the
-//! next key expires.
+//! together; while it does, the next ones gather. Otherwise it sleeps: until a commit arrives, until the next
+//! key expires, or, after a commit, until watchers may be told of progress again.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const MOST_COMMITS: usize = 256;
 const FORGET_FACTOR: u64 = 2;
 const FORGET_LEAST: u64 = 64;
 
-/// How much history an explicit compaction forgets in one transaction; others may write in between.
+/// How much history an explicit compaction forgets in one transaction, to keep the WAL short.
 const FORGET_STEP: u64 = 1000;
 
 /// Watchers without events learn of progress at most this often: waking all of them for each batch would
