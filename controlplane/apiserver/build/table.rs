@@ -5,7 +5,7 @@
 //! messages types fields strings     u16 each: how many
 //! string ends                       u32 each
 //! types                             8 bytes each: kind flags a b name
-//! fields                            16 bytes each: name type tag order flags merge-key default values go
+//! fields                            16 bytes each: name type tag|always<<15 order flags merge-key default values go
 //! string bytes
 //! ```
 
@@ -128,7 +128,7 @@ impl Packer {
         // Sorted by name, embedded structs last.
         ordered.sort_by_key(|(_, row)| (row.contains(&"inline"), row[0]));
         for (order, row) in ordered {
-            let [name, ty, attributes @ ..] = row.as_slice() else {
+            let [name, ty_text, attributes @ ..] = row.as_slice() else {
                 return Err(format!("malformed row {row:?}"));
             };
             let value = |key: &str| attributes.iter().find_map(|a| a.strip_prefix(key)).unwrap_or_default();
@@ -139,8 +139,8 @@ impl Packer {
                 }
             }
             let name = self.string(name);
-            let ty = self.type_of(ty, attributes)?;
-            let tag = value("tag=").parse().unwrap_or(0u16);
+            let ty = self.type_of(ty_text, attributes)?;
+            let tag = value("tag=").parse().unwrap_or(0u16) | u16::from(is_always(ty_text, attributes)) << 15;
             let merge_key = self.string(value("mergekey="));
             let default = self.string(&value("default=").replace('\u{a0}', " "));
             // No enumeration and one whose only value is empty differ in the separator before each value.
@@ -212,6 +212,15 @@ impl Packer {
         }
         Ok(bytes)
     }
+}
+
+/// Whether JSON shows a field even when it is empty: Go's `omitempty` is absent or does not apply to structs.
+fn is_always(ty: &str, attributes: &[&str]) -> bool {
+    let is_struct = ty.starts_with('#')
+        || ANYS.contains(&ty)
+        || matches!(ty, "quantity" | "intorstring" | "time" | "microtime" | "duration");
+    let may_omit = attributes.contains(&"ptr") || attributes.contains(&"omitzero");
+    attributes.contains(&"keep") || (is_struct && !may_omit)
 }
 
 fn narrow(count: usize) -> Result<u16, String> {

@@ -3,7 +3,10 @@
 //! Built-in types come from a table generated from registry crates; a CustomResourceDefinition's schema
 //! compiles to the same [`types::Type`].
 
+pub mod decode;
+pub mod defaults;
 pub mod json;
 pub mod quantity;
 pub mod table;
+pub mod time;
 pub mod types;

@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
             '{' => self.object(),
             '[' => self.array(),
             '"' => Value::String(self.string()),
-            '(' => self.expression(),
+            '(' | '_' => self.expression(),
             _ => {
                 let end = self.rest.find([',', '}', ']', '\n']).unwrap_or(self.rest.len());
                 let (word, rest) = self.rest.split_at(end);
@@ -179,8 +179,9 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// `(__gen.subschema_for::<T>())`, or the same in a block that adds a description.
+    /// `__gen.subschema_for::<T>()`, perhaps in parentheses, or the same in a block that adds a description.
     fn expression(&mut self) -> Value {
+        let bare = self.peek() == '_';
         let mut object = Map::new();
         if let Some(start) = self.rest.find("subschema_for::<") {
             let rest = &self.rest[start + "subschema_for::<".len()..];
@@ -189,7 +190,7 @@ impl<'a> Reader<'a> {
             self.rest = &rest[end + ">()".len()..];
         }
         // `)` right away closes the short form.
-        if !self.take(')') {
+        if !bare && !self.take(')') {
             while let Some(insert) = self.next_insert() {
                 self.rest = insert;
                 let key = self.string();

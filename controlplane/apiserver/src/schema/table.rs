@@ -23,12 +23,13 @@ const TYPE_WRAPPED: u8 = 2;
 
 const FIELD_REQUIRED: u8 = 1;
 const FIELD_POINTER: u8 = 1 << 1;
-const FIELD_KEEP: u8 = 1 << 2;
-const FIELD_OMIT_ZERO: u8 = 1 << 3;
 const FIELD_INLINE: u8 = 1 << 4;
 const FIELD_ATOMIC: u8 = 1 << 5;
 const FIELD_MERGE: u8 = 1 << 6;
 const FIELD_RETAIN_KEYS: u8 = 1 << 7;
+
+/// The bit of a tag that says that JSON always shows the field.
+const ALWAYS: u16 = 1 << 15;
 
 fn word(at: usize) -> u16 {
     u16::from_le_bytes([TABLE[at], TABLE[at + 1]])
@@ -251,7 +252,7 @@ impl<'a> Object<'a> {
             ObjectRef::Builtin(index) => visible_rows(index).end..all_rows(index).end,
             ObjectRef::Custom(_) => 0..0,
         };
-        rows.map(|row| (u32::from(field_word(row, 4)), Type::Builtin(field_word(row, 2))))
+        rows.map(|row| (u32::from(field_word(row, 4) & !ALWAYS), Type::Builtin(field_word(row, 2))))
     }
 
     /// Unknown fields are kept.
@@ -439,7 +440,7 @@ impl<'a> Field<'a> {
     /// The protobuf tag; 0 where it has none (`kind`, `apiVersion`, fields of embedded structs).
     pub fn tag(self) -> u32 {
         match self.0 {
-            FieldRef::Builtin(row) => u32::from(field_word(row, 4)),
+            FieldRef::Builtin(row) => u32::from(field_word(row, 4) & !ALWAYS),
             FieldRef::Custom { .. } => 0,
         }
     }
@@ -470,24 +471,7 @@ impl<'a> Field<'a> {
 
     /// JSON shows it even when it is empty: the zero value of its type, `null` for pointers, lists and maps.
     pub fn always(self) -> bool {
-        let FieldRef::Builtin(row) = self.0 else { return false };
-        let flags = field_flags(row);
-        if flags & FIELD_KEEP != 0 {
-            return true;
-        }
-        if flags & (FIELD_POINTER | FIELD_OMIT_ZERO) != 0 {
-            return false;
-        }
-        // `omitempty` does not apply to structs.
-        match self.ty().shape() {
-            Shape::Object(_) => true,
-            Shape::Scalar(scalar) => matches!(
-                scalar,
-                Scalar::Quantity | Scalar::IntOrString | Scalar::Time | Scalar::MicroTime | Scalar::Duration
-            ),
-            Shape::Any => true,
-            Shape::Map(_) | Shape::List(_) => false,
-        }
+        matches!(self.0, FieldRef::Builtin(row) if field_word(row, 4) & ALWAYS != 0)
     }
 
     /// The list, map or struct is marked atomic in this place.
