@@ -1,8 +1,26 @@
 //! The kinds that the server knows: one file a kind under `registry/<group>/`, one line each in the table.
 
 pub mod access;
+pub mod admissionregistration;
+pub mod apiextensions;
+pub mod apiregistration;
+pub mod apps;
+pub mod autoscaling;
+pub mod batch;
+pub mod certificates;
+pub mod coordination;
 pub mod core;
+pub mod discovery;
+pub mod events;
+pub mod flowcontrol;
 pub mod kind;
+pub mod networking;
+pub mod node;
+pub mod policy;
+pub mod rbac;
+pub mod resource;
+pub mod scheduling;
+pub mod storage;
 mod table;
 
 use kind::Kind;

@@ -1,4 +1,5 @@
 //! Rules that many kinds share.
 
+pub mod metadata;
 pub mod names;
 pub mod quantity;

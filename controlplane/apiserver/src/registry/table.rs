@@ -1,8 +1,12 @@
 //! The table of resources, in the order of discovery.
 
-use super::core;
 use super::kind::Kind;
 use super::{Resource, Subresource};
+use super::{
+    admissionregistration, apiextensions, apiregistration, apps, autoscaling, batch, certificates,
+    coordination, core, discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling,
+    storage,
+};
 
 type GroupVersion = (&'static str, &'static str);
 
@@ -234,7 +238,7 @@ pub static RESOURCES: &[Resource] = &[
         "apiservices",
         "apiservice",
         "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
-        &Plain,
+        &apiregistration::api_service::ApiService,
     )
     .categories(API_EXTENSIONS)
     .subresources(&[subresource("status", "APIService", GET_PATCH_UPDATE)]),
@@ -244,25 +248,53 @@ pub static RESOURCES: &[Resource] = &[
         "controllerrevisions",
         "controllerrevision",
         "io.k8s.api.apps.v1.ControllerRevision",
-        &Plain,
+        &apps::controller_revision::ControllerRevision,
     ),
-    namespaced(APPS, "DaemonSet", "daemonsets", "daemonset", "io.k8s.api.apps.v1.DaemonSet", &Plain)
-        .short_names(&["ds"])
-        .categories(ALL)
-        .subresources(&[subresource("status", "DaemonSet", GET_PATCH_UPDATE)]),
-    namespaced(APPS, "Deployment", "deployments", "deployment", "io.k8s.api.apps.v1.Deployment", &Plain)
-        .short_names(&["deploy"])
-        .categories(ALL)
-        .subresources(&[SCALE, subresource("status", "Deployment", GET_PATCH_UPDATE)]),
-    namespaced(APPS, "ReplicaSet", "replicasets", "replicaset", "io.k8s.api.apps.v1.ReplicaSet", &Plain)
-        .short_names(&["rs"])
-        .categories(ALL)
-        .subresources(&[SCALE, subresource("status", "ReplicaSet", GET_PATCH_UPDATE)]),
-    namespaced(APPS, "StatefulSet", "statefulsets", "statefulset", "io.k8s.api.apps.v1.StatefulSet", &Plain)
-        .short_names(&["sts"])
-        .categories(ALL)
-        .subresources(&[SCALE, subresource("status", "StatefulSet", GET_PATCH_UPDATE)]),
-    namespaced(EVENTS, "Event", "events", "event", "io.k8s.api.events.v1.Event", &Plain)
+    namespaced(
+        APPS,
+        "DaemonSet",
+        "daemonsets",
+        "daemonset",
+        "io.k8s.api.apps.v1.DaemonSet",
+        &apps::daemon_set::DaemonSet,
+    )
+    .short_names(&["ds"])
+    .categories(ALL)
+    .subresources(&[subresource("status", "DaemonSet", GET_PATCH_UPDATE)]),
+    namespaced(
+        APPS,
+        "Deployment",
+        "deployments",
+        "deployment",
+        "io.k8s.api.apps.v1.Deployment",
+        &apps::deployment::Deployment,
+    )
+    .short_names(&["deploy"])
+    .categories(ALL)
+    .subresources(&[SCALE, subresource("status", "Deployment", GET_PATCH_UPDATE)]),
+    namespaced(
+        APPS,
+        "ReplicaSet",
+        "replicasets",
+        "replicaset",
+        "io.k8s.api.apps.v1.ReplicaSet",
+        &apps::replica_set::ReplicaSet,
+    )
+    .short_names(&["rs"])
+    .categories(ALL)
+    .subresources(&[SCALE, subresource("status", "ReplicaSet", GET_PATCH_UPDATE)]),
+    namespaced(
+        APPS,
+        "StatefulSet",
+        "statefulsets",
+        "statefulset",
+        "io.k8s.api.apps.v1.StatefulSet",
+        &apps::stateful_set::StatefulSet,
+    )
+    .short_names(&["sts"])
+    .categories(ALL)
+    .subresources(&[SCALE, subresource("status", "StatefulSet", GET_PATCH_UPDATE)]),
+    namespaced(EVENTS, "Event", "events", "event", "io.k8s.api.events.v1.Event", &events::event::Event)
         .short_names(&["ev"])
         .stored_as("", "v1"),
     cluster(
@@ -325,7 +357,7 @@ pub static RESOURCES: &[Resource] = &[
         "horizontalpodautoscalers",
         "horizontalpodautoscaler",
         "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
-        &Plain,
+        &autoscaling::horizontal_pod_autoscaler::HorizontalPodAutoscaler,
     )
     .short_names(&["hpa"])
     .categories(ALL)
@@ -336,17 +368,24 @@ pub static RESOURCES: &[Resource] = &[
         "horizontalpodautoscalers",
         "horizontalpodautoscaler",
         "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler",
-        &Plain,
+        &autoscaling::horizontal_pod_autoscaler::HorizontalPodAutoscalerV1,
     )
     .short_names(&["hpa"])
     .categories(ALL)
     .subresources(&[subresource("status", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)])
     .stored_as("autoscaling", "v2"),
-    namespaced(BATCH, "CronJob", "cronjobs", "cronjob", "io.k8s.api.batch.v1.CronJob", &Plain)
-        .short_names(&["cj"])
-        .categories(ALL)
-        .subresources(&[subresource("status", "CronJob", GET_PATCH_UPDATE)]),
-    namespaced(BATCH, "Job", "jobs", "job", "io.k8s.api.batch.v1.Job", &Plain)
+    namespaced(
+        BATCH,
+        "CronJob",
+        "cronjobs",
+        "cronjob",
+        "io.k8s.api.batch.v1.CronJob",
+        &batch::cron_job::CronJob,
+    )
+    .short_names(&["cj"])
+    .categories(ALL)
+    .subresources(&[subresource("status", "CronJob", GET_PATCH_UPDATE)]),
+    namespaced(BATCH, "Job", "jobs", "job", "io.k8s.api.batch.v1.Job", &batch::job::Job)
         .categories(ALL)
         .subresources(&[subresource("status", "Job", GET_PATCH_UPDATE)]),
     cluster(
@@ -355,7 +394,7 @@ pub static RESOURCES: &[Resource] = &[
         "certificatesigningrequests",
         "certificatesigningrequest",
         "io.k8s.api.certificates.v1.CertificateSigningRequest",
-        &Plain,
+        &certificates::certificate_signing_request::CertificateSigningRequest,
     )
     .short_names(&["csr"])
     .subresources(&[
@@ -368,18 +407,25 @@ pub static RESOURCES: &[Resource] = &[
         "ingressclasses",
         "ingressclass",
         "io.k8s.api.networking.v1.IngressClass",
-        &Plain,
+        &networking::ingress_class::IngressClass,
     ),
-    namespaced(NETWORKING, "Ingress", "ingresses", "ingress", "io.k8s.api.networking.v1.Ingress", &Plain)
-        .short_names(&["ing"])
-        .subresources(&[subresource("status", "Ingress", GET_PATCH_UPDATE)]),
+    namespaced(
+        NETWORKING,
+        "Ingress",
+        "ingresses",
+        "ingress",
+        "io.k8s.api.networking.v1.Ingress",
+        &networking::ingress::Ingress,
+    )
+    .short_names(&["ing"])
+    .subresources(&[subresource("status", "Ingress", GET_PATCH_UPDATE)]),
     cluster(
         NETWORKING,
         "IPAddress",
         "ipaddresses",
         "ipaddress",
         "io.k8s.api.networking.v1.IPAddress",
-        &Plain,
+        &networking::ip_address::IpAddress,
     )
     .short_names(&["ip"]),
     namespaced(
@@ -388,7 +434,7 @@ pub static RESOURCES: &[Resource] = &[
         "networkpolicies",
         "networkpolicy",
         "io.k8s.api.networking.v1.NetworkPolicy",
-        &Plain,
+        &networking::network_policy::NetworkPolicy,
     )
     .short_names(&["netpol"]),
     cluster(
@@ -397,7 +443,7 @@ pub static RESOURCES: &[Resource] = &[
         "servicecidrs",
         "servicecidr",
         "io.k8s.api.networking.v1.ServiceCIDR",
-        &Plain,
+        &networking::service_cidr::ServiceCidr,
     )
     .subresources(&[subresource("status", "ServiceCIDR", GET_PATCH_UPDATE)]),
     namespaced(
@@ -406,7 +452,7 @@ pub static RESOURCES: &[Resource] = &[
         "poddisruptionbudgets",
         "poddisruptionbudget",
         "io.k8s.api.policy.v1.PodDisruptionBudget",
-        &Plain,
+        &policy::pod_disruption_budget::PodDisruptionBudget,
     )
     .short_names(&["pdb"])
     .subresources(&[subresource("status", "PodDisruptionBudget", GET_PATCH_UPDATE)]),
@@ -416,20 +462,48 @@ pub static RESOURCES: &[Resource] = &[
         "clusterrolebindings",
         "clusterrolebinding",
         "io.k8s.api.rbac.v1.ClusterRoleBinding",
-        &Plain,
+        &rbac::role_binding::ClusterRoleBinding,
     ),
-    cluster(RBAC, "ClusterRole", "clusterroles", "clusterrole", "io.k8s.api.rbac.v1.ClusterRole", &Plain),
-    namespaced(RBAC, "RoleBinding", "rolebindings", "rolebinding", "io.k8s.api.rbac.v1.RoleBinding", &Plain),
-    namespaced(RBAC, "Role", "roles", "role", "io.k8s.api.rbac.v1.Role", &Plain),
-    cluster(STORAGE, "CSIDriver", "csidrivers", "csidriver", "io.k8s.api.storage.v1.CSIDriver", &Plain),
-    cluster(STORAGE, "CSINode", "csinodes", "csinode", "io.k8s.api.storage.v1.CSINode", &Plain),
+    cluster(
+        RBAC,
+        "ClusterRole",
+        "clusterroles",
+        "clusterrole",
+        "io.k8s.api.rbac.v1.ClusterRole",
+        &rbac::role::ClusterRole,
+    ),
+    namespaced(
+        RBAC,
+        "RoleBinding",
+        "rolebindings",
+        "rolebinding",
+        "io.k8s.api.rbac.v1.RoleBinding",
+        &rbac::role_binding::RoleBinding,
+    ),
+    namespaced(RBAC, "Role", "roles", "role", "io.k8s.api.rbac.v1.Role", &rbac::role::Role),
+    cluster(
+        STORAGE,
+        "CSIDriver",
+        "csidrivers",
+        "csidriver",
+        "io.k8s.api.storage.v1.CSIDriver",
+        &storage::csi_driver::CsiDriver,
+    ),
+    cluster(
+        STORAGE,
+        "CSINode",
+        "csinodes",
+        "csinode",
+        "io.k8s.api.storage.v1.CSINode",
+        &storage::csi_node::CsiNode,
+    ),
     namespaced(
         STORAGE,
         "CSIStorageCapacity",
         "csistoragecapacities",
         "csistoragecapacity",
         "io.k8s.api.storage.v1.CSIStorageCapacity",
-        &Plain,
+        &storage::csi_storage_capacity::CsiStorageCapacity,
     ),
     cluster(
         STORAGE,
@@ -437,7 +511,7 @@ pub static RESOURCES: &[Resource] = &[
         "storageclasses",
         "storageclass",
         "io.k8s.api.storage.v1.StorageClass",
-        &Plain,
+        &storage::storage_class::StorageClass,
     )
     .short_names(&["sc"]),
     cluster(
@@ -446,7 +520,7 @@ pub static RESOURCES: &[Resource] = &[
         "volumeattachments",
         "volumeattachment",
         "io.k8s.api.storage.v1.VolumeAttachment",
-        &Plain,
+        &storage::volume_attachment::VolumeAttachment,
     )
     .subresources(&[subresource("status", "VolumeAttachment", GET_PATCH_UPDATE)]),
     cluster(
@@ -455,7 +529,7 @@ pub static RESOURCES: &[Resource] = &[
         "volumeattributesclasses",
         "volumeattributesclass",
         "io.k8s.api.storage.v1.VolumeAttributesClass",
-        &Plain,
+        &storage::volume_attributes_class::VolumeAttributesClass,
     )
     .short_names(&["vac"]),
     cluster(
@@ -464,7 +538,7 @@ pub static RESOURCES: &[Resource] = &[
         "mutatingadmissionpolicies",
         "mutatingadmissionpolicy",
         "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy",
-        &Plain,
+        &admissionregistration::policy::MutatingAdmissionPolicy,
     )
     .categories(API_EXTENSIONS),
     cluster(
@@ -473,7 +547,7 @@ pub static RESOURCES: &[Resource] = &[
         "mutatingadmissionpolicybindings",
         "mutatingadmissionpolicybinding",
         "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding",
-        &Plain,
+        &admissionregistration::policy_binding::MutatingAdmissionPolicyBinding,
     )
     .categories(API_EXTENSIONS),
     cluster(
@@ -482,7 +556,7 @@ pub static RESOURCES: &[Resource] = &[
         "mutatingwebhookconfigurations",
         "mutatingwebhookconfiguration",
         "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration",
-        &Plain,
+        &admissionregistration::webhook_configuration::MutatingWebhookConfiguration,
     )
     .categories(API_EXTENSIONS),
     cluster(
@@ -491,7 +565,7 @@ pub static RESOURCES: &[Resource] = &[
         "validatingadmissionpolicies",
         "validatingadmissionpolicy",
         "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
-        &Plain,
+        &admissionregistration::policy::ValidatingAdmissionPolicy,
     )
     .categories(API_EXTENSIONS)
     .subresources(&[subresource("status", "ValidatingAdmissionPolicy", GET_PATCH_UPDATE)]),
@@ -501,7 +575,7 @@ pub static RESOURCES: &[Resource] = &[
         "validatingadmissionpolicybindings",
         "validatingadmissionpolicybinding",
         "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
-        &Plain,
+        &admissionregistration::policy_binding::ValidatingAdmissionPolicyBinding,
     )
     .categories(API_EXTENSIONS),
     cluster(
@@ -510,7 +584,7 @@ pub static RESOURCES: &[Resource] = &[
         "validatingwebhookconfigurations",
         "validatingwebhookconfiguration",
         "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration",
-        &Plain,
+        &admissionregistration::webhook_configuration::ValidatingWebhookConfiguration,
     )
     .categories(API_EXTENSIONS),
     cluster(
@@ -519,7 +593,7 @@ pub static RESOURCES: &[Resource] = &[
         "customresourcedefinitions",
         "customresourcedefinition",
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
-        &Plain,
+        &apiextensions::custom_resource_definition::CustomResourceDefinition,
     )
     .short_names(&["crd", "crds"])
     .categories(API_EXTENSIONS)
@@ -530,17 +604,24 @@ pub static RESOURCES: &[Resource] = &[
         "priorityclasses",
         "priorityclass",
         "io.k8s.api.scheduling.v1.PriorityClass",
-        &Plain,
+        &scheduling::priority_class::PriorityClass,
     )
     .short_names(&["pc"]),
-    namespaced(COORDINATION, "Lease", "leases", "lease", "io.k8s.api.coordination.v1.Lease", &Plain),
+    namespaced(
+        COORDINATION,
+        "Lease",
+        "leases",
+        "lease",
+        "io.k8s.api.coordination.v1.Lease",
+        &coordination::lease::Lease,
+    ),
     cluster(
         NODE,
         "RuntimeClass",
         "runtimeclasses",
         "runtimeclass",
         "io.k8s.api.node.v1.RuntimeClass",
-        &Plain,
+        &node::runtime_class::RuntimeClass,
     ),
     namespaced(
         DISCOVERY,
@@ -548,7 +629,7 @@ pub static RESOURCES: &[Resource] = &[
         "endpointslices",
         "endpointslice",
         "io.k8s.api.discovery.v1.EndpointSlice",
-        &Plain,
+        &discovery::endpoint_slice::EndpointSlice,
     ),
     cluster(
         RESOURCE,
@@ -556,7 +637,7 @@ pub static RESOURCES: &[Resource] = &[
         "deviceclasses",
         "deviceclass",
         "io.k8s.api.resource.v1.DeviceClass",
-        &Plain,
+        &resource::device_class::DeviceClass,
     ),
     namespaced(
         RESOURCE,
@@ -564,7 +645,7 @@ pub static RESOURCES: &[Resource] = &[
         "resourceclaims",
         "resourceclaim",
         "io.k8s.api.resource.v1.ResourceClaim",
-        &Plain,
+        &resource::resource_claim::ResourceClaim,
     )
     .subresources(&[subresource("status", "ResourceClaim", GET_PATCH_UPDATE)]),
     namespaced(
@@ -573,7 +654,7 @@ pub static RESOURCES: &[Resource] = &[
         "resourceclaimtemplates",
         "resourceclaimtemplate",
         "io.k8s.api.resource.v1.ResourceClaimTemplate",
-        &Plain,
+        &resource::resource_claim_template::ResourceClaimTemplate,
     ),
     cluster(
         RESOURCE,
@@ -581,7 +662,7 @@ pub static RESOURCES: &[Resource] = &[
         "resourceslices",
         "resourceslice",
         "io.k8s.api.resource.v1.ResourceSlice",
-        &Plain,
+        &resource::resource_slice::ResourceSlice,
     ),
     cluster(
         FLOWCONTROL,
@@ -589,7 +670,7 @@ pub static RESOURCES: &[Resource] = &[
         "flowschemas",
         "flowschema",
         "io.k8s.api.flowcontrol.v1.FlowSchema",
-        &Plain,
+        &flowcontrol::flow_schema::FlowSchema,
     )
     .subresources(&[subresource("status", "FlowSchema", GET_PATCH_UPDATE)]),
     cluster(
@@ -598,7 +679,7 @@ pub static RESOURCES: &[Resource] = &[
         "prioritylevelconfigurations",
         "prioritylevelconfiguration",
         "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration",
-        &Plain,
+        &flowcontrol::priority_level::PriorityLevelConfiguration,
     )
     .subresources(&[subresource("status", "PriorityLevelConfiguration", GET_PATCH_UPDATE)]),
 ];

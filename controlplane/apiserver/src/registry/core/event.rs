@@ -120,7 +120,7 @@ fn source(event: &Value) -> String {
 }
 
 /// The columns of events, for both API groups.
-const COLUMNS: &[Column] = &[
+pub const COLUMNS: &[Column] = &[
     column("Last Seen", "string", "The time at which the most recent occurrence of this event was recorded."),
     column("Type", "string", "Type of this event (Normal, Warning), new types could be added in the future"),
     column(

@@ -1,0 +1,6 @@
+//! The kinds of `admissionregistration.k8s.io`.
+
+mod defaults;
+pub mod policy;
+pub mod policy_binding;
+pub mod webhook_configuration;

@@ -1,0 +1,89 @@
+//! Replica sets.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::registry::access::{int_at, make_map, set_default};
+use crate::registry::core::pod_spec::default_template;
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, age, column, containers, label_selector, name, wide};
+
+/// The rules of replica sets.
+pub struct ReplicaSet;
+
+impl Kind for ReplicaSet {
+    fn default(&self, set: &mut Value) {
+        set_default(set, "/spec/replicas", 1);
+        default_template(set, "/spec/template");
+        default_status(set);
+    }
+
+    fn prepare_create(&self, set: &mut Value, _writer: &Writer<'_>) {
+        default_status(set);
+    }
+
+    fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
+        default_status(set);
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["spec"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, set: &Value, now: Timestamp) -> Vec<Value> {
+        let [names, images] = containers(set, "/spec/template/spec/containers");
+        vec![
+            name(set),
+            int_at(set, "/spec/replicas").into(),
+            int_at(set, "/status/replicas").into(),
+            int_at(set, "/status/readyReplicas").into(),
+            age(set, now),
+            names,
+            images,
+            label_selector(set, "/spec/selector"),
+        ]
+    }
+
+    fn selectable_fields(&self) -> &'static [&'static str] {
+        &["status.replicas"]
+    }
+
+    fn field_values(&self, set: &Value) -> Vec<String> {
+        vec![int_at(set, "/status/replicas").to_string()]
+    }
+}
+
+fn default_status(set: &mut Value) {
+    make_map(set, "/status").entry("replicas").or_insert(0.into());
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column(
+        "Desired",
+        "integer",
+        "Replicas is the number of desired pods. This is a pointer to distinguish between explicit zero and unspecified. Defaults to 1. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+    ),
+    column(
+        "Current",
+        "integer",
+        "Replicas is the most recently observed number of non-terminating pods. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
+    ),
+    column(
+        "Ready",
+        "integer",
+        "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition.",
+    ),
+    AGE,
+    wide("Containers", "string", "Names of each container in the template."),
+    wide("Images", "string", "Images referenced by each container in the template."),
+    wide(
+        "Selector",
+        "string",
+        "Selector is a label query over pods that should match the replica count. If the selector is empty, it is defaulted to the labels present on the pod template. Label keys and values that must match in order to be controlled by this replica set. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+    ),
+];

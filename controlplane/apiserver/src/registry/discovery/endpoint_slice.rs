@@ -1,0 +1,89 @@
+//! Endpoint slices.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::registry::access::{
+    at, has, int_at, list_at, list_mut, make_map, opt_int, opt_str, set, set_default, str_at, strs_at,
+};
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, age, column, first, name};
+
+/// The rules of endpoint slices.
+pub struct EndpointSlice;
+
+impl Kind for EndpointSlice {
+    fn default(&self, slice: &mut Value) {
+        let map = make_map(slice, "");
+        for list in ["endpoints", "ports"] {
+            map.entry(list).or_insert(Value::Null);
+        }
+        for endpoint in list_mut(slice, "/endpoints") {
+            make_map(endpoint, "/conditions");
+        }
+        for port in list_mut(slice, "/ports") {
+            if !has(port, "/name") {
+                set(port, "/name", "");
+            }
+            set_default(port, "/protocol", "TCP");
+        }
+    }
+
+    /// Labels count as well: they say whose slice it is.
+    fn prepare_update(&self, slice: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        if at(slice, "/metadata/labels") != at(old, "/metadata/labels") {
+            set(slice, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
+        }
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["addressType", "endpoints", "ports"]
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, slice: &Value, now: Timestamp) -> Vec<Value> {
+        let ports: Vec<String> = list_at(slice, "/ports")
+            .iter()
+            .map(|port| match (opt_int(port, "/port"), opt_str(port, "/name")) {
+                (Some(number), _) => number.to_string(),
+                (None, Some(name)) => name.to_owned(),
+                (None, None) => "*".into(),
+            })
+            .collect();
+        let addresses: Vec<String> = list_at(slice, "/endpoints")
+            .iter()
+            .flat_map(|endpoint| strs_at(endpoint, "/addresses"))
+            .map(ToOwned::to_owned)
+            .collect();
+        vec![
+            name(slice),
+            str_at(slice, "/addressType").into(),
+            first(&ports, 3, "<unset>").into(),
+            first(&addresses, 3, "<unset>").into(),
+            age(slice, now),
+        ]
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column(
+        "AddressType",
+        "string",
+        "addressType specifies the type of address carried by this EndpointSlice. All addresses in this slice must be the same type. This field is immutable after creation. The following address types are currently supported: * IPv4: Represents an IPv4 Address. * IPv6: Represents an IPv6 Address. * FQDN: Represents a Fully Qualified Domain Name.",
+    ),
+    column(
+        "Ports",
+        "string",
+        "ports specifies the list of network ports exposed by each endpoint in this slice. Each port must have a unique name. When ports is empty, it indicates that there are no defined ports. When a port is defined with a nil port value, it indicates \"all ports\". Each slice may include a maximum of 100 ports.",
+    ),
+    column(
+        "Endpoints",
+        "string",
+        "endpoints is a list of unique endpoints in this slice. Each slice may include a maximum of 1000 endpoints.",
+    ),
+    AGE,
+];

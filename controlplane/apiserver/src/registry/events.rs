@@ -1,0 +1,4 @@
+//! The kinds of `events.k8s.io`.
+
+pub mod conversion;
+pub mod event;

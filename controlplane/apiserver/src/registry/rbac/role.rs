@@ -1,0 +1,45 @@
+//! Roles and cluster roles.
+
+use serde_json::{Value, json};
+
+use crate::registry::access::make_map;
+use crate::registry::kind::{Kind, NameRule};
+
+/// The rules of roles.
+pub struct Role;
+
+/// The rules of cluster roles.
+pub struct ClusterRole;
+
+impl Kind for Role {
+    fn default(&self, role: &mut Value) {
+        show_rules(role);
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+}
+
+impl Kind for ClusterRole {
+    fn default(&self, role: &mut Value) {
+        show_rules(role);
+    }
+
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+}
+
+/// `rules` is always shown, if need be as `null`.
+fn show_rules(role: &mut Value) {
+    make_map(role, "").entry("rules").or_insert(json!(null));
+}

@@ -1,0 +1,68 @@
+//! Volume attachments.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::registry::access::{bool_at, make_map, str_at};
+use crate::registry::kind::{Column, Kind, Writer};
+use crate::table::{AGE, NAME, age, column, name};
+
+/// The rules of volume attachments.
+pub struct VolumeAttachment;
+
+impl Kind for VolumeAttachment {
+    fn default(&self, attachment: &mut Value) {
+        default_status(attachment);
+    }
+
+    fn prepare_create(&self, attachment: &mut Value, _writer: &Writer<'_>) {
+        default_status(attachment);
+    }
+
+    fn prepare_status_update(&self, attachment: &mut Value, _old: &Value) {
+        default_status(attachment);
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, attachment: &Value, now: Timestamp) -> Vec<Value> {
+        vec![
+            name(attachment),
+            str_at(attachment, "/spec/attacher").into(),
+            str_at(attachment, "/spec/source/persistentVolumeName").into(),
+            str_at(attachment, "/spec/nodeName").into(),
+            bool_at(attachment, "/status/attached").into(),
+            age(attachment, now),
+        ]
+    }
+}
+
+fn default_status(attachment: &mut Value) {
+    make_map(attachment, "/status").entry("attached").or_insert(false.into());
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    Column {
+        format: "name",
+        ..column(
+            "Attacher",
+            "string",
+            "attacher indicates the name of the volume driver that MUST handle this request. This is the name returned by GetPluginName().",
+        )
+    },
+    column("PV", "string", "persistentVolumeName represents the name of the persistent volume to attach."),
+    column("Node", "string", "nodeName represents the node that the volume should be attached to."),
+    column(
+        "Attached",
+        "boolean",
+        "attached indicates the volume is successfully attached. This field must only be set by the entity completing the attach operation, i.e. the external-attacher.",
+    ),
+    AGE,
+];

@@ -1,0 +1,27 @@
+//! Volume attributes classes.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::registry::access::str_at;
+use crate::registry::kind::{Column, Kind};
+use crate::table::{AGE, NAME, age, column, name};
+
+/// The rules of volume attributes classes.
+pub struct VolumeAttributesClass;
+
+impl Kind for VolumeAttributesClass {
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, class: &Value, now: Timestamp) -> Vec<Value> {
+        vec![name(class), str_at(class, "/driverName").into(), age(class, now)]
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    NAME,
+    column("DriverName", "string", "driverName is the name of the CSI driver This field is immutable."),
+    AGE,
+];
