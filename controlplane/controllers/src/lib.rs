@@ -12,6 +12,7 @@
 
 mod api;
 mod clock;
+mod counts;
 mod discovery;
 mod events;
 mod hash;
@@ -21,6 +22,7 @@ mod pods;
 mod queue;
 mod selectors;
 
+mod deployment;
 mod namespace;
 mod replica_set;
 mod root_ca;
@@ -100,6 +102,8 @@ controllers! {
     ServiceAccount = "serviceaccount-controller" => service_account::start,
     /// Fills service account token secrets, and removes them with their account.
     ServiceAccountToken = "serviceaccount-token-controller" => service_account_token::start,
+    /// Rolls deployments from one template to the next.
+    Deployment = "deployment-controller" => deployment::start,
     /// Keeps as many pods as a replica set asks for.
     ReplicaSet = "replicaset-controller" => replica_set::start,
     /// Publishes the API server's CA in each namespace.
