@@ -108,7 +108,7 @@ impl Sources {
         let mut types = Types::new();
         for (name, body) in &self.definitions {
             let module = name.rsplit_once('.').map_or("", |(module, _)| module);
-            if MODULES.contains(&module) && special(name).is_none() && !name.ends_with("List") {
+            if MODULES.contains(&module) && special(name).is_none() {
                 self.add(name, body, &mut types);
             }
         }

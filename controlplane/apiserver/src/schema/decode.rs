@@ -194,6 +194,8 @@ impl Decoder {
         ty: Type<'_>,
     ) -> Result<Value, DecodeError> {
         let owner = std::mem::replace(&mut self.owner, last_segment(ty.name().unwrap_or_default()));
+        // Stored objects lose the difference between empty and `null` that lists keep.
+        let is_list = self.owner.ends_with("List");
         let mut decoded = Map::new();
         for (key, value) in map {
             let length = self.enter(&key);
@@ -204,7 +206,7 @@ impl Decoder {
                     self.fields.push(key);
                     let value = self.value(value, field.ty(), field.go_type().unwrap_or_default())?;
                     let key = self.fields.pop().unwrap_or_default();
-                    if field.pointer() || !is_empty(&value, field.ty()) {
+                    if field.pointer() || is_list || !is_empty(&value, field.ty()) {
                         decoded.insert(key, value);
                     }
                 }
