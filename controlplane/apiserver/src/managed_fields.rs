@@ -17,6 +17,7 @@
 //! nothing leaves the entries as they are; applying the same configuration twice is a no-op.
 
 mod apply;
+mod change;
 mod compare;
 pub mod element;
 mod managers;
@@ -39,6 +40,7 @@ use self::{element::Element, set::Set};
 use crate::schema::types::Type;
 
 /// An object in another version, with the type it has there; `None` if that version no longer exists.
+/// The object may be in any version, also in the wanted one.
 pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<(Value, Type<'a>)> + 'a;
 
 /// Who writes what.
@@ -116,29 +118,24 @@ pub fn validate(object: &Value) -> Result<(), Invalid> {
 
 /// Puts the old times back if nothing else differs, so that a no-op does not make a new revision.
 pub fn keep_times(old: &Value, new: &mut Value) {
-    let times =
-        |object: &Value| managers::entries(object).and_then(Value::as_array).cloned().unwrap_or_default();
-    let (old_entries, new_entries) = (times(old), times(new));
-    let same_but_time = |(old, new): (&Value, &Value)| {
-        let (Value::Object(old), Value::Object(new)) = (old, new) else { return false };
-        let rest = |entry: &serde_json::Map<String, Value>| {
-            entry.iter().filter(|(name, _)| *name != "time").map(|(n, v)| (n.clone(), v.clone())).collect()
-        };
-        let (old, new): (Vec<_>, Vec<_>) = (rest(old), rest(new));
-        old == new
+    let Some(Value::Array(old_entries)) = managers::entries(old) else { return };
+    let Some(Value::Array(entries)) = new.pointer_mut("/metadata/managedFields") else { return };
+    let same = |(old, new): (&Value, &Value)| match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let without_time = |(name, _): &(&String, &Value)| *name != "time";
+            old.iter().filter(without_time).eq(new.iter().filter(without_time))
+        }
+        _ => false,
     };
-    if old_entries == new_entries
-        || old_entries.len() != new_entries.len()
-        || !old_entries.iter().zip(&new_entries).all(same_but_time)
+    if entries == old_entries
+        || entries.len() != old_entries.len()
+        || !old_entries.iter().zip(entries.iter()).all(same)
     {
         return;
     }
-    let Some(entries) = new.pointer_mut("/metadata/managedFields") else { return };
-    *entries = old_entries.into();
+    let new_entries = std::mem::replace(entries, old_entries.clone());
     if old != new {
-        if let Some(entries) = new.pointer_mut("/metadata/managedFields") {
-            *entries = new_entries.into();
-        }
+        new["metadata"]["managedFields"] = new_entries.into();
     }
 }
 

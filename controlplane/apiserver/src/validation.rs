@@ -2,4 +2,3 @@
 
 pub mod metadata;
 pub mod names;
-pub mod quantity;

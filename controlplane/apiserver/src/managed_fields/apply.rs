@@ -1,19 +1,20 @@
 //! Server-side apply.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Request,
+    change::{Change, convert, reconciled},
     compare::{compare, field_set, remove, with_named_fields},
     element::equal,
     managers::{self, Id, Managers, Operation, Owned},
     merge::merge,
     never_owned,
     set::Set,
-    update::{self, BEFORE_FIRST_APPLY, Failure, change, convert, empty_object, forget, id, reconciled},
+    update::{self, BEFORE_FIRST_APPLY, forget, fresh, id},
     validate::validate,
 };
 use crate::{
@@ -115,7 +116,7 @@ pub fn apply(
     forget(&mut old);
     if owners.is_empty() && live.is_some() {
         let before = Request { manager: BEFORE_FIRST_APPLY, ..*request };
-        owners = update::take(&empty_object(request.ty), &old, owners, &before).map_err(|error| {
+        owners = update::take(&fresh(request), &old, owners, &before).map_err(|error| {
             Error::Unfit(format!("failed to create manager for existing fields: {error}"))
         })?;
     }
@@ -159,10 +160,12 @@ fn attempt(
         Some(last) if !last.set.is_empty() => prune(merged, &owners, &last, request),
         _ => merged,
     };
-    change(live, &new, &mut owners, Some(&id), request, force).map_err(|failure| match failure {
-        Failure::Incomparable(error) => Error::Unfit(format!("failed to compare objects: {error}")),
-        Failure::Conflicts(conflicts) => Error::Conflicts(listed(&conflicts)),
-    })?;
+    let change = Change::between(live, &new, &owners, Some(&id), request)
+        .map_err(|error| Error::Unfit(format!("failed to compare objects: {error}")))?;
+    if !force && !change.conflicts.is_empty() {
+        return Err(Error::Conflicts(listed(&change.conflicts)));
+    }
+    change.carry_out(&mut owners, Some(&id), request);
 
     let changed = !equal(live, &new);
     if let Some(owned) = owners.get_mut(&id) {
@@ -189,48 +192,53 @@ fn listed(conflicts: &[(Id, Set)]) -> Vec<Conflict> {
 /// Removes from `merged` what the manager applied last, unless it applies it again or others own it.
 /// What it never owned stays in any case.
 fn prune(merged: Value, owners: &Managers, last: &Owned, request: &Request<'_>) -> Value {
-    let Some((merged, ty)) = convert(&merged, &last.api_version, request) else { return merged };
+    let Some((whole, ty)) = convert(&merged, &last.api_version, request) else { return merged };
     let last_set = with_named_fields(&last.set, Some(ty));
-    let without = |object: &Value, paths: &Set, ty| remove(object, paths, ty).unwrap_or_default();
-    let mut pruned = without(&merged, &last_set, ty);
+    let left = unowned_removed(&whole, without(&whole, &last_set, ty), owners, last, request);
+    let Some((left, _)) = convert(&left, &last.api_version, request) else { return whole.into_owned() };
+    let gone = named(&whole, ty).difference(&named(&left, ty)).intersection(&last_set);
+    let result = without(&whole, &gone, ty);
+    let converted = convert(&result, request.api_version, request).map(|(result, _)| result.into_owned());
+    converted.unwrap_or(result)
+}
 
+/// `left` with what of `whole` it lost and someone owns, version by version.
+fn unowned_removed(
+    whole: &Value,
+    mut left: Value,
+    owners: &Managers,
+    last: &Owned,
+    request: &Request<'_>,
+) -> Value {
     let mut versions: Vec<&str> = owners.values().map(|owned| owned.api_version.as_str()).collect();
     versions.sort_unstable();
     versions.dedup();
-    // The pruned version first: others may need fields to convert from that only its owners keep.
+    // The version last applied first: others may need what only its owners keep to convert.
     versions.sort_by_key(|version| *version != last.api_version);
-    let mut whole = merged.clone();
+    let mut whole = Cow::Borrowed(whole);
     for version in versions {
-        let (Some((all, ty)), Some((left, _))) =
-            (convert(&whole, version, request), convert(&pruned, version, request))
-        else {
-            continue;
+        let next = match (convert(&whole, version, request), convert(&left, version, request)) {
+            (Some((all, ty)), Some((some, _))) => {
+                let mut managed = named(&some, ty);
+                for owned in owners.values().filter(|owned| owned.api_version == version) {
+                    managed.extend(with_named_fields(&owned.set, Some(ty)));
+                }
+                (without(&all, &named(&all, ty).difference(&managed), ty), all.into_owned())
+            }
+            _ => continue,
         };
-        let mut managed = with_named_fields(&field_set(&left, ty), Some(ty));
-        for owned in owners.values().filter(|owned| owned.api_version == version) {
-            managed.extend(with_named_fields(&owned.set, Some(ty)));
-        }
-        let gone = with_named_fields(&field_set(&all, ty), Some(ty)).difference(&managed);
-        pruned = without(&all, &gone, ty);
-        whole = all;
+        left = next.0;
+        whole = Cow::Owned(next.1);
     }
-
-    let Some((pruned, _)) = convert(&pruned, &last.api_version, request) else { return merged };
-    let left = with_named_fields(&field_set(&pruned, ty), Some(ty));
-    let gone = with_named_fields(&field_set(&merged, ty), Some(ty)).difference(&left).intersection(&last_set);
-    let result = without(&merged, &gone, ty);
-    convert(&result, request.api_version, request).map_or(result, |(result, _)| result)
+    left
 }
 
-/// The object that a configuration for an absent one is merged into.
-fn fresh(request: &Request<'_>) -> Value {
-    let mut object = empty_object(request.ty);
-    object["apiVersion"] = request.api_version.into();
-    object["kind"] = request.kind.into();
-    if !object["metadata"].is_object() {
-        object["metadata"] = json!({});
-    }
-    object
+fn named(object: &Value, ty: Type<'_>) -> Set {
+    with_named_fields(&field_set(object, ty), Some(ty))
+}
+
+fn without(object: &Value, paths: &Set, ty: Type<'_>) -> Value {
+    remove(object, paths, ty).unwrap_or_default()
 }
 
 /// Leaves out the conflicts about fields that client-side apply set: kubectl may take over from itself.

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{
     Request,
-    compare::{Comparison, compare, reconcile},
+    change::{Change, reconciled},
+    compare::KeyError,
     managers::{self, Id, Managers, Operation, Owned},
     never_owned,
     set::Set,
@@ -29,27 +30,21 @@ pub(super) const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// empty list or a list of one empty entry forgets all owners, and an object without owners stays so.
 /// Should the objects not be comparable, the entries are removed rather than left wrong.
 pub fn on_update(live: Option<&Value>, new: &mut Value, request: &Request<'_>) {
-    let mut owners = requested(live, new, request);
+    let owners = requested(live, new, request);
     forget(new);
     if owners.is_empty() && live.is_some() {
         return;
     }
-    let empty;
-    let old = match live {
-        Some(live) => live,
-        None => {
-            empty = empty_object(request.ty);
-            &empty
-        }
+    let owners = match live {
+        Some(live) => take(live, new, owners, request),
+        None => take(&fresh(request), new, owners, request),
     };
-    match take(old, new, owners.clone(), request) {
-        Ok(changed) => owners = changed,
+    match owners {
+        Ok(owners) => managers::encode(new, owners),
         Err(error) => {
             tracing::warn!(error, kind = request.kind, "cannot tell who owns the fields of an object");
-            return;
         }
     }
-    managers::encode(new, owners);
 }
 
 /// The entries to start from.
@@ -82,22 +77,15 @@ pub(super) fn take(
     new: &Value,
     owners: Managers,
     request: &Request<'_>,
-) -> Result<Managers, String> {
+) -> Result<Managers, KeyError> {
     let mut owners = reconciled(owners, old, request);
-    let change = change(old, new, &mut owners, None, request, true).map_err(|failure| match failure {
-        Failure::Incomparable(error) => error,
-        Failure::Conflicts(_) => String::new(),
-    })?;
+    let change = Change::between(old, new, &owners, None, request)?.carry_out(&mut owners, None, request);
     let mut taken = change.modified.union(change.added);
     request.reset.apply(&mut taken);
     taken.subtract(&never_owned());
     if !taken.is_empty() {
-        let id = id(request, Operation::Update);
-        let owned = owners.entry(id).or_insert_with(|| Owned {
-            set: Set::default(),
-            api_version: request.api_version.into(),
-            time: None,
-        });
+        let fresh = || Owned { set: Set::default(), api_version: request.api_version.into(), time: None };
+        let owned = owners.entry(id(request, Operation::Update)).or_insert_with(fresh);
         owned.set.extend(taken);
         owned.time = Some(time(request));
     }
@@ -119,99 +107,6 @@ pub(super) fn id(request: &Request<'_>, operation: Operation) -> Id {
 /// The request's time, as `metav1.Time` writes it.
 pub(super) fn time(request: &Request<'_>) -> String {
     request.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// An object in the version of `api_version`, with its type there.
-pub(super) fn convert<'a>(
-    object: &Value,
-    api_version: &str,
-    request: &Request<'a>,
-) -> Option<(Value, Type<'a>)> {
-    if object.get("apiVersion").and_then(Value::as_str).is_none_or(|version| version == api_version) {
-        let ty = if api_version == request.api_version { Some(request.ty) } else { None };
-        if let Some(ty) = ty {
-            return Some((object.clone(), ty));
-        }
-    }
-    request.convert.and_then(|convert| convert(object, api_version))
-}
-
-/// Brings all sets in line with today's schema; entries of versions that are gone go.
-pub(super) fn reconciled(owners: Managers, live: &Value, request: &Request<'_>) -> Managers {
-    let mut out = Managers::new();
-    for (id, owned) in owners {
-        let ty = if owned.api_version == request.api_version {
-            Some(request.ty)
-        } else {
-            convert(live, &owned.api_version, request).map(|(_, ty)| ty)
-        };
-        if let Some(ty) = ty {
-            out.insert(id, Owned { set: reconcile(owned.set, ty), ..owned });
-        }
-    }
-    out
-}
-
-/// Why ownership cannot change.
-pub(super) enum Failure {
-    /// The objects do not fit their type.
-    Incomparable(String),
-    /// Others own what would change.
-    Conflicts(Vec<(Id, Set)>),
-}
-
-/// Takes from all but `own` what changes between `old` and `new`; returns what that is.
-pub(super) fn change(
-    old: &Value,
-    new: &Value,
-    owners: &mut Managers,
-    own: Option<&Id>,
-    request: &Request<'_>,
-    force: bool,
-) -> Result<Comparison, Failure> {
-    let comparison = |old: &Value, new: &Value, ty| {
-        let mut comparison = compare(old, new, ty).map_err(Failure::Incomparable)?;
-        comparison.filter(|set| request.reset.apply(set));
-        Ok(comparison)
-    };
-    let mut versions: BTreeMap<String, Comparison> = BTreeMap::new();
-    versions.insert(request.api_version.into(), comparison(old, new, request.ty)?);
-
-    let (mut conflicts, mut gone) = (Vec::new(), Vec::new());
-    for (id, owned) in owners.iter().filter(|(id, _)| own != Some(*id)) {
-        if !versions.contains_key(&owned.api_version) {
-            let old = convert(old, &owned.api_version, request);
-            let new = convert(new, &owned.api_version, request);
-            let (Some((old, ty)), Some((new, _))) = (old, new) else {
-                gone.push(id.clone());
-                continue;
-            };
-            versions.insert(owned.api_version.clone(), comparison(&old, &new, ty)?);
-        }
-        let Some(change) = versions.get(&owned.api_version) else { continue };
-        let conflict = owned.set.intersection(&change.modified).union(owned.set.intersection(&change.added));
-        if !conflict.is_empty() {
-            conflicts.push((id.clone(), conflict));
-        }
-    }
-    if !force && !conflicts.is_empty() {
-        return Err(Failure::Conflicts(conflicts));
-    }
-    for id in gone {
-        owners.remove(&id);
-    }
-    for (id, conflict) in conflicts {
-        if let Some(owned) = owners.get_mut(&id) {
-            owned.set.subtract(&conflict);
-        }
-    }
-    for (_, owned) in owners.iter_mut().filter(|(id, _)| own != Some(*id)) {
-        if let Some(change) = versions.get(&owned.api_version) {
-            owned.set.subtract(&change.removed);
-        }
-    }
-    owners.retain(|_, owned| !owned.set.is_empty());
-    Ok(versions.remove(request.api_version).unwrap_or_default())
 }
 
 /// Merges the oldest Update entries of a version into one until there are few enough.
@@ -258,8 +153,19 @@ fn cap(owners: &mut Managers) {
     }
 }
 
-/// What Go writes for a new object of a type: nobody owns that, since nobody set it.
-pub(super) fn empty_object(ty: Type<'_>) -> Value {
+/// An object of the request's kind in which nothing is set: what a new object is compared with.
+pub(super) fn fresh(request: &Request<'_>) -> Value {
+    let mut object = empty_object(request.ty);
+    object["apiVersion"] = request.api_version.into();
+    object["kind"] = request.kind.into();
+    if !object["metadata"].is_object() {
+        object["metadata"] = Map::new().into();
+    }
+    object
+}
+
+/// What Go writes for a new value of a type: nobody owns that, since nobody set it.
+fn empty_object(ty: Type<'_>) -> Value {
     let mut out = Map::new();
     if let (Type::Builtin(_), Shape::Object(object)) = (ty, ty.shape()) {
         for field in object.fields().filter(|field| field.always()) {

@@ -34,7 +34,8 @@ impl LabelSelector {
     /// Parses the text form.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut parser = Parser { tokens: lex(text), at: 0 };
-        let requirements = parser.parse().map_err(|why| Error(format!("unable to parse requirement: {why}")))?;
+        let requirements =
+            parser.parse().map_err(|why| Error(format!("unable to parse requirement: {why}")))?;
         for requirement in &requirements {
             validate(requirement)?;
         }
@@ -227,15 +228,23 @@ impl Parser {
                         Token::Comma => match self.peek() {
                             Token::Word(_) | Token::Not => {}
                             other => {
-                                return Err(format!("found '{}', expected: identifier after ','", other.text()));
+                                return Err(format!(
+                                    "found '{}', expected: identifier after ','",
+                                    other.text()
+                                ));
                             }
                         },
-                        other => return Err(format!("found '{}', expected: ',' or 'end of string'", other.text())),
+                        other => {
+                            return Err(format!("found '{}', expected: ',' or 'end of string'", other.text()));
+                        }
                     }
                 }
                 Token::End => return Ok(requirements),
                 other => {
-                    return Err(format!("found '{}', expected: !, identifier, or 'end of string'", other.text()));
+                    return Err(format!(
+                        "found '{}', expected: !, identifier, or 'end of string'",
+                        other.text()
+                    ));
                 }
             }
         }
@@ -264,10 +273,7 @@ impl Parser {
             Token::Word(word) if word == "in" => Operator::In,
             Token::Word(word) if word == "notin" => Operator::NotIn,
             other => {
-                return Err(format!(
-                    "found '{}', expected: in, notin, =, ==, !=, gt, lt",
-                    other.text()
-                ));
+                return Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", other.text()));
             }
         };
         Ok(Requirement { key, operator, values: self.set()? })
@@ -337,6 +343,9 @@ mod tests {
     #[test]
     fn a_broken_selector_says_where() {
         let error = LabelSelector::parse("a,,b").unwrap_err();
-        assert_eq!(error.to_string(), "unable to parse requirement: found ',', expected: identifier after ','");
+        assert_eq!(
+            error.to_string(),
+            "unable to parse requirement: found ',', expected: identifier after ','"
+        );
     }
 }

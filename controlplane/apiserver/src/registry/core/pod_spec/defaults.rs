@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use crate::registry::access::{
     at, bool_at, get_mut, has, int_at, list_mut, make_map, set, set_default, set_nonzero, str_at,
 };
-use crate::validation::quantity;
+use crate::schema::quantity::Quantity;
+
+/// Billionths in a thousandth.
+const MILLI: i128 = 1_000_000;
 
 /// Defaults of the pod template at `path` of a workload.
 pub fn default_template(object: &mut Value, path: &str) {
@@ -135,8 +138,10 @@ fn default_resources(owner: &mut Value) {
 pub fn round_up_quantities(owner: &mut Value, path: &str) {
     let Some(Value::Object(amounts)) = get_mut(owner, path) else { return };
     for amount in amounts.values_mut() {
-        if let Some(rounded) = amount.as_str().and_then(quantity::rounded_up_to_milli) {
-            *amount = rounded.into();
+        if let Ok(quantity) = Quantity::from_value(amount)
+            && quantity.nanos() % MILLI != 0
+        {
+            *amount = Quantity::from_milli(quantity.milli_value(), quantity.format()).to_string().into();
         }
     }
 }

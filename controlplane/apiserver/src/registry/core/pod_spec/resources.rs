@@ -5,26 +5,28 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::registry::access::{entries, has, list_at, make_map, map_at, str_at};
-use crate::validation::quantity::{self, Nanos};
+use crate::schema::quantity::Quantity;
 
-type Amounts = BTreeMap<String, Nanos>;
+type Amounts = BTreeMap<String, Quantity>;
 
 fn amounts(owner: &Value, path: &str) -> Amounts {
     entries(owner, path)
-        .filter_map(|(resource, amount)| Some((resource.clone(), quantity::parse(amount.as_str()?)?)))
+        .filter_map(|(resource, amount)| Some((resource.clone(), Quantity::from_value(amount).ok()?)))
         .collect()
 }
 
 fn add(sum: &mut Amounts, more: &Amounts) {
     for (resource, amount) in more {
-        *sum.entry(resource.clone()).or_default() += amount;
+        sum.entry(resource.clone()).or_insert(Quantity::ZERO).add(amount);
     }
 }
 
 fn raise(sum: &mut Amounts, other: &Amounts) {
     for (resource, amount) in other {
-        let known = sum.entry(resource.clone()).or_default();
-        *known = (*known).max(*amount);
+        let known = sum.entry(resource.clone()).or_insert(Quantity::ZERO);
+        if amount > known {
+            *known = amount.clone();
+        }
     }
 }
 
@@ -66,11 +68,6 @@ pub fn is_huge_page(resource: &str) -> bool {
     resource.starts_with("hugepages-")
 }
 
-fn written(resource: &str, nanos: Nanos) -> Value {
-    if resource == "cpu" { quantity::canonical_decimal(nanos) } else { quantity::canonical_binary(nanos) }
-        .into()
-}
-
 /// Completes resources that are given for the whole pod from those of its containers.
 pub fn default_pod_level(spec: &mut Value) {
     let given = |spec: &Value, path| map_at(spec, path).is_some_and(|map| !map.is_empty());
@@ -80,8 +77,7 @@ pub fn default_pod_level(spec: &mut Value) {
     for (resource, limit) in effective(spec, "/resources/limits") {
         let asked = map_at(spec, "/resources/requests").is_some_and(|r| r.contains_key(&resource));
         if is_huge_page(&resource) && !asked {
-            let value = written(&resource, limit);
-            make_map(spec, "/resources/limits").entry(resource).or_insert(value);
+            make_map(spec, "/resources/limits").entry(resource).or_insert(limit.to_string().into());
         }
     }
     let Some(limits) = map_at(spec, "/resources/limits").filter(|limits| !limits.is_empty()).cloned() else {
@@ -90,7 +86,7 @@ pub fn default_pod_level(spec: &mut Value) {
     let from_containers = effective(spec, "/resources/requests")
         .into_iter()
         .filter(|(resource, _)| is_pod_level(resource) && !is_huge_page(resource))
-        .map(|(resource, amount)| (resource.clone(), written(&resource, amount)));
+        .map(|(resource, amount)| (resource, amount.to_string().into()));
     let from_limits = limits.into_iter().filter(|(resource, _)| is_pod_level(resource));
     let defaults: Vec<_> = from_containers.chain(from_limits).collect();
     let requests = make_map(spec, "/resources/requests");
@@ -110,7 +106,7 @@ pub fn qos_class(spec: &Value) -> &'static str {
     let positive = |owner: &Value, path: &str| -> Amounts {
         amounts(owner, path)
             .into_iter()
-            .filter(|(resource, amount)| *amount > 0 && matches!(resource.as_str(), "cpu" | "memory"))
+            .filter(|(resource, amount)| amount.signum() > 0 && matches!(resource.as_str(), "cpu" | "memory"))
             .collect()
     };
     let (mut requests, mut limits, mut guaranteed) = (Amounts::new(), Amounts::new(), true);

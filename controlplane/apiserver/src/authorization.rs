@@ -1,0 +1,151 @@
+//! May this user do this? Authorizers are asked in order; the first that allows or denies decides.
+
+use crate::{request_info::RequestInfo, status::ApiError, status::GroupResource, user::User};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    /// By whom.
+    pub user: &'a User,
+    /// The verb.
+    pub verb: &'a str,
+    /// Whether it is about a resource, not a path.
+    pub is_resource: bool,
+    /// The API group.
+    pub group: &'a str,
+    /// The version.
+    pub version: &'a str,
+    /// The plural resource.
+    pub resource: &'a str,
+    /// The subresource.
+    pub subresource: &'a str,
+    /// The namespace; empty at cluster scope.
+    pub namespace: &'a str,
+    /// The object's name; empty for collections.
+    pub name: &'a str,
+    /// The path, for non-resources.
+    pub path: &'a str,
+}
+
+impl<'a> Attributes<'a> {
+    /// Of a request.
+    pub fn of(user: &'a User, info: &'a RequestInfo) -> Self {
+        Self {
+            user,
+            verb: &info.verb,
+            is_resource: info.is_resource,
+            group: &info.group,
+            version: &info.version,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            namespace: &info.namespace,
+            name: &info.name,
+            path: &info.path,
+        }
+    }
+
+    /// The error of a request that nobody allowed.
+    pub fn forbidden(&self, reason: &str) -> ApiError {
+        if !self.is_resource {
+            let mut error = ApiError::new(
+                http::StatusCode::FORBIDDEN,
+                "Forbidden",
+                format!(
+                    "forbidden: User {:?} cannot {} path {:?}{}",
+                    self.user.name,
+                    self.verb,
+                    self.path,
+                    because(reason)
+                ),
+            );
+            error.details = Some(Box::default());
+            return error;
+        }
+        let resource = if self.subresource.is_empty() {
+            self.resource.to_owned()
+        } else {
+            format!("{}/{}", self.resource, self.subresource)
+        };
+        let scope = if self.namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace {:?}", self.namespace)
+        };
+        let why = format!(
+            "User {:?} cannot {} resource {resource:?} in API group {:?} {scope}{}",
+            self.user.name,
+            self.verb,
+            self.group,
+            because(reason)
+        );
+        ApiError::forbidden(GroupResource { group: self.group, resource: self.resource }, self.name, &why)
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+/// An authorizer's answer, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow(String),
+    /// No, whatever the others say.
+    Deny(String),
+    /// Not mine to say.
+    NoOpinion(String),
+}
+
+/// Decides who may do what. Answers come from memory, so that no request waits for another.
+pub trait Authorizer: Send + Sync + 'static {
+    /// Its name as `--authorization-mode` knows it.
+    fn mode(&self) -> &'static str;
+
+    /// The decision.
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+}
+
+/// Allows everything (`--authorization-mode=AlwaysAllow`).
+#[derive(Debug)]
+pub struct AlwaysAllow;
+
+impl Authorizer for AlwaysAllow {
+    fn mode(&self) -> &'static str {
+        "AlwaysAllow"
+    }
+
+    fn authorize(&self, _attributes: &Attributes<'_>) -> Decision {
+        Decision::Allow(String::new())
+    }
+}
+
+/// Denies everything (`--authorization-mode=AlwaysDeny`).
+#[derive(Debug)]
+pub struct AlwaysDeny;
+
+impl Authorizer for AlwaysDeny {
+    fn mode(&self) -> &'static str {
+        "AlwaysDeny"
+    }
+
+    fn authorize(&self, _attributes: &Attributes<'_>) -> Decision {
+        Decision::NoOpinion("Everything is forbidden.".into())
+    }
+}
+
+/// Asks the authorizers in order. Members of `system:masters` may do everything.
+pub fn decide(authorizers: &[Box<dyn Authorizer>], attributes: &Attributes<'_>) -> Decision {
+    if attributes.user.in_group(crate::user::MASTERS) {
+        return Decision::Allow(String::new());
+    }
+    let mut reasons = Vec::new();
+    for authorizer in authorizers {
+        match authorizer.authorize(attributes) {
+            Decision::NoOpinion(reason) if reason.is_empty() => {}
+            Decision::NoOpinion(reason) => reasons.push(reason),
+            decided => return decided,
+        }
+    }
+    Decision::NoOpinion(reasons.join("\n"))
+}

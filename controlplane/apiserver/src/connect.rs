@@ -1,0 +1,38 @@
+//! Streams to pods, nodes and services, served by whoever runs them.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+use crate::{
+    body::{Request, Response},
+    status::ApiError,
+    user::User,
+};
+
+/// To what a stream is opened.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// `pods`, `nodes` or `services`.
+    pub resource: String,
+    /// The namespace; empty for nodes.
+    pub namespace: String,
+    /// The object's name; services may carry `scheme:name:port`.
+    pub name: String,
+    /// `log`, `exec`, `attach`, `portforward` or `proxy`.
+    pub subresource: String,
+    /// The path below `proxy`.
+    pub rest: String,
+    /// Who asks.
+    pub user: Arc<User>,
+    /// The object as stored, where it exists (services and nodes are looked up by their plain name).
+    pub object: Value,
+}
+
+/// Answers requests for streams. The request is handed over whole, its upgrade included
+/// (`hyper::upgrade::on` works on it).
+pub trait Connector: Send + Sync + 'static {
+    /// Opens the stream.
+    fn connect(&self, target: Target, request: Request) -> BoxFuture<'static, Result<Response, ApiError>>;
+}

@@ -1,0 +1,125 @@
+//! Binding a pod to a node: what a scheduler does.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{call::Call, call::read_body, write};
+use crate::{
+    body::{Request, Response},
+    documents::{self, Expected},
+    field::{Errors, Path},
+    metadata, negotiation,
+    options::WriteOptions,
+    registry::Resource,
+    resource::Definition,
+    respond,
+    schema::types::Type,
+    status::{ApiError, GroupResource},
+};
+
+/// Binds the pod that the path (or the binding itself) names.
+pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
+    let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
+    let encoding = negotiation::content_type(request.headers(), false)?;
+    let body = read_body(request).await?;
+    let expected =
+        Expected { api_version: "v1".into(), kind: "Binding".into(), group: String::new(), custom: false };
+    let ty = Type::builtin("io.k8s.api.core.v1.Binding")
+        .ok_or_else(|| ApiError::internal("no schema of Binding"))?;
+    let (binding, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let text =
+        |pointer: &str| binding.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if call.definition.is("", "bindings") {
+        let pods = Resource::find("", "v1", "pods").ok_or_else(|| ApiError::internal("no pods"))?;
+        call.definition = Definition::Builtin(pods);
+        call.info.resource = "pods".into();
+        call.info.name = metadata::name(&binding).into();
+    } else if metadata::name(&binding) != call.info.name && !metadata::name(&binding).is_empty() {
+        return Err(ApiError::bad_request(format!("name in URL does not match name in Binding object")));
+    }
+    call.info.subresource = "binding".into();
+    let (kind, node) = (text("/target/kind"), text("/target/name"));
+    let mut errors = Errors::default();
+    let target = Path::new("target");
+    if !matches!(kind.as_str(), "" | "Node") {
+        errors.not_supported(&target.child("kind"), &kind.as_str().into(), &["Node", "<empty>"]);
+    }
+    if node.is_empty() {
+        errors.required(&target.child("name"), "");
+    }
+    if !errors.is_empty() {
+        let kind = GroupResource { group: "", resource: "Binding" };
+        return Err(ApiError::invalid(kind, metadata::name(&binding), &errors));
+    }
+    let uid = metadata::text(&binding, "uid").to_owned();
+    let labels = binding.pointer("/metadata/labels").cloned();
+    let annotations = binding.pointer("/metadata/annotations").cloned();
+    let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
+    write::update(call, &write_options, |call, live| {
+        let pod = live.ok_or_else(|| call.not_found())?;
+        let conflict = |why: String| {
+            let resource = GroupResource { group: "", resource: "pods/binding" };
+            Err(ApiError::conflict(resource, &call.info.name, &why))
+        };
+        if !uid.is_empty() && uid != metadata::text(pod, "uid") {
+            return conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                metadata::text(pod, "uid")
+            ));
+        }
+        if metadata::is_terminating(pod) {
+            return conflict(format!(
+                "pod {} is being deleted, cannot be assigned to a host",
+                call.info.name
+            ));
+        }
+        if let Some(bound) = pod.pointer("/spec/nodeName").and_then(Value::as_str).filter(|n| !n.is_empty()) {
+            return conflict(format!("pod {} is already assigned to node {bound:?}", call.info.name));
+        }
+        if pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|g| !g.is_empty()) {
+            return conflict(format!("pod {} has non-empty .spec.schedulingGates", call.info.name));
+        }
+        Ok(bound(pod, &node, labels.as_ref(), annotations.as_ref(), call.now))
+    })
+    .await?;
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    Ok(respond::document(
+        StatusCode::CREATED,
+        &status,
+        call.accepted.encoding,
+        Type::builtin(crate::codec::STATUS),
+    ))
+}
+
+fn bound(
+    pod: &Value,
+    node: &str,
+    labels: Option<&Value>,
+    annotations: Option<&Value>,
+    now: jiff::Timestamp,
+) -> Value {
+    let mut pod = pod.clone();
+    pod["spec"]["nodeName"] = node.into();
+    for (field, added) in [("labels", labels), ("annotations", annotations)] {
+        for (key, value) in added.and_then(Value::as_object).into_iter().flatten() {
+            pod["metadata"][field][key] = value.clone();
+        }
+    }
+    let scheduled = json!({
+        "type": "PodScheduled",
+        "status": "True",
+        "lastProbeTime": null,
+        "lastTransitionTime": metadata::time(now),
+        "observedGeneration": metadata::generation(&pod),
+    });
+    let conditions = &mut pod["status"]["conditions"];
+    if !conditions.is_array() {
+        *conditions = json!([]);
+    }
+    if let Some(conditions) = conditions.as_array_mut() {
+        conditions.retain(|c| c["type"] != "PodScheduled");
+        conditions.push(scheduled);
+    }
+    pod
+}

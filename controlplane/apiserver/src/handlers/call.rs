@@ -1,0 +1,176 @@
+//! A request for a resource, with everything that its handler needs.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    body::{self, Request, Response},
+    negotiation::{self, Accepted, Encoding, Target},
+    options::Query,
+    registry::kind::Writer,
+    representation,
+    request_info::RequestInfo,
+    resource::Definition,
+    respond,
+    server::Server,
+    status::ApiError,
+    user::User,
+};
+
+/// The largest body of a request; kube-apiserver's own limit.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// A request for a resource.
+pub struct Call {
+    /// The server.
+    pub server: Server,
+    /// The resource.
+    pub definition: Definition,
+    /// The parts of the path.
+    pub info: RequestInfo,
+    /// Who asks.
+    pub user: Arc<User>,
+    /// The query.
+    pub query: Query,
+    /// What the client accepts.
+    pub accepted: Accepted,
+    /// The client's name of itself.
+    pub user_agent: String,
+    /// What the answer will warn of.
+    pub warnings: Vec<String>,
+    /// The time of the request.
+    pub now: Timestamp,
+}
+
+impl Call {
+    /// Reads what all handlers need.
+    pub fn new(
+        server: Server,
+        definition: Definition,
+        info: RequestInfo,
+        user: Arc<User>,
+        query: Query,
+        request: &Request,
+    ) -> Result<Self, ApiError> {
+        let custom = matches!(definition, Definition::Custom(_));
+        let streaming =
+            matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
+        let accepted =
+            if streaming { Accepted::default() } else { negotiation::accept(request.headers(), custom)? };
+        let user_agent = text(request.headers(), header::USER_AGENT);
+        Ok(Self {
+            server,
+            definition,
+            info,
+            user,
+            query,
+            accepted,
+            user_agent,
+            warnings: Vec::new(),
+            now: Timestamp::now(),
+        })
+    }
+
+    /// The same call again, for a stream that outlives its handler.
+    pub fn shared(&self) -> Self {
+        Self {
+            server: self.server.clone(),
+            definition: self.definition.clone(),
+            info: self.info.clone(),
+            user: self.user.clone(),
+            query: self.query.clone(),
+            accepted: self.accepted,
+            user_agent: String::new(),
+            warnings: Vec::new(),
+            now: self.now,
+        }
+    }
+
+    /// Whether the path names one object.
+    pub fn is_about_one(&self) -> bool {
+        !self.info.name.is_empty()
+    }
+
+    /// The namespace of the object: that of the path, for namespaced resources.
+    pub fn namespace(&self) -> &str {
+        if self.definition.namespaced() { &self.info.namespace } else { "" }
+    }
+
+    /// The key of the object that the path names.
+    pub fn key(&self) -> String {
+        self.definition.key(self.namespace(), &self.info.name)
+    }
+
+    /// 404 for the object that the path names.
+    pub fn not_found(&self) -> ApiError {
+        ApiError::not_found(self.definition.group_resource(), &self.info.name)
+    }
+
+    /// Who writes, for the rules of the kind.
+    pub fn writer(&self, dry_run: bool) -> Writer<'_> {
+        Writer { user: &self.user.name, groups: &self.user.groups, now: self.now, dry_run }
+    }
+
+    /// The answer that carries an object of the stored version.
+    pub fn respond(&self, code: StatusCode, object: Value) -> Result<Response, ApiError> {
+        let object = self.definition.stored().convert(object, &self.definition);
+        self.respond_as_is(code, &object)
+    }
+
+    /// The answer that carries an object of the version asked for.
+    pub fn respond_as_is(&self, code: StatusCode, object: &Value) -> Result<Response, ApiError> {
+        let mut response = match self.accepted.target {
+            Target::Object => {
+                respond::document(code, object, self.accepted.encoding, Some(self.definition.ty()?))
+            }
+            _ => representation::one(self, code, object)?,
+        };
+        respond::warn(&mut response, &self.warnings);
+        Ok(response)
+    }
+
+    /// The answer that carries a stored document, sent as it is where it can be.
+    pub fn respond_stored(&self, code: StatusCode, stored: Bytes) -> Result<Response, ApiError> {
+        let plain = self.accepted == Accepted::default() && !self.definition.is_converted();
+        if plain {
+            let mut response = respond::bytes(code, Encoding::Json.media_type(), stored);
+            respond::warn(&mut response, &self.warnings);
+            return Ok(response);
+        }
+        let object = serde_json::from_slice(&stored).map_err(ApiError::internal)?;
+        self.respond(code, object)
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> String {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Reads the whole body.
+pub async fn read_body(request: &mut Request) -> Result<Bytes, ApiError> {
+    let mut body = std::mem::replace(request.body_mut(), body::empty());
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|e| ApiError::bad_request(format!("unable to read the request body: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > MAX_BODY {
+            return Err(ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "RequestEntityTooLarge",
+                format!("Request entity too large: limit is {MAX_BODY}"),
+            ));
+        }
+        if read.is_empty() && body.is_end_stream() {
+            return Ok(data);
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read.freeze())
+}

@@ -1,0 +1,227 @@
+//! Lists: consistent pages of objects
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>).
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::StatusCode;
+use serde_json::{Value, json};
+use vkube_store::{Entry, Range};
+
+use super::call::Call;
+use crate::{
+    body::Response,
+    field::{Errors, Path},
+    representation,
+    resource::Definition,
+    selectors::{Selection, fields::FieldSelector, labels::LabelSelector},
+    status::{ApiError, GroupResource},
+};
+
+/// A page, ready to be represented.
+pub struct Listing {
+    /// The entries, selected.
+    pub entries: Vec<Entry>,
+    /// The revision that all pages show.
+    pub revision: u64,
+    /// Where the next page starts; empty on the last.
+    pub continue_token: String,
+    /// How many more there are, where it is known.
+    pub remaining: Option<u64>,
+}
+
+/// Answers a list.
+pub async fn list(call: &Call) -> Result<Response, ApiError> {
+    let selection = selection(call)?;
+    let listing = collect(call, &selection).await?;
+    representation::list(call, StatusCode::OK, &listing)
+}
+
+/// The selectors of the query.
+pub fn selection(call: &Call) -> Result<Selection, ApiError> {
+    let labels = LabelSelector::parse(call.query.get("labelSelector"))
+        .map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let selectable = call.definition.selectable_fields();
+    let fields =
+        FieldSelector::parse(call.query.get("fieldSelector"), &selectable, call.definition.namespaced())
+            .map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let mut selection = Selection { labels, fields };
+    if call.is_about_one() {
+        let name = FieldSelector::parse(&format!("metadata.name={}", call.info.name), &[], true)
+            .map_err(|e| ApiError::bad_request(e.to_string()))?;
+        if selection.fields.is_empty() {
+            selection.fields = name;
+        }
+    }
+    Ok(selection)
+}
+
+/// The prefix of the keys that the path is about.
+pub fn prefix(call: &Call) -> String {
+    let mut prefix = call.definition.prefix();
+    if !call.namespace().is_empty() {
+        prefix.push_str(call.namespace());
+        prefix.push('/');
+    }
+    prefix
+}
+
+/// Fails when a revision has not been reached.
+pub fn newest_at_least(call: &Call, revision: u64) -> Result<(), ApiError> {
+    let newest = call.server.store().revision();
+    if revision > newest { Err(ApiError::too_large_revision(revision, newest)) } else { Ok(()) }
+}
+
+async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError> {
+    let limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
+    let (mut after, mut at) = (None, None);
+    let token = call.query.get("continue");
+    let prefix = prefix(call);
+    let version = revision(call)?;
+    if token.is_empty() {
+        if let Some((revision, exact)) = version {
+            newest_at_least(call, revision)?;
+            at = exact.then_some(revision);
+        }
+    } else {
+        let (start, revision) = decode_token(token, &call.definition)?;
+        after = Some(start);
+        at = revision;
+    }
+
+    // With selectors a page may need several reads; each is of the same revision.
+    let mut entries = Vec::new();
+    loop {
+        let range = Range { prefix: prefix.clone(), after: after.clone(), limit, at };
+        let page = call.server.store().list(range).await.map_err(|e| expired(e, call))?;
+        at = Some(page.revision);
+        let (more, last) = (page.remaining > 0, page.entries.last().map(|e| e.key.clone()));
+        let everything = selection.is_everything();
+        let mut cut = false;
+        for entry in page.entries {
+            if limit > 0 && entries.len() == limit {
+                cut = true;
+                break;
+            }
+            let (namespace, name) = call.definition.split_key(&entry.key);
+            if everything || selection.matches(namespace, name, &entry.index) {
+                after = Some(entry.key.clone());
+                entries.push(entry);
+            }
+        }
+        let full = limit > 0 && entries.len() >= limit;
+        if cut || (full && more) {
+            let continue_token =
+                encode_token(page.revision, after.as_deref().unwrap_or_default(), &call.definition);
+            let remaining = everything.then_some(page.remaining);
+            return Ok(Listing { entries, revision: page.revision, continue_token, remaining });
+        }
+        if !more {
+            return Ok(Listing {
+                entries,
+                revision: page.revision,
+                continue_token: String::new(),
+                remaining: None,
+            });
+        }
+        after = last;
+    }
+}
+
+fn expired(error: vkube_store::Error, call: &Call) -> ApiError {
+    if matches!(error, vkube_store::Error::Compacted { .. }) && !call.query.get("continue").is_empty() {
+        return ApiError::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        );
+    }
+    error.into()
+}
+
+/// The revision asked for, and whether exactly that one (else at least that).
+fn revision(call: &Call) -> Result<Option<(u64, bool)>, ApiError> {
+    let (version, matching) = (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"));
+    let mut errors = Errors::default();
+    let path = Path::new("resourceVersionMatch");
+    if !matching.is_empty() {
+        if version.is_empty() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if !call.query.get("continue").is_empty() {
+            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        }
+        if !matches!(matching, "Exact" | "NotOlderThan") {
+            errors.not_supported(&path, &matching.into(), &["Exact", "NotOlderThan", ""]);
+        }
+        if matching == "Exact" && version == "0" {
+            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+    }
+    if !errors.is_empty() {
+        let kind = GroupResource { group: "meta.k8s.io", resource: "ListOptions" };
+        return Err(ApiError::invalid(kind, "", &errors));
+    }
+    if !call.query.get("continue").is_empty() {
+        if !matches!(version, "" | "0") {
+            return Err(ApiError::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        return Ok(None);
+    }
+    if version.is_empty() {
+        return Ok(None);
+    }
+    let number: u64 = parse_revision(version)?;
+    let limited = call.query.integer("limit")?.unwrap_or(0) > 0;
+    let exact = matching == "Exact" || (matching.is_empty() && limited && number > 0);
+    Ok((number > 0).then_some((number, exact)))
+}
+
+/// A resource version as lists and watches read it.
+pub fn parse_revision(version: &str) -> Result<u64, ApiError> {
+    version.parse().map_err(|_| {
+        ApiError::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+        ))
+    })
+}
+
+fn encode_token(revision: u64, last_key: &str, definition: &Definition) -> String {
+    let start = format!("{}\u{0}", last_key.get(definition.prefix().len()..).unwrap_or_default());
+    URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
+}
+
+fn decode_token(token: &str, definition: &Definition) -> Result<(String, Option<u64>), ApiError> {
+    let invalid = |why: String| {
+        ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| invalid(e.to_string()))?;
+    let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
+        let first = bytes.first().copied().map_or(' ', char::from);
+        invalid(format!("invalid character '{}' looking for beginning of value", first.escape_unicode_go()))
+    })?;
+    let version = parsed.get("v").and_then(Value::as_str).unwrap_or_default();
+    if version != "meta.k8s.io/v1" {
+        return Err(invalid(format!("server does not recognize this encoded version {version}")));
+    }
+    let start = parsed.get("start").and_then(Value::as_str).unwrap_or_default();
+    if start.is_empty() || start.starts_with('/') || start.contains("..") {
+        return Err(invalid(format!("start key is not valid: {start}")));
+    }
+    let key = format!("{}{}", definition.prefix(), start.trim_end_matches('\u{0}'));
+    Ok((key, parsed.get("rv").and_then(Value::as_u64).filter(|r| *r > 0)))
+}
+
+/// How Go shows a character in a JSON syntax error.
+trait GoCharacter {
+    fn escape_unicode_go(self) -> String;
+}
+
+impl GoCharacter for char {
+    fn escape_unicode_go(self) -> String {
+        match self {
+            '\'' => "\\'".into(),
+            '"' => "\"".into(),
+            c if c.is_ascii_graphic() || c == ' ' => c.into(),
+            c => format!("\\u{:04x}", c as u32),
+        }
+    }
+}

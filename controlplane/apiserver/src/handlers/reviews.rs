@@ -1,0 +1,50 @@
+//! Reviews: questions about users and their rights, answered at once and never stored.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{call::Call, call::read_body};
+use crate::{
+    body::{Request, Response},
+    documents,
+    options::WriteOptions,
+    status::ApiError,
+};
+
+/// Whether the resource is a review.
+pub fn is_review(call: &Call) -> bool {
+    matches!(call.definition.group(), "authentication.k8s.io" | "authorization.k8s.io")
+}
+
+/// Answers a review.
+pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
+    let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
+    let body = read_body(request).await?;
+    let mut review = documents::read(call, request.headers(), &body, options.field_validation)?;
+    let plural = call.definition.plural().to_owned();
+    match plural.as_str() {
+        "selfsubjectreviews" => review["status"] = json!({"userInfo": user_info(call)}),
+        "tokenreviews" => crate::authentication::review_token(&call.server, &mut review).await?,
+        "selfsubjectrulesreviews" => crate::rbac::review_rules(call, &mut review)?,
+        _ => crate::rbac::review_access(call, &mut review)?,
+    }
+    if review.pointer("/metadata/creationTimestamp").is_none() && plural == "selfsubjectreviews" {
+        crate::metadata::set(&mut review, "creationTimestamp", crate::metadata::time(call.now));
+    }
+    call.respond_as_is(StatusCode::CREATED, &review)
+}
+
+fn user_info(call: &Call) -> Value {
+    let user = &call.user;
+    let mut info = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.as_str().into();
+    }
+    if !user.groups.is_empty() {
+        info["groups"] = json!(user.groups);
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}

@@ -1,0 +1,35 @@
+//! TokenRequest: tokens of service accounts
+//! (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
+
+use http::StatusCode;
+
+use super::{call::Call, call::read_body};
+use crate::{
+    authentication::service_account,
+    body::{Request, Response},
+    documents::{self, Expected},
+    negotiation,
+    options::WriteOptions,
+    respond,
+    schema::{defaults, types::Type},
+    status::ApiError,
+};
+
+/// Issues a token for the service account that the path names.
+pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
+    let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
+    let encoding = negotiation::content_type(request.headers(), false)?;
+    let body = read_body(request).await?;
+    let expected = Expected {
+        api_version: "authentication.k8s.io/v1".into(),
+        kind: "TokenRequest".into(),
+        group: "authentication.k8s.io".into(),
+        custom: false,
+    };
+    let ty = Type::builtin("io.k8s.api.authentication.v1.TokenRequest")
+        .ok_or_else(|| ApiError::internal("no schema of TokenRequest"))?;
+    let (mut token_request, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    defaults::apply_defaults(&mut token_request, ty);
+    service_account::issue(call, &mut token_request, options.dry_run).await?;
+    Ok(respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty)))
+}

@@ -1,0 +1,308 @@
+//! Watches: a stream of what happens to objects
+//! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderValue, StatusCode, header};
+use rand::Rng;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use vkube_store::{Entry, Event, Range, Signal};
+
+use super::{call::Call, list};
+use crate::{
+    body::{self, BoxError, Response},
+    codec,
+    field::{Errors, Path},
+    negotiation::{Encoding, Target},
+    representation,
+    selectors::Selection,
+    status::{ApiError, GroupResource},
+};
+
+/// How often an otherwise silent watch tells its client how far it has come.
+const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
+
+/// Where a watch starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With the present state as synthetic events; a bookmark may mark their end.
+    Initial,
+    /// With the first event to come.
+    Now,
+    /// After a revision.
+    After(u64),
+}
+
+/// Answers a watch.
+pub async fn watch(call: &Call) -> Result<Response, ApiError> {
+    if call.accepted.encoding == Encoding::Yaml {
+        return Err(ApiError::not_acceptable(
+            "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        ));
+    }
+    let selection = list::selection(call)?;
+    let timeout =
+        call.query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
+    let timeout = timeout.unwrap_or_else(|| rand::rng().random_range(1800..3600));
+    let start = start(call)?;
+    let store = call.server.store();
+    let prefix = list::prefix(call);
+
+    let mut initial = Vec::new();
+    let mut after = store.revision();
+    match start {
+        Start::Initial => {
+            let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
+            after = page.revision;
+            initial = page.entries;
+            initial.retain(|entry| selects(call, &selection, entry));
+        }
+        Start::Now => {}
+        Start::After(revision) => after = revision,
+    }
+    let signals = match store.watch(&prefix, after).await {
+        Ok(signals) => signals,
+        Err(vkube_store::Error::Future { .. }) => {
+            // The real server waits for the revision; nothing can come before it does.
+            return stream_response(
+                call,
+                stream::pending().take_until(tokio::time::sleep(Duration::from_secs(timeout))),
+            );
+        }
+        Err(error) => {
+            let mut encoder = Encoder::new(call);
+            let status = ApiError::from(error).to_value();
+            let frame = encoder.frame("ERROR", &status)?;
+            return stream_response(call, stream::iter([Ok(frame)]));
+        }
+    };
+
+    let bookmarks = call.query.flag("allowWatchBookmarks");
+    let mut encoder = Encoder::new(call);
+    let mut first = Vec::with_capacity(initial.len() + 1);
+    for entry in &initial {
+        first.push(encoder.entry("ADDED", entry));
+    }
+    if start == Start::Initial && bookmarks {
+        first.push(encoder.bookmark(after, true));
+    }
+    drop(initial);
+    let state = Watching {
+        encoder,
+        selection,
+        signals,
+        bookmarks,
+        seen: after,
+        bookmarked: after,
+        next_bookmark: Instant::now() + BOOKMARK_PERIOD,
+        deadline: Instant::now() + Duration::from_secs(timeout),
+    };
+    let rest =
+        stream::unfold(state, |mut state| async move { state.next().await.map(|frame| (frame, state)) });
+    stream_response(call, stream::iter(first).chain(rest))
+}
+
+fn selects(call: &Call, selection: &Selection, entry: &Entry) -> bool {
+    let (namespace, name) = call.definition.split_key(&entry.key);
+    selection.is_everything() || selection.matches(namespace, name, &entry.index)
+}
+
+fn start(call: &Call) -> Result<Start, ApiError> {
+    let (version, matching) = (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"));
+    let send = call.query.has("sendInitialEvents").then(|| call.query.flag("sendInitialEvents"));
+    let mut errors = Errors::default();
+    let path = Path::new("resourceVersionMatch");
+    if send.is_some() && matching != "NotOlderThan" {
+        errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+    }
+    if send.is_none() && !matching.is_empty() {
+        errors.forbidden(
+            &path,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
+    }
+    if !matches!(matching, "" | "NotOlderThan") {
+        errors.not_supported(&path, &matching.into(), &["NotOlderThan"]);
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(
+            GroupResource { group: "meta.k8s.io", resource: "ListOptions" },
+            "",
+            &errors,
+        ));
+    }
+    let revision: u64 = if version.is_empty() {
+        0
+    } else {
+        version.parse().map_err(|_| {
+            ApiError::unknown(format!(
+                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+            ))
+        })?
+    };
+    Ok(match (send, revision) {
+        (Some(true), _) | (None, 0) => Start::Initial,
+        (Some(false), 0) => Start::Now,
+        (_, revision) => Start::After(revision),
+    })
+}
+
+type Frame = Result<Bytes, BoxError>;
+
+fn stream_response(
+    call: &Call,
+    frames: impl Stream<Item = Frame> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let media_type = match call.accepted.encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        _ => "application/json",
+    };
+    let mut response = Response::new(body::stream(frames));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    Ok(response)
+}
+
+struct Watching {
+    encoder: Encoder,
+    selection: Selection,
+    signals: vkube_store::Watch,
+    bookmarks: bool,
+    /// Up to here the client has seen everything, or need not.
+    seen: u64,
+    /// The last revision that the client was told.
+    bookmarked: u64,
+    next_bookmark: Instant,
+    deadline: Instant,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            // A bookmark is due only when there is progress to tell, so an idle watch never wakes.
+            let due = self.bookmarks && self.seen > self.bookmarked;
+            let wake = if due { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => match signal? {
+                    Signal::Progress(revision) => self.seen = revision,
+                    Signal::Event(event) => {
+                        self.seen = event.revision;
+                        if let Some(frame) = self.event(&event) {
+                            self.bookmarked = event.revision;
+                            self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+                            return Some(frame);
+                        }
+                    }
+                },
+                () = sleep_until(wake) => {
+                    if Instant::now() >= self.deadline {
+                        return None;
+                    }
+                    self.bookmarked = self.seen;
+                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+                    return Some(self.encoder.bookmark(self.seen, false));
+                }
+            }
+        }
+    }
+
+    /// What this client sees of an event, given its selectors: objects enter and leave a selection.
+    fn event(&mut self, event: &Event) -> Option<Frame> {
+        let selects = |entry: &Entry| {
+            let (namespace, name) = self.encoder.definition().split_key(&entry.key);
+            self.selection.is_everything() || self.selection.matches(namespace, name, &entry.index)
+        };
+        let before = event.previous.as_ref().is_some_and(selects);
+        let now = !event.deleted && selects(&event.entry);
+        match (before, now) {
+            (false, false) => None,
+            (false, true) => Some(self.encoder.entry("ADDED", &event.entry)),
+            (true, true) => Some(self.encoder.entry("MODIFIED", &event.entry)),
+            (true, false) if event.deleted => Some(self.encoder.entry("DELETED", &event.entry)),
+            // It left the selection: the client sees its last selected state, at the event's revision.
+            (true, false) => event
+                .previous
+                .as_ref()
+                .map(|previous| self.encoder.at_revision("DELETED", previous, event.revision)),
+        }
+    }
+}
+
+/// Turns entries into frames of the stream.
+struct Encoder {
+    call: Call,
+    columns_sent: bool,
+}
+
+impl Encoder {
+    fn new(call: &Call) -> Self {
+        Self { call: call.shared(), columns_sent: false }
+    }
+
+    fn definition(&self) -> &crate::resource::Definition {
+        &self.call.definition
+    }
+
+    fn entry(&mut self, kind: &str, entry: &Entry) -> Frame {
+        let plain = self.call.accepted.target == Target::Object
+            && self.call.accepted.encoding == Encoding::Json
+            && !self.call.definition.is_converted();
+        if plain {
+            let mut frame = Vec::with_capacity(entry.value.len() + 32);
+            frame.extend_from_slice(b"{\"type\":\"");
+            frame.extend_from_slice(kind.as_bytes());
+            frame.extend_from_slice(b"\",\"object\":");
+            frame.extend_from_slice(&entry.value);
+            frame.extend_from_slice(b"}\n");
+            return Ok(frame.into());
+        }
+        let object = representation::object(&self.call, entry)?;
+        self.object(kind, &object)
+    }
+
+    fn at_revision(&mut self, kind: &str, entry: &Entry, revision: u64) -> Frame {
+        let mut object = representation::object(&self.call, entry)?;
+        crate::metadata::set(&mut object, "resourceVersion", revision.to_string());
+        self.object(kind, &object)
+    }
+
+    fn object(&mut self, kind: &str, object: &Value) -> Frame {
+        let columns = !std::mem::replace(&mut self.columns_sent, true);
+        let object = representation::transformed(&self.call, object, columns);
+        Ok(self.frame(kind, &object)?)
+    }
+
+    fn bookmark(&mut self, revision: u64, initial_events_end: bool) -> Frame {
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if let Some(map) = metadata.as_object_mut() {
+            map.remove("creationTimestamp");
+        }
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({
+            "kind": self.call.definition.kind(),
+            "apiVersion": self.call.definition.api_version(),
+            "metadata": metadata,
+        });
+        if matches!(self.call.accepted.target, Target::Table(_)) {
+            let columns = !std::mem::replace(&mut self.columns_sent, true);
+            let table = representation::empty_table(&self.call, revision, &object, columns);
+            return Ok(self.frame("BOOKMARK", &table)?);
+        }
+        let object = representation::transformed(&self.call, &object, false);
+        Ok(self.frame("BOOKMARK", &object)?)
+    }
+
+    fn frame(&mut self, kind: &str, object: &Value) -> Result<Bytes, ApiError> {
+        let ty = match self.call.accepted.target {
+            Target::Object => self.call.definition.ty().ok(),
+            _ => representation::metadata_type(&self.call, "PartialObjectMetadata"),
+        };
+        codec::watch_frame(kind, object, self.call.accepted.encoding, ty)
+    }
+}

@@ -1,0 +1,370 @@
+//! Creating and changing objects: what every write passes, whatever verb it came by.
+//!
+//! Managed fields → mutating admission → the kind's preparation → validation → validating admission →
+//! the store, which accepts only if nobody else wrote in between.
+
+use http::StatusCode;
+use serde_json::Value;
+use vkube_store::{Change, Entry, Expect, Write};
+
+use super::call::Call;
+use crate::{
+    admission::{Attributes, Operation},
+    body::Response,
+    field::{Errors, Path},
+    managed_fields, metadata,
+    resource::Definition,
+    status::ApiError,
+    stored, system_metadata, validation,
+};
+
+/// How often a write is tried again when others keep writing the same object.
+const ATTEMPTS: usize = 64;
+
+/// The options that the stages of a write share.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// The field manager; empty leaves managed fields alone (the caller has computed them).
+    pub manager: String,
+}
+
+/// The result of a write.
+pub struct Written {
+    /// The object, at its stored version.
+    pub object: Value,
+    /// Whether it did not exist before.
+    pub created: bool,
+}
+
+impl Written {
+    /// The answer: 201 for a new object.
+    pub fn respond(self, call: &Call) -> Result<Response, ApiError> {
+        let code = if self.created { StatusCode::CREATED } else { StatusCode::OK };
+        call.respond(code, self.object)
+    }
+}
+
+/// Stores a new object. `object` is decoded and defaulted, at the version of the request.
+pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Result<Written, ApiError> {
+    let stored_definition = call.definition.stored();
+    check_namespace(call, &mut object)?;
+    if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
+        return Err(ApiError::unknown("resourceVersion should not be set on objects to be created"));
+    }
+    own_fields(call, None, &mut object, options)?;
+    object = call.definition.convert(object, &stored_definition);
+    admit(call, Operation::Create, None, &mut object, options).await?;
+
+    system_metadata::prepare_create(&mut object, &stored_definition, call.now);
+    stored_definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
+    let mut errors = validation::metadata::create(&object, &stored_definition);
+    errors.extend(stored_definition.rules().validate(&object));
+    let name = metadata::name(&object).to_owned();
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(stored_definition.group_kind(), &name, &errors));
+    }
+    let warnings = stored_definition.rules().warnings(&object, None);
+    call.warnings.extend(warnings);
+    consent(call, Operation::Create, None, &object, options).await?;
+
+    let services = stored_definition.is("", "services");
+    if services {
+        call.server.parts.allocator.allocate(&mut object, None, options.dry_run).await?;
+    }
+    let key = stored_definition.key(metadata::namespace(&object), &name);
+    if options.dry_run {
+        if call.server.store().get(&key, None).await?.is_some() {
+            return Err(ApiError::already_exists(call.definition.group_resource(), &name));
+        }
+        return Ok(Written { object, created: true });
+    }
+    let document = stored::encode(&object, &stored_definition)?;
+    let change = Change::Put { document, ttl: time_to_live(&stored_definition) };
+    match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
+        Ok(revisions) => {
+            set_revision(&mut object, &revisions);
+            Ok(Written { object, created: true })
+        }
+        Err(error) => {
+            if services {
+                call.server.parts.allocator.release(&object, None).await;
+            }
+            Err(taken(call, error, &name))
+        }
+    }
+}
+
+fn taken(call: &Call, error: vkube_store::Error, name: &str) -> ApiError {
+    let vkube_store::Error::Conflict { current, .. } = error else { return error.into() };
+    let mut taken = ApiError::already_exists(call.definition.group_resource(), name);
+    let terminating =
+        current.and_then(|e| stored::decode(&e).ok()).is_some_and(|o| metadata::is_terminating(&o));
+    if terminating {
+        taken.message.insert_str(0, "object is being deleted: ");
+    }
+    taken
+}
+
+/// Changes an object. `change` makes the new object of the live one, both at the version of the request;
+/// it runs again when somebody else wrote in between, unless it demanded a certain resource version.
+/// `create` is what to store when there is no live object, if that is allowed.
+pub async fn update<F>(call: &mut Call, options: &Options, mut change: F) -> Result<Written, ApiError>
+where
+    F: FnMut(&mut Call, Option<&Value>) -> Result<Value, ApiError>,
+{
+    let stored_definition = call.definition.stored();
+    let key = call.key();
+    for _ in 0..ATTEMPTS {
+        let Some(entry) = call.server.store().get(&key, None).await? else {
+            let object = change(call, None)?;
+            return create(call, object, options).await;
+        };
+        let old = stored::decode(&entry)?;
+        let live = stored_definition.convert(old.clone(), &call.definition);
+        let mut object = change(call, Some(&live))?;
+        check_namespace(call, &mut object)?;
+        check_identity(call, &object, &entry, &old)?;
+        let demanded = demands_version(&object);
+        own_fields(call, Some(&live), &mut object, options)?;
+        object = call.definition.convert(object, &stored_definition);
+        match store_update(call, &stored_definition, &entry, &old, object, options).await? {
+            Some(written) => return Ok(written),
+            None if demanded => {
+                return Err(ApiError::modified(call.definition.group_resource(), &call.info.name));
+            }
+            None => {}
+        }
+    }
+    Err(ApiError::modified(call.definition.group_resource(), &call.info.name))
+}
+
+fn demands_version(object: &Value) -> bool {
+    !matches!(metadata::text(object, "resourceVersion"), "" | "0")
+}
+
+/// One try; `None` when somebody else wrote in between.
+async fn store_update(
+    call: &mut Call,
+    definition: &Definition,
+    entry: &Entry,
+    old: &Value,
+    mut object: Value,
+    options: &Options,
+) -> Result<Option<Written>, ApiError> {
+    let rules = definition.rules();
+    let subresource = call.info.subresource.clone();
+    admit(call, Operation::Update, Some(old), &mut object, options).await?;
+    system_metadata::prepare_update(&mut object, old, definition, &subresource);
+    if subresource == "status" {
+        rules.prepare_status_update(&mut object, old);
+    } else {
+        rules.prepare_update(&mut object, old, &call.writer(options.dry_run));
+        system_metadata::bump_generation(&mut object, old, definition);
+    }
+    let mut errors = validation::metadata::update(&object, old, definition);
+    errors.extend(if subresource == "status" {
+        rules.validate_status_update(&object, old)
+    } else {
+        rules.validate_update(&object, old)
+    });
+    if !demands_version(&object) && !rules.unconditional_update() && call.info.verb == "update" {
+        errors.invalid(
+            &Path::new("metadata").child("resourceVersion"),
+            &Value::from(0),
+            "must be specified for an update",
+        );
+    }
+    if !errors.is_empty() {
+        return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
+    }
+    if subresource.is_empty() {
+        let warnings = rules.warnings(&object, Some(old));
+        call.warnings.extend(warnings);
+    }
+    consent(call, Operation::Update, Some(old), &object, options).await?;
+
+    let services = definition.is("", "services") && subresource.is_empty();
+    if services {
+        call.server.parts.allocator.allocate(&mut object, Some(old), options.dry_run).await?;
+    }
+    metadata::set(&mut object, "resourceVersion", metadata::text(old, "resourceVersion"));
+    managed_fields::keep_times(old, &mut object);
+    if object == *old || options.dry_run {
+        return Ok(Some(Written { object, created: false }));
+    }
+    if metadata::is_terminating(&object)
+        && metadata::finalizers(&object).is_empty()
+        && !metadata::finalizers(old).is_empty()
+        && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
+        && !super::delete::has_content(definition, &object)
+    {
+        // The last finalizer is gone: what was an update ends the object.
+        let last = stored::encode(&object, definition)?;
+        let write = Write {
+            key: entry.key.clone(),
+            expect: Expect::Modified(entry.modified),
+            change: Change::Delete { last: Some(last) },
+        };
+        return match call.server.store().commit(vec![write]).await {
+            Ok(_) => {
+                super::delete::after(call, definition, &object).await;
+                Ok(Some(Written { object, created: false }))
+            }
+            Err(vkube_store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let document = stored::encode(&object, definition)?;
+    let write = Write {
+        key: entry.key.clone(),
+        expect: Expect::Modified(entry.modified),
+        change: Change::Put { document, ttl: time_to_live(definition) },
+    };
+    match call.server.store().commit(vec![write]).await {
+        Ok(revisions) => {
+            if services {
+                call.server.parts.allocator.release(old, Some(&object)).await;
+            }
+            set_revision(&mut object, &revisions);
+            Ok(Some(Written { object, created: false }))
+        }
+        Err(error) => {
+            if services {
+                call.server.parts.allocator.release(&object, Some(old)).await;
+            }
+            match error {
+                vkube_store::Error::Conflict { .. } => Ok(None),
+                other => Err(other.into()),
+            }
+        }
+    }
+}
+
+/// Writes the revision of a commit into the object that was committed.
+pub fn set_revision(object: &mut Value, revisions: &[u64]) {
+    if let Some(revision) = revisions.last() {
+        metadata::set(object, "resourceVersion", revision.to_string());
+    }
+}
+
+/// Events go by themselves after an hour, as kube-apiserver's `--event-ttl` has it.
+pub fn time_to_live(definition: &Definition) -> Option<std::time::Duration> {
+    definition.is("", "events").then(|| std::time::Duration::from_hours(1))
+}
+
+/// The namespace of an object is that of the path.
+fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+    let given = metadata::namespace(object);
+    if !call.definition.namespaced() {
+        if !given.is_empty() {
+            metadata::remove(object, "namespace");
+        }
+        return Ok(());
+    }
+    if given.is_empty() {
+        metadata::set(object, "namespace", call.namespace());
+    } else if given != call.namespace() {
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Name, uid and resource version must be those of the object that is there.
+fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Result<(), ApiError> {
+    let resource = call.definition.group_resource();
+    let version = metadata::text(object, "resourceVersion");
+    let version: u64 = if version.is_empty() {
+        0
+    } else {
+        version.parse().map_err(|_| {
+            ApiError::unknown(format!("strconv.ParseUint: parsing {version:?}: invalid syntax"))
+        })?
+    };
+    let uid = metadata::text(object, "uid");
+    if !uid.is_empty() && uid != metadata::text(old, "uid") {
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            entry.key,
+            metadata::text(old, "uid")
+        );
+        return Err(ApiError::conflict(resource, &call.info.name, &why));
+    }
+    if version != 0 && version != entry.modified {
+        return Err(ApiError::modified(resource, &call.info.name));
+    }
+    Ok(())
+}
+
+fn own_fields(
+    call: &Call,
+    live: Option<&Value>,
+    object: &mut Value,
+    options: &Options,
+) -> Result<(), ApiError> {
+    if options.manager.is_empty() {
+        return Ok(());
+    }
+    crate::ownership::on_update(call, live, object, &options.manager)
+}
+
+async fn admit(
+    call: &mut Call,
+    operation: Operation,
+    old: Option<&Value>,
+    object: &mut Value,
+    options: &Options,
+) -> Result<(), ApiError> {
+    let mut warnings = std::mem::take(&mut call.warnings);
+    let result = {
+        let attributes = attributes(call, operation, old, options.dry_run);
+        call.server.parts.admission.admit(&attributes, object, &mut warnings).await
+    };
+    call.warnings = warnings;
+    result
+}
+
+/// Asks validating admission.
+pub async fn consent(
+    call: &mut Call,
+    operation: Operation,
+    old: Option<&Value>,
+    object: &Value,
+    options: &Options,
+) -> Result<(), ApiError> {
+    let mut warnings = std::mem::take(&mut call.warnings);
+    let result = {
+        let attributes = attributes(call, operation, old, options.dry_run);
+        call.server.parts.admission.validate(&attributes, object, &mut warnings).await
+    };
+    call.warnings = warnings;
+    result
+}
+
+fn attributes<'a>(
+    call: &'a Call,
+    operation: Operation,
+    old: Option<&'a Value>,
+    dry_run: bool,
+) -> Attributes<'a> {
+    Attributes {
+        server: &call.server,
+        operation,
+        definition: &call.definition,
+        subresource: &call.info.subresource,
+        namespace: &call.info.namespace,
+        name: &call.info.name,
+        user: &call.user,
+        dry_run,
+        old,
+        delete_options: None,
+    }
+}
+
+/// What is wrong, as the error of this kind and name, if anything is.
+pub fn check(definition: &Definition, name: &str, errors: &Errors) -> Result<(), ApiError> {
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(definition.group_kind(), name, errors)) }
+}

@@ -1,0 +1,50 @@
+//! `/livez`, `/readyz` and `/healthz`
+//! (<https://kubernetes.io/docs/reference/using-api/health-checks/>).
+
+use http::StatusCode;
+
+use crate::{body::Response, options::Query, respond, server::Server};
+
+/// The checks, in the order in which the verbose form lists them.
+const CHECKS: &[&str] = &["ping", "store", "poststarthook/bootstrap"];
+
+/// Answers a health check: all of them, or the one that the path names.
+pub fn check(server: &Server, segments: &[&str], query: &Query) -> Response {
+    let (endpoint, one) = (segments[0], segments[1..].join("/"));
+    let included = |name: &str| endpoint != "livez" || name != "poststarthook/bootstrap";
+    if !one.is_empty() {
+        return match CHECKS.iter().find(|c| **c == one && included(c)) {
+            Some(check) if passes(server, check) => respond::text(StatusCode::OK, "ok"),
+            Some(_) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not yet\n"),
+            None => respond::page_not_found(),
+        };
+    }
+    let excluded = query.all("exclude");
+    let (mut lines, mut failed) = (String::new(), false);
+    for check in CHECKS.iter().filter(|c| included(c)) {
+        if excluded.iter().any(|e| e == check) {
+            lines.push_str(&format!("[+]{check} excluded: ok\n"));
+        } else if passes(server, check) {
+            lines.push_str(&format!("[+]{check} ok\n"));
+        } else {
+            failed = true;
+            lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
+        }
+    }
+    if failed {
+        lines.push_str(&format!("{endpoint} check failed\n"));
+        return respond::text(StatusCode::INTERNAL_SERVER_ERROR, lines);
+    }
+    if query.has("verbose") {
+        lines.push_str(&format!("{endpoint} check passed\n"));
+        return respond::text(StatusCode::OK, lines);
+    }
+    respond::text(StatusCode::OK, "ok")
+}
+
+fn passes(server: &Server, check: &str) -> bool {
+    match check {
+        "poststarthook/bootstrap" => server.is_ready(),
+        _ => true,
+    }
+}

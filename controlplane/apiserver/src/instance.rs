@@ -1,0 +1,232 @@
+//! A server put together and listening: what `vkube controlplane` and the sandbox start.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vkube_store::{Store, sqlite::SqliteStore};
+
+use crate::{
+    admission::Chain,
+    authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
+    authorization::{AlwaysAllow, AlwaysDeny, Authorizer},
+    bootstrap,
+    connect::Connector,
+    listener::{self, TlsFiles},
+    server::{Parts, Server},
+    service_allocation::{Allocator, range::RangeAllocator},
+    status::ApiError,
+    stored,
+};
+
+/// How a server is started.
+pub struct Options {
+    /// Where the store lives; `None` keeps it in memory, for tests.
+    pub data_dir: Option<PathBuf>,
+    /// Where to listen; `None` serves calls from within the process only.
+    pub listen: Option<SocketAddr>,
+    /// What to serve TLS with. Needed to listen.
+    pub tls: Option<TlsFiles>,
+    /// The tokens of `--token-auth-file`.
+    pub static_tokens: StaticTokens,
+    /// `--authorization-mode`
+    pub authorization_modes: Vec<String>,
+    /// `--enable-admission-plugins`, on top of those that are on by default.
+    pub enable_admission: Vec<String>,
+    /// `--disable-admission-plugins`
+    pub disable_admission: Vec<String>,
+    /// `--service-cluster-ip-range`
+    pub service_range: IpNet,
+    /// Who answers streams.
+    pub connector: Option<Arc<dyn Connector>>,
+    /// Where Services get their addresses, if not from the range.
+    pub allocator: Option<Arc<dyn Allocator>>,
+    /// The address told to clients; by default that of the listener.
+    pub advertise: Option<String>,
+    /// `--service-account-issuer`
+    pub issuer: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            listen: None,
+            tls: None,
+            static_tokens: StaticTokens::default(),
+            authorization_modes: vec!["RBAC".into()],
+            enable_admission: Vec::new(),
+            disable_admission: Vec::new(),
+            service_range: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 16)),
+            connector: None,
+            allocator: None,
+            advertise: None,
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        }
+    }
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not be opened.
+    #[error("failed to open the store in {path}")]
+    Store {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: vkube_store::Error,
+    },
+    /// The store's directory could not be made.
+    #[error("failed to make the data directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// TLS could not be set up.
+    #[error("failed to set up TLS")]
+    Tls(#[from] listener::Error),
+    /// A listener needs certificates.
+    #[error("to listen, a serving certificate is needed")]
+    NoCertificate,
+    /// The port could not be had.
+    #[error("failed to listen on {address}; is something else listening there?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An authorization mode that does not exist.
+    #[error("{0:?} is not a valid authorization mode; valid are AlwaysAllow, AlwaysDeny, RBAC")]
+    Mode(String),
+    /// The service range cannot be used.
+    #[error(transparent)]
+    Range(#[from] crate::service_allocation::range::Unusable),
+    /// The first objects could not be written.
+    #[error("failed to bootstrap the cluster")]
+    Bootstrap(#[from] ApiError),
+}
+
+/// A running server.
+pub struct Instance {
+    /// The server.
+    pub server: Server,
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    store: Arc<SqliteStore>,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Instance {
+    /// Starts a server. When this returns it answers, and is ready.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let store = open_store(options.data_dir)?;
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+
+        let (listener, address) = match options.listen {
+            Some(address) => {
+                let listener =
+                    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+                let address = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
+        };
+        let advertise = options
+            .advertise
+            .or_else(|| address.map(|a| a.to_string()))
+            .unwrap_or_else(|| "127.0.0.1:6443".into());
+        let allocator = match options.allocator {
+            Some(allocator) => allocator,
+            None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
+        };
+        let server = Server::new(Parts {
+            store: store.clone(),
+            authenticators: Authenticators {
+                static_tokens: options.static_tokens,
+                service_accounts: Issuer::new(options.issuer),
+                anonymous: true,
+            },
+            authorizers: authorizers(&options.authorization_modes)?,
+            admission: Chain::default(),
+            connector: options.connector,
+            allocator,
+            advertise_address: advertise,
+            service_range: options.service_range,
+        });
+        bootstrap::run(&server).await?;
+        server.set_ready();
+
+        if let Some(listener) = listener {
+            let tls = listener::tls(&options.tls.ok_or(Error::NoCertificate)?)?;
+            tasks.spawn(listener::serve(server.clone(), listener, tls, shutdown.clone()));
+        }
+        let preparing = server.clone();
+        tasks.spawn(async move {
+            let issuer = &preparing.parts.authenticators.service_accounts;
+            if let Err(error) = issuer.prepare(preparing.store()).await {
+                tracing::warn!(%error, "the service-account key is not ready; the first token will make it");
+            }
+        });
+        tasks.close();
+        Ok(Self { server, address, store, shutdown, tasks })
+    }
+
+    /// Stops listening, lets requests finish, and closes the store.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+}
+
+fn open_store(data_dir: Option<PathBuf>) -> Result<Arc<SqliteStore>, Error> {
+    let Some(path) = data_dir else {
+        return SqliteStore::in_memory().map_err(|source| Error::Store { path: ":memory:".into(), source });
+    };
+    std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
+    let file = path.join("state.db");
+    SqliteStore::open(&file, vkube_store::sqlite::Options::default())
+        .map_err(|source| Error::Store { path, source })
+}
+
+async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, ApiError> {
+    let prefix = crate::server::builtin("", "services")?.prefix();
+    let page = store.list(vkube_store::Range { prefix, ..Default::default() }).await?;
+    page.entries.iter().map(stored::decode).collect()
+}
+
+fn authorizers(modes: &[String]) -> Result<Vec<Box<dyn Authorizer>>, Error> {
+    modes
+        .iter()
+        .map(|mode| -> Result<Box<dyn Authorizer>, Error> {
+            match mode.as_str() {
+                "AlwaysAllow" => Ok(Box::new(AlwaysAllow)),
+                "AlwaysDeny" => Ok(Box::new(AlwaysDeny)),
+                other => Err(Error::Mode(other.into())),
+            }
+        })
+        .collect()
+}
+
+/// The addresses that a serving certificate of a server at `listen` must name.
+pub fn serving_addresses(listen: IpAddr, service_range: IpNet) -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::from([127, 0, 0, 1])];
+    addresses.extend((!listen.is_unspecified()).then_some(listen));
+    addresses.extend(RangeAllocator::first(service_range));
+    addresses.dedup();
+    addresses
+}

@@ -1,0 +1,253 @@
+//! The query parameters of requests: ListOptions, CreateOptions, UpdateOptions, PatchOptions, DeleteOptions.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    field::{Errors, Path, Reason},
+    request_info::is_true,
+    status::{ApiError, GroupResource},
+};
+
+/// The parameters of a query.
+#[derive(Clone, Debug, Default)]
+pub struct Query(BTreeMap<String, Vec<String>>);
+
+impl Query {
+    /// Parses a query string.
+    pub fn parse(query: &str) -> Self {
+        let mut map: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            map.entry(key.into_owned()).or_default().push(value.into_owned());
+        }
+        Self(map)
+    }
+
+    /// The first value of a parameter; empty if absent.
+    pub fn get(&self, key: &str) -> &str {
+        self.0.get(key).and_then(|v| v.first()).map_or("", String::as_str)
+    }
+
+    /// All values of a parameter.
+    pub fn all(&self, key: &str) -> &[String] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a parameter is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// A boolean, false if absent.
+    pub fn flag(&self, key: &str) -> bool {
+        self.0.get(key).and_then(|v| v.first()).is_some_and(|v| is_true(v))
+    }
+
+    /// An integer, if given.
+    pub fn integer(&self, key: &str) -> Result<Option<i64>, ApiError> {
+        let text = self.get(key);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse()
+            .map(Some)
+            .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+    }
+}
+
+/// What to do about unknown and duplicate fields (`fieldValidation`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them with a warning.
+    #[default]
+    Warn,
+    /// Refuse them.
+    Strict,
+}
+
+/// The options of a write.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Nothing is stored (`dryRun=All`).
+    pub dry_run: bool,
+    /// On unknown fields.
+    pub field_validation: FieldValidation,
+    /// The field manager, from the query or else the user agent.
+    pub manager: String,
+    /// Take over fields of other managers (apply only).
+    pub force: Option<bool>,
+}
+
+fn invalid(kind: &str, errors: &Errors) -> ApiError {
+    ApiError::invalid(GroupResource { group: "meta.k8s.io", resource: kind }, "", errors)
+}
+
+impl WriteOptions {
+    /// Reads the options of `kind` (`CreateOptions`, `UpdateOptions` or `PatchOptions`).
+    pub fn read(query: &Query, user_agent: &str, kind: &str, apply: bool) -> Result<Self, ApiError> {
+        let mut errors = Errors::default();
+        let dry_run = query.all("dryRun");
+        let mut options = Self { dry_run: !dry_run.is_empty(), ..Self::default() };
+        check_dry_run(dry_run, &mut errors);
+        options.field_validation = match query.get("fieldValidation") {
+            "Ignore" => FieldValidation::Ignore,
+            "" | "Warn" => FieldValidation::Warn,
+            "Strict" => FieldValidation::Strict,
+            other => {
+                errors.not_supported(
+                    &Path::new("fieldValidation"),
+                    &other.into(),
+                    &["", "Ignore", "Strict", "Warn"],
+                );
+                FieldValidation::Warn
+            }
+        };
+        let manager = query.get("fieldManager");
+        let path = Path::new("fieldManager");
+        if manager.len() > 128 {
+            errors.too_long(&path, 128);
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control() || !is_printable(*c)) {
+            errors.push(
+                &path,
+                Reason::Invalid,
+                format!(
+                    "Invalid value: {}: invalid character U+{:04X} (at position {at})",
+                    crate::field::quoted(manager),
+                    c as u32
+                ),
+            );
+        }
+        if apply && manager.is_empty() {
+            errors.required(&path, "is required for apply patch");
+        }
+        if query.has("force") && !query.get("force").is_empty() {
+            options.force = Some(query.flag("force"));
+            if !apply && kind == "PatchOptions" {
+                errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+            }
+        }
+        if !errors.is_empty() {
+            return Err(invalid(kind, &errors));
+        }
+        options.manager = if manager.is_empty() { default_manager(user_agent) } else { manager.into() };
+        Ok(options)
+    }
+}
+
+fn is_printable(c: char) -> bool {
+    c == ' ' || !(c.is_whitespace() || c.is_control())
+}
+
+fn check_dry_run(values: &[String], errors: &mut Errors) {
+    if !values.is_empty() && values.iter().any(|v| v != "All") {
+        let shown: Vec<String> = values.iter().map(|v| crate::field::quoted(v)).collect();
+        errors.push(
+            &Path::new("dryRun"),
+            Reason::NotSupported,
+            format!("Unsupported value: [{}]: supported values: \"All\"", shown.join(",")),
+        );
+    }
+}
+
+/// The manager of a client that names none: its user agent up to the first slash.
+fn default_manager(user_agent: &str) -> String {
+    let name: String = user_agent.split('/').next().unwrap_or_default().chars().take(128).collect();
+    if name.is_empty() { "unknown".into() } else { name }
+}
+
+/// DeleteOptions, from the query and the body.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Nothing is stored.
+    pub dry_run: bool,
+    /// How long the object may take to stop.
+    pub grace_period_seconds: Option<i64>,
+    /// Only this uid.
+    pub uid: Option<String>,
+    /// Only this state.
+    pub resource_version: Option<String>,
+    /// What becomes of the dependents.
+    pub propagation: Option<Propagation>,
+    /// Delete even an object that cannot be read.
+    pub ignore_store_read_error: bool,
+}
+
+/// What becomes of dependents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// They are deleted first.
+    Foreground,
+    /// They are deleted afterwards.
+    Background,
+    /// They stay.
+    Orphan,
+}
+
+impl DeleteOptions {
+    /// Reads the query, which counts only when there is no body.
+    pub fn from_query(query: &Query) -> Result<Self, ApiError> {
+        let policy = Some(query.get("propagationPolicy")).filter(|p| !p.is_empty());
+        let orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
+        Self::checked(query.integer("gracePeriodSeconds")?, query.all("dryRun"), policy, orphan)
+    }
+
+    /// Reads a body.
+    pub fn from_body(body: &serde_json::Value) -> Result<Self, ApiError> {
+        let text = |pointer: &str| body.pointer(pointer).and_then(serde_json::Value::as_str);
+        let dry_run: Vec<String> = body
+            .get("dryRun")
+            .and_then(serde_json::Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str)
+            .map(Into::into)
+            .collect();
+        let mut options = Self::checked(
+            body.get("gracePeriodSeconds").and_then(serde_json::Value::as_i64),
+            &dry_run,
+            text("/propagationPolicy"),
+            body.get("orphanDependents").and_then(serde_json::Value::as_bool),
+        )?;
+        options.uid = text("/preconditions/uid").map(Into::into);
+        options.resource_version = text("/preconditions/resourceVersion").map(Into::into);
+        Ok(options)
+    }
+
+    fn checked(
+        grace_period_seconds: Option<i64>,
+        dry_run: &[String],
+        policy: Option<&str>,
+        orphan: Option<bool>,
+    ) -> Result<Self, ApiError> {
+        let mut errors = Errors::default();
+        let path = Path::new("propagationPolicy");
+        let propagation = match policy {
+            None => orphan.map(|o| if o { Propagation::Orphan } else { Propagation::Background }),
+            Some("Foreground") => Some(Propagation::Foreground),
+            Some("Background") => Some(Propagation::Background),
+            Some("Orphan") => Some(Propagation::Orphan),
+            Some(other) => {
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                errors.not_supported(&path, &other.into(), &supported);
+                None
+            }
+        };
+        if let (Some(policy), Some(_)) = (policy, orphan) {
+            errors.0.clear();
+            errors.invalid_str(&path, policy, "orphanDependents and deletionPropagation cannot be both set");
+        }
+        check_dry_run(dry_run, &mut errors);
+        if !errors.is_empty() {
+            return Err(invalid("DeleteOptions", &errors));
+        }
+        Ok(Self {
+            dry_run: !dry_run.is_empty(),
+            // A negative period means "at once" since 1.30.
+            grace_period_seconds: grace_period_seconds.map(|s| if s < 0 { 1 } else { s }),
+            propagation,
+            ..Self::default()
+        })
+    }
+}

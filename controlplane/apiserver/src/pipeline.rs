@@ -1,0 +1,51 @@
+//! What every request passes, in order.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, header};
+
+use crate::{
+    authentication, authorization,
+    body::{Request, Response},
+    impersonation, negotiation,
+    options::Query,
+    request_info::RequestInfo,
+    respond, routes,
+    server::Server,
+    status::ApiError,
+    user::User,
+};
+
+/// Request info → authentication → impersonation → authorization → route.
+pub async fn serve(server: &Server, mut request: Request) -> Response {
+    let encoding = negotiation::encoding(request.headers());
+    let mut response = match run(server, &mut request).await {
+        Ok(response) => response,
+        Err(error) => respond::error(&error, encoding),
+    };
+    server.counters.answered(response.status());
+    let headers = response.headers_mut();
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
+    response
+}
+
+async fn run(server: &Server, request: &mut Request) -> Result<Response, ApiError> {
+    let info =
+        RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+    let user = match request.extensions_mut().remove::<Arc<User>>() {
+        Some(user) => user,
+        None => authentication::authenticate(server, request).await?,
+    };
+    let user = impersonation::impersonate(server, request.headers(), user)?;
+    let attributes = authorization::Attributes::of(&user, &info);
+    match authorization::decide(&server.parts.authorizers, &attributes) {
+        authorization::Decision::Allow(_) => {}
+        authorization::Decision::Deny(reason) | authorization::Decision::NoOpinion(reason) => {
+            return Err(attributes.forbidden(&reason));
+        }
+    }
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    routes::route(server, request, info, user, query).await
+}

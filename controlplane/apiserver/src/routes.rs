@@ -1,0 +1,156 @@
+//! Which handler answers which path and method.
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode};
+
+use crate::{
+    body::{Request, Response},
+    discovery, handlers,
+    handlers::call::Call,
+    health, negotiation,
+    options::Query,
+    request_info::RequestInfo,
+    respond,
+    server::Server,
+    status::ApiError,
+    user::User,
+};
+
+/// Routes an authorized request.
+pub async fn route(
+    server: &Server,
+    request: &mut Request,
+    info: RequestInfo,
+    user: Arc<User>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    if !info.is_resource {
+        return other(server, request, &query).await;
+    }
+    if !server.catalog.has_version(&info.group, &info.version) {
+        return if info.group.is_empty() || server.catalog.has_group(&info.group) {
+            Err(ApiError::no_such_resource())
+        } else {
+            Ok(respond::page_not_found())
+        };
+    }
+    let definition = server
+        .catalog
+        .find(&info.group, &info.version, &info.resource)
+        .ok_or_else(ApiError::no_such_resource)?;
+    resource(Call::new(server.clone(), definition, info, user, query, request)?, request).await
+}
+
+async fn resource(mut call: Call, request: &mut Request) -> Result<Response, ApiError> {
+    let method = request.method().clone();
+    if !call.info.subresource.is_empty() {
+        return subresource(call, request, &method).await;
+    }
+    if call.definition.namespaced() && call.info.namespace.is_empty() && call.is_about_one() {
+        return Err(ApiError::no_such_resource());
+    }
+    let verb = match (&method, call.is_about_one()) {
+        (&Method::GET | &Method::HEAD, true) if call.info.verb == "watch" => "watch",
+        (&Method::GET | &Method::HEAD, true) => "get",
+        (&Method::GET | &Method::HEAD, false) if call.info.verb == "watch" => "watch",
+        (&Method::GET | &Method::HEAD, false) => "list",
+        (&Method::POST, false) => "create",
+        (&Method::PUT, true) => "update",
+        (&Method::PATCH, true) => "patch",
+        (&Method::DELETE, true) => "delete",
+        (&Method::DELETE, false) => "deletecollection",
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    let across_namespaces = call.definition.namespaced() && call.info.namespace.is_empty();
+    if !call.definition.allows(verb) || (across_namespaces && !matches!(verb, "list" | "watch" | "create")) {
+        return Err(ApiError::method_not_allowed());
+    }
+    if across_namespaces && verb == "create" && !handlers::reviews::is_review(&call) {
+        return Err(ApiError::method_not_allowed());
+    }
+    match verb {
+        "get" => handlers::get::get(&call).await,
+        "watch" => handlers::watch::watch(&call).await,
+        "list" => handlers::list::list(&call).await,
+        "create" if handlers::reviews::is_review(&call) => {
+            handlers::reviews::review(&mut call, request).await
+        }
+        "create" if call.definition.is("", "bindings") => handlers::binding::bind(&mut call, request).await,
+        "create" => handlers::create::create(&mut call, request).await,
+        "update" => handlers::update::update(&mut call, request).await,
+        "patch" => handlers::patch::patch(&mut call, request).await,
+        "delete" => handlers::delete::delete(&mut call, request).await,
+        _ => handlers::delete::delete_collection(&mut call, request).await,
+    }
+}
+
+async fn subresource(mut call: Call, request: &mut Request, method: &Method) -> Result<Response, ApiError> {
+    let subresource =
+        *call.definition.subresource(&call.info.subresource).ok_or_else(ApiError::no_such_resource)?;
+    let verb = match *method {
+        Method::GET | Method::HEAD => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ => return Err(ApiError::method_not_allowed()),
+    };
+    if !subresource.verbs.contains(&verb) {
+        return Err(ApiError::method_not_allowed());
+    }
+    match (subresource.name, verb) {
+        ("log" | "exec" | "attach" | "portforward" | "proxy", _) => {
+            handlers::streams::connect(&call, request).await
+        }
+        ("scale", "get") => handlers::scale::get(&call).await,
+        ("scale", "update") => handlers::scale::update(&mut call, request).await,
+        ("scale", _) => handlers::scale::patch(&mut call, request).await,
+        ("binding", _) => handlers::binding::bind(&mut call, request).await,
+        ("eviction", _) => handlers::eviction::evict(&mut call, request).await,
+        ("token", _) => handlers::token::request(&mut call, request).await,
+        (_, "get") => handlers::get::get(&call).await,
+        (_, "update") => handlers::update::update(&mut call, request).await,
+        _ => handlers::patch::patch(&mut call, request).await,
+    }
+}
+
+async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<Response, ApiError> {
+    let path = request.uri().path().to_owned();
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    match segments.as_slice() {
+        [] => Ok(discovery::roots(server, request.headers())),
+        ["healthz" | "livez" | "readyz", ..] => Ok(health::check(server, &segments, query)),
+        ["version"] => {
+            Ok(respond::document(StatusCode::OK, &discovery::version(), negotiation::Encoding::Json, None))
+        }
+        ["api"] | ["apis"] => discovery::groups(server, segments[0] == "apis", request.headers()),
+        ["apis", group] if server.catalog.has_group(group) => {
+            discovery::group(server, group, request.headers())
+        }
+        ["api", "v1"] | ["apis", _, _] => {
+            let (group, version) =
+                if let ["apis", group, version] = *segments { (group, version) } else { ("", "v1") };
+            if server.catalog.has_version(group, version) {
+                if !get {
+                    return Err(ApiError::method_not_allowed());
+                }
+                return discovery::resources(server, group, version, request.headers());
+            }
+            if server.catalog.has_group(group) {
+                Err(ApiError::no_such_resource())
+            } else {
+                Ok(respond::page_not_found())
+            }
+        }
+        ["api", ..] => Err(ApiError::no_such_resource()),
+        ["openapi", ..] => discovery::openapi(server, &segments, request.headers(), query),
+        [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
+            crate::authentication::service_account::issuer_document(server, &segments, request.headers())
+                .await
+        }
+        ["metrics"] => Ok(crate::metrics::serve(server)),
+        _ => Ok(respond::page_not_found()),
+    }
+}

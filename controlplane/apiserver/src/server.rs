@@ -1,0 +1,192 @@
+//! The API server: its parts, and the `tower::Service` that it is.
+
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use http_body_util::BodyExt;
+use ipnet::IpNet;
+use serde_json::Value;
+use vkube_store::Store;
+
+use crate::{
+    admission::Chain,
+    authentication::Authenticators,
+    authorization::Authorizer,
+    body::{Body, BoxError, Request, Response},
+    catalog::Catalog,
+    connect::Connector,
+    metrics::Counters,
+    pipeline,
+    registry::Resource,
+    resource::Definition,
+    service_allocation::Allocator,
+    status::ApiError,
+    stored,
+    user::User,
+};
+
+/// The parts of a server.
+pub struct Parts {
+    /// Where objects are kept.
+    pub store: Arc<dyn Store>,
+    /// Who is who.
+    pub authenticators: Authenticators,
+    /// Who may do what.
+    pub authorizers: Vec<Box<dyn Authorizer>>,
+    /// What objects must be like.
+    pub admission: Chain,
+    /// Where streams to pods, nodes and services go; without one they are refused.
+    pub connector: Option<Arc<dyn Connector>>,
+    /// Where Services get their addresses from.
+    pub allocator: Arc<dyn Allocator>,
+    /// The address that clients are told to use (`serverAddressByClientCIDRs`).
+    pub advertise_address: String,
+    /// The range of cluster IPs.
+    pub service_range: IpNet,
+}
+
+/// A running API server; clones share it.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+/// What [`Server`] shares.
+pub struct Inner {
+    /// The parts.
+    pub parts: Parts,
+    /// What is served.
+    pub catalog: Catalog,
+    /// What the server counts about itself.
+    pub counters: Counters,
+    ready: AtomicBool,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                catalog: Catalog::default(),
+                counters: Counters::default(),
+                ready: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The server as a service for calls from within the process, which all come from `user`.
+    pub fn service(&self, user: User) -> InProcess {
+        InProcess { server: self.clone(), user: Arc::new(user) }
+    }
+
+    /// Whether everything that a client may expect is there.
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Ordering::Acquire)
+    }
+
+    /// Says that the bootstrap is done.
+    pub fn set_ready(&self) {
+        self.inner.ready.store(true, Ordering::Release);
+    }
+
+    /// Answers one request.
+    pub fn respond(&self, request: Request) -> BoxFuture<'static, Response> {
+        let server = self.clone();
+        Box::pin(async move { pipeline::serve(&server, request).await })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        self.parts.store.as_ref()
+    }
+
+    /// An object of a built-in resource, by the resource's group and plural, at its stored version.
+    pub async fn find(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let definition = builtin(group, plural)?;
+        let entry = self.store().get(&definition.key(namespace, name), None).await?;
+        entry.as_ref().map(stored::decode).transpose()
+    }
+
+    /// All objects of a built-in resource, in one namespace or (empty) in all.
+    pub async fn find_all(&self, group: &str, plural: &str, namespace: &str) -> Result<Vec<Value>, ApiError> {
+        let definition = builtin(group, plural)?;
+        let mut prefix = definition.prefix();
+        if definition.namespaced() && !namespace.is_empty() {
+            prefix.push_str(namespace);
+            prefix.push('/');
+        }
+        let page = self.store().list(vkube_store::Range { prefix, ..Default::default() }).await?;
+        page.entries.iter().map(stored::decode).collect()
+    }
+}
+
+/// A built-in resource at the version that is stored.
+pub fn builtin(group: &str, plural: &str) -> Result<Definition, ApiError> {
+    crate::registry::RESOURCES
+        .iter()
+        .find(|r| r.group == group && r.plural == plural && r.stored_as.is_none())
+        .map(|r: &'static Resource| Definition::Builtin(r))
+        .ok_or_else(|| ApiError::internal(format!("no resource {plural}.{group}")))
+}
+
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+/// The server for calls from within the process.
+#[derive(Clone, Debug)]
+pub struct InProcess {
+    server: Server,
+    user: Arc<User>,
+}
+
+impl<B> tower::Service<http::Request<B>> for InProcess
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let server = self.server.clone();
+        let mut request: Request = request.map(|b| -> Body { b.map_err(Into::into).boxed_unsync() });
+        request.extensions_mut().insert(self.user.clone());
+        Box::pin(server.respond(request).map(Ok))
+    }
+}
