@@ -1,1 +1,8 @@
 //! An embedded host cluster for trying and testing vkube.
+
+mod events;
+pub mod exec;
+mod feed;
+pub mod node;
+mod quantity;
+pub mod scheduler;
