@@ -1,9 +1,15 @@
 //! Documents on the wire: JSON, YAML and protobuf.
 
+pub mod protobuf;
+
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::{negotiation::Encoding, schema::types::Type, status::ApiError};
+use crate::{
+    negotiation::Encoding,
+    schema::{json, types::Type},
+    status::ApiError,
+};
 
 /// The type of `Status`.
 pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
@@ -12,12 +18,14 @@ pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 pub fn encode(
     document: &Value,
     encoding: Encoding,
-    _ty: Option<Type<'_>>,
+    ty: Option<Type<'_>>,
 ) -> Result<(&'static str, Bytes), ApiError> {
-    let bytes = match encoding {
-        Encoding::Yaml => yaml(document)?.into_bytes(),
-        Encoding::Json | Encoding::Protobuf => {
-            let mut bytes = serde_json::to_vec(document).map_err(ApiError::internal)?;
+    let bytes = match (encoding, ty) {
+        (Encoding::Yaml, _) => yaml(document)?.into_bytes(),
+        (Encoding::Protobuf, Some(ty @ Type::Builtin(_))) => protobuf::encode(document, ty),
+        (Encoding::Json | Encoding::Protobuf, ty) => {
+            let mut bytes = Vec::with_capacity(256);
+            json::write(document, ty, &mut bytes);
             bytes.push(b'\n');
             return Ok((Encoding::Json.media_type(), bytes.into()));
         }
@@ -41,23 +49,26 @@ pub fn encode_list(
     encoding: Encoding,
     item: Type<'_>,
 ) -> Result<(&'static str, Bytes), ApiError> {
-    encode(list, encoding, Some(item))
+    encode(list, encoding, protobuf::list_of(item))
 }
 
 /// Encodes one event of a watch.
 pub fn watch_frame(
     kind: &str,
     object: &Value,
-    _encoding: Encoding,
-    _ty: Option<Type<'_>>,
+    encoding: Encoding,
+    ty: Option<Type<'_>>,
 ) -> Result<Bytes, ApiError> {
+    if let (Encoding::Protobuf, Some(ty @ Type::Builtin(_))) = (encoding, ty) {
+        return Ok(protobuf::watch_frame(kind, object, ty).into());
+    }
     let mut bytes = format!("{{\"type\":\"{kind}\",\"object\":").into_bytes();
-    serde_json::to_writer(&mut bytes, object).map_err(ApiError::internal)?;
+    json::write(object, ty, &mut bytes);
     bytes.extend_from_slice(b"}\n");
     Ok(bytes.into())
 }
 
 /// Decodes protobuf of this type, envelope and all.
-pub fn from_protobuf(_bytes: &[u8], _ty: Type<'_>) -> Result<Value, String> {
-    Err("protobuf is not supported".into())
+pub fn from_protobuf(bytes: &[u8], ty: Type<'_>) -> Result<Value, String> {
+    protobuf::decode(bytes, ty).map_err(|e| e.to_string())
 }
