@@ -13,6 +13,8 @@ pub mod core;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
+#[cfg(test)]
+mod golden;
 pub mod kind;
 pub mod networking;
 pub mod node;

@@ -29,7 +29,7 @@ pub fn prepare_create(object: &mut Value, definition: &Definition, now: Timestam
     } else {
         metadata::remove(object, "generation");
     }
-    if definition.has_status() {
+    if definition.has_status() && !definition.rules().status_on_create() {
         metadata::set_top(object, "status", None);
     }
 }

@@ -114,7 +114,14 @@ impl Call {
 
     /// Who writes, for the rules of the kind.
     pub fn writer(&self, dry_run: bool) -> Writer<'_> {
-        Writer { user: &self.user.name, groups: &self.user.groups, now: self.now, dry_run }
+        Writer {
+            user: &self.user.name,
+            uid: &self.user.uid,
+            groups: &self.user.groups,
+            extra: &self.user.extra,
+            now: self.now,
+            dry_run,
+        }
     }
 
     /// The answer that carries an object of the stored version.

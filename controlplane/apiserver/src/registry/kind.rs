@@ -5,6 +5,8 @@
 //! documents that have already been decoded against the schema table: every present field has the type
 //! that the schema says, unknown fields are gone, and the table's defaults are applied.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -15,8 +17,12 @@ use crate::field::Errors;
 pub struct Writer<'a> {
     /// The authenticated user's name.
     pub user: &'a str,
+    /// The user's uid; often empty.
+    pub uid: &'a str,
     /// The user's groups.
     pub groups: &'a [String],
+    /// What else is known of the user.
+    pub extra: &'a BTreeMap<String, Vec<String>>,
     /// The time of the request.
     pub now: Timestamp,
     /// Whether nothing will be stored.
@@ -107,6 +113,11 @@ pub trait Kind: Send + Sync {
     /// The top-level fields whose change bumps `metadata.generation`; empty for kinds without a generation.
     fn generation_fields(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether a creator may set `status`, as kubelets do for their nodes.
+    fn status_on_create(&self) -> bool {
+        false
     }
 
     /// Whether a PUT to an absent name creates the object.

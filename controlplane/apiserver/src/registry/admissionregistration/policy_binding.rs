@@ -85,6 +85,6 @@ const COLUMNS: &[Column] = &[
         "string",
         "PolicyName indicates the policy definition which the policy binding binded to",
     ),
-    column("ParamRef", "string", "ParamRef indicates the param resource which sets the configration param"),
+    column("ParamRef", "string", "ParamRef indicates the param resource which sets the configuration param"),
     AGE,
 ];

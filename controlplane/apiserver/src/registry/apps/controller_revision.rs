@@ -40,6 +40,6 @@ fn controller(revision: &Value) -> String {
 const COLUMNS: &[Column] = &[
     NAME,
     column("Controller", "string", "Controller of the object"),
-    column("Revision", "string", "revision indicates the revision of the state represented by Data."),
+    column("Revision", "string", "Revision indicates the revision of the state represented by Data."),
     AGE,
 ];

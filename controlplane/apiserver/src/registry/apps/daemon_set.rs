@@ -101,7 +101,7 @@ const COLUMNS: &[Column] = &[
     column(
         "Ready",
         "integer",
-        "The number of nodes that should be running the daemon pod and have one or more of the daemon pod running and ready.",
+        "numberReady is the number of nodes that should be running the daemon pod and have one or more of the daemon pod running with a Ready Condition.",
     ),
     column("Up-to-date", "integer", "The total number of nodes that are running updated daemon pod"),
     column(
@@ -120,6 +120,6 @@ const COLUMNS: &[Column] = &[
     wide(
         "Selector",
         "string",
-        "A label query over pods that are managed by the daemon set. Must match in order to be controlled. If empty, defaulted to labels on Pod template. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
+        "A label query over pods that are managed by the daemon set. Must match in order to be controlled. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
     ),
 ];

@@ -84,6 +84,6 @@ const COLUMNS: &[Column] = &[
     wide(
         "Selector",
         "string",
-        "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment.",
+        "Label selector for pods. Existing ReplicaSets whose pods are selected by this will be the ones affected by this deployment. It must match the pod template's labels.",
     ),
 ];

@@ -28,10 +28,6 @@ impl Kind for Job {
         set_default(job, "/spec/podReplacementPolicy", replacement);
         set_default(job, "/spec/manualSelector", false);
         default_job_spec(job, "/spec");
-        let labels = get(job, "/spec/template/metadata/labels").cloned();
-        if let Some(labels) = labels.filter(|_| count_at(job, "/metadata/labels") == 0) {
-            set(job, "/metadata/labels", labels);
-        }
         make_map(job, "/status");
     }
 
@@ -39,7 +35,12 @@ impl Kind for Job {
         if !bool_at(job, "/spec/manualSelector") {
             generate_selector(job);
         }
+        default_labels(job);
         make_map(job, "/status");
+    }
+
+    fn prepare_update(&self, job: &mut Value, _old: &Value, _writer: &Writer<'_>) {
+        default_labels(job);
     }
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
@@ -99,11 +100,14 @@ fn generate_selector(job: &mut Value) {
     ] {
         labels.entry(key).or_insert_with(|| value.as_str().into());
     }
-    let labels = Value::Object(labels.clone());
     let selector = make_map(job, "/spec/selector/matchLabels");
     selector.entry("batch.kubernetes.io/controller-uid").or_insert(uid.into());
-    // The labels of a job follow its template where it has none of its own.
-    if count_at(job, "/metadata/labels") == 0 {
+}
+
+/// The labels of a job follow its template where it has none of its own.
+fn default_labels(job: &mut Value) {
+    let labels = get(job, "/spec/template/metadata/labels").cloned();
+    if let Some(labels) = labels.filter(|_| count_at(job, "/metadata/labels") == 0) {
         set(job, "/metadata/labels", labels);
     }
 }

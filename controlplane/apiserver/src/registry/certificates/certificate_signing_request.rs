@@ -26,6 +26,12 @@ impl Kind for CertificateSigningRequest {
         if !writer.groups.is_empty() {
             set(request, "/spec/groups", json!(writer.groups));
         }
+        if !writer.uid.is_empty() {
+            set(request, "/spec/uid", writer.uid);
+        }
+        if !writer.extra.is_empty() {
+            set(request, "/spec/extra", json!(writer.extra));
+        }
         set(request, "/status", json!({}));
     }
 

@@ -24,6 +24,10 @@ impl Kind for Node {
         default_status(node);
     }
 
+    fn status_on_create(&self) -> bool {
+        true
+    }
+
     fn prepare_status_update(&self, node: &mut Value, _old: &Value) {
         default_status(node);
     }
@@ -43,7 +47,7 @@ impl Kind for Node {
             address(node, "InternalIP"),
             address(node, "ExternalIP"),
             info("osImage"),
-            info("kernelVersion"),
+            kernel(node).into(),
             info("containerRuntimeVersion"),
         ]
     }
@@ -102,6 +106,17 @@ fn status(node: &Value) -> String {
         None => "Unknown",
     };
     if bool_at(node, "/spec/unschedulable") { format!("{ready},SchedulingDisabled") } else { ready.into() }
+}
+
+fn kernel(node: &Value) -> String {
+    let version = match str_at(node, "/status/nodeInfo/kernelVersion") {
+        "" => "<unknown>",
+        version => version,
+    };
+    match str_at(node, "/status/nodeInfo/architecture") {
+        "" => version.to_owned(),
+        architecture => format!("{version} ({architecture})"),
+    }
 }
 
 fn roles(node: &Value) -> String {

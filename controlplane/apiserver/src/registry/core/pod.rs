@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::{self, qos_class};
-use crate::registry::access::{bool_at, get_mut, has, list_at, make_map, of_type, restore, set, str_at};
+use crate::registry::access::{
+    bool_at, get_mut, has, int_at, list_at, make_map, of_type, restore, set, str_at,
+};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, column, wide};
 
@@ -18,6 +20,9 @@ impl Kind for Pod {
         if let Some(spec) = get_mut(pod, "/spec") {
             pod_spec::default_spec(spec);
             pod_spec::default_pod(spec);
+            if int_at(spec, "/terminationGracePeriodSeconds") < 0 {
+                set(spec, "/terminationGracePeriodSeconds", 1);
+            }
         }
         default_addresses(pod);
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::default_template;
-use crate::registry::access::{count_at, get, has, int_at, make_map, set, set_default};
+use crate::registry::access::{count_at, get, has, int_at, make_map, remove, set, set_default};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, containers, labels, name, wide};
 
@@ -14,6 +14,10 @@ pub struct ReplicationController;
 impl Kind for ReplicationController {
     fn default(&self, controller: &mut Value) {
         set_default(controller, "/spec/replicas", 1);
+        // Declared with a default of 0, which is not shown.
+        if int_at(controller, "/spec/minReadySeconds") == 0 {
+            remove(controller, "/spec/minReadySeconds");
+        }
         if has(controller, "/spec/template") {
             default_template(controller, "/spec/template");
         }

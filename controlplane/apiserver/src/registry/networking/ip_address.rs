@@ -44,6 +44,6 @@ const COLUMNS: &[Column] = &[
     column(
         "ParentRef",
         "string",
-        "parentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
+        "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
     ),
 ];

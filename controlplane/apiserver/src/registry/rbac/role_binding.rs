@@ -112,7 +112,7 @@ const CLUSTER_COLUMNS: &[Column] = &[
     column(
         "Role",
         "string",
-        "roleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
+        "RoleRef can only reference a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
     ),
     AGE,
     wide("Users", "string", "Users in the clusterRoleBinding"),

@@ -1,0 +1,469 @@
+//! Plays recorded conversations with a real server through the rules of the kinds, without a server:
+//! decode, default, prepare, validate, show. Admission, allocation and metadata are the engine's and are
+//! left out of the comparison. Says so and passes where the recordings are not there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Resource;
+use super::access::{at, get, get_mut, has, int_at, list_at, list_mut, make_map, remove, set, str_at};
+use super::kind::Writer;
+use crate::schema::types::Type;
+use crate::schema::{decode, defaults};
+
+const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden/recorded");
+
+const UID: &str = "11111111-2222-3333-4444-000000000000";
+
+/// Scenarios about what the engine does.
+const OF_THE_ENGINE: &[&str] = &[
+    "dry-run",
+    "generate-name",
+    "labels",
+    "names",
+    "names-per-kind",
+    "names-rbac",
+    "object-meta",
+    "owner-references",
+];
+
+/// A scenario's state: objects by their path.
+#[derive(Default)]
+struct World {
+    objects: BTreeMap<String, Value>,
+    mismatches: Vec<String>,
+    compared: usize,
+}
+
+fn scenarios(area: &str) -> Vec<(PathBuf, Value)> {
+    let Ok(entries) = fs::read_dir(Path::new(RECORDINGS).join(area)) else {
+        println!("no recordings: nothing compared");
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| !OF_THE_ENGINE.contains(&&*path.file_stem().unwrap_or_default().to_string_lossy()));
+    paths.sort();
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+fn read(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text
+        .replace("golden-{id}", "golden-g1")
+        .replace("${ns}", "golden-g1")
+        .replace("${id}", "g1")
+        .replace("{id}", "g1");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What a path of the API names.
+struct Target {
+    resource: &'static Resource,
+    namespace: Option<String>,
+    name: Option<String>,
+    subresource: String,
+}
+
+fn target(path: &str) -> Option<Target> {
+    let path = path.split('?').next()?;
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (group, version) = match parts.next()? {
+        "api" => ("", parts.next()?),
+        "apis" => (parts.next()?, parts.next()?),
+        _ => return None,
+    };
+    let rest: Vec<&str> = parts.collect();
+    let (namespace, rest) = match rest.as_slice() {
+        ["namespaces", namespace, rest @ ..]
+            if !rest.is_empty() && !["status", "finalize"].contains(&rest[0]) =>
+        {
+            (Some((*namespace).to_owned()), rest)
+        }
+        rest => (None, rest),
+    };
+    Some(Target {
+        resource: Resource::find(group, version, rest.first()?)?,
+        namespace,
+        name: rest.get(1).map(ToString::to_string),
+        subresource: rest.get(2).map(ToString::to_string).unwrap_or_default(),
+    })
+}
+
+/// The object in the form that it is stored in, with that form's resource; and back.
+fn convert(resource: &'static Resource, object: Value, store: bool) -> (&'static Resource, Value) {
+    use super::{autoscaling::conversion as hpa, events::conversion as event};
+    let Some((group, version)) = resource.stored_as else { return (resource, object) };
+    let stored = Resource::find(group, version, resource.plural).unwrap();
+    let convert = match (resource.kind, store) {
+        ("Event", true) => event::events_to_core,
+        ("Event", false) => event::core_to_events,
+        (_, true) => hpa::v1_to_v2,
+        (_, false) => hpa::v2_to_v1,
+    };
+    (stored, convert(object))
+}
+
+static EXTRA: BTreeMap<String, Vec<String>> = BTreeMap::new();
+
+fn writer() -> Writer<'static> {
+    static GROUPS: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    let groups = GROUPS.get_or_init(|| vec!["system:masters".into(), "system:authenticated".into()]);
+    Writer { user: "admin", uid: "admin-uid", groups, extra: &EXTRA, now: Timestamp::now(), dry_run: false }
+}
+
+fn decoded(resource: &Resource, body: Value) -> Result<Value, String> {
+    let ty = Type::builtin(resource.type_name).ok_or_else(|| format!("no type {}", resource.type_name))?;
+    let (mut object, _) = decode::decode(body, ty).map_err(|error| error.to_string())?;
+    defaults::apply_defaults(&mut object, ty);
+    resource.kind_rules.default(&mut object);
+    Ok(object)
+}
+
+/// What the engine does around the kind when an object is created.
+fn created(target: &Target, object: Value) -> (Value, crate::field::Errors) {
+    let (resource, mut object) = convert(target.resource, object, true);
+    if let Some(namespace) = &target.namespace {
+        set(&mut object, "/metadata/namespace", namespace.as_str());
+    }
+    set(&mut object, "/metadata/uid", UID);
+    set(&mut object, "/metadata/creationTimestamp", "2024-01-01T00:00:00Z");
+    if !resource.kind_rules.generation_fields().is_empty() {
+        set(&mut object, "/metadata/generation", 1);
+    }
+    if resource.subresource("status").is_some() && !resource.kind_rules.status_on_create() {
+        remove(&mut object, "/status");
+    }
+    resource.kind_rules.prepare_create(&mut object, &writer());
+    let errors = resource.kind_rules.validate(&object);
+    (convert(target.resource, object, false).1, errors)
+}
+
+impl World {
+    fn compare(&mut self, step: &str, what: &str, expected: &Value, actual: &Value) {
+        self.compared += 1;
+        if !matches(expected, actual) {
+            self.mismatches.push(format!("{step}: {what}\n  want {expected}\n  got  {actual}"));
+        }
+    }
+
+    fn play(&mut self, scenario: &Path, step: &Value) {
+        let file = scenario.file_stem().unwrap().to_string_lossy();
+        let label = format!("{file}/{}", str_at(step, "/name"));
+        let Some(target) = target(str_at(step, "/path")) else { return };
+        let body = at(step, "/body").clone();
+        match str_at(step, "/method") {
+            "POST" if target.name.is_none() && body.is_object() => self.post(&label, &target, body, step),
+            "PATCH" | "PUT" if target.name.is_some() => self.change(&label, &target, &body, step),
+            "DELETE" => {
+                if let Some(name) = &target.name {
+                    self.objects.remove(&key(&target, name));
+                }
+            }
+            "GET" if str_at(step, "/accept").contains("as=Table") => self.list(&label, &target, step),
+            _ => {}
+        }
+    }
+
+    fn post(&mut self, label: &str, target: &Target, body: Value, step: &Value) {
+        let status = int_at(step, "/expect/status");
+        let object = match decoded(target.resource, body) {
+            Ok(object) => object,
+            Err(error) => {
+                if status == 201 {
+                    self.mismatches.push(format!("{label}: {error}"));
+                }
+                return;
+            }
+        };
+        let (object, errors) = created(target, object);
+        if status == 422 {
+            self.compare_causes(label, &errors, step);
+        } else if matches!(status, 0 | 201) {
+            if status == 201 {
+                self.compare(
+                    label,
+                    "errors",
+                    &json!([]),
+                    &json!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                );
+                self.compare_object(label, target, object.clone(), step);
+            }
+            let name = str_at(&object, "/metadata/name").to_owned();
+            self.objects.insert(key(target, &name), object);
+        }
+    }
+
+    fn change(&mut self, label: &str, target: &Target, body: &Value, step: &Value) {
+        let status = int_at(step, "/expect/status");
+        let key = key(target, target.name.as_deref().unwrap_or_default());
+        let Some(old) = self.objects.get(&key).cloned() else { return };
+        let mut object = old.clone();
+        if str_at(step, "/method") == "PUT" {
+            object = body.clone();
+        } else if str_at(step, "/content_type") == "application/merge-patch+json" {
+            merge(&mut object, body);
+        } else {
+            return;
+        }
+        let Ok(object) = decoded(target.resource, object) else { return };
+        let (stored, mut object) = convert(target.resource, object, true);
+        let old = convert(target.resource, old, true).1;
+        let rules = stored.kind_rules;
+        for field in
+            ["/metadata/uid", "/metadata/creationTimestamp", "/metadata/generation", "/metadata/namespace"]
+        {
+            super::access::restore(&mut object, &old, field);
+        }
+        let errors = match target.subresource.as_str() {
+            "status" => {
+                let new_status = at(&object, "/status").clone();
+                let metadata = at(&object, "/metadata").clone();
+                object = old.clone();
+                set(&mut object, "/metadata", metadata);
+                set(&mut object, "/status", new_status);
+                rules.prepare_status_update(&mut object, &old);
+                rules.validate_status_update(&object, &old)
+            }
+            "" => {
+                if target.resource.subresource("status").is_some() {
+                    super::access::restore(&mut object, &old, "/status");
+                }
+                rules.prepare_update(&mut object, &old, &writer());
+                if rules.generation_fields().iter().any(|field| object.get(*field) != old.get(*field)) {
+                    set(&mut object, "/metadata/generation", int_at(&old, "/metadata/generation") + 1);
+                }
+                rules.validate_update(&object, &old)
+            }
+            _ => return,
+        };
+        let object = convert(target.resource, object, false).1;
+        if status == 422 {
+            self.compare_causes(label, &errors, step);
+        } else if matches!(status, 0 | 200) {
+            if status == 200 {
+                self.compare(
+                    label,
+                    "errors",
+                    &json!([]),
+                    &json!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                );
+                self.compare_object(label, target, object.clone(), step);
+            }
+            self.objects.insert(key, object);
+        }
+    }
+
+    fn compare_causes(&mut self, label: &str, errors: &crate::field::Errors, step: &Value) {
+        let of_kind = |field: &str| !field.starts_with("metadata.");
+        let expected: Vec<String> = list_at(step, "/expect/body/details/causes")
+            .iter()
+            .filter(|cause| of_kind(str_at(cause, "/field")))
+            .map(|cause| {
+                format!(
+                    "{} {}: {}",
+                    str_at(cause, "/reason"),
+                    str_at(cause, "/field"),
+                    str_at(cause, "/message")
+                )
+            })
+            .collect();
+        let actual: Vec<String> = errors
+            .0
+            .iter()
+            .filter(|error| of_kind(&error.field))
+            .map(|error| format!("{} {error}", error.reason.as_str()))
+            .collect();
+        self.compare(label, "causes", &json!(expected), &json!(actual));
+    }
+
+    fn compare_object(&mut self, label: &str, target: &Target, object: Value, step: &Value) {
+        let Some(mut expected) = get(step, "/expect/body").cloned() else { return };
+        let mut object = object;
+        if has(step, "/select") {
+            let what = format!("selected fields of {object}");
+            return self.compare(label, &what, &json!(true), &json!(includes(&expected, &object)));
+        }
+        if str_at(&expected, "/kind") != target.resource.kind {
+            return;
+        }
+        for ignored in list_at(step, "/ignore").iter().filter_map(Value::as_str) {
+            remove(&mut object, &format!("/{}", ignored.replace('.', "/")));
+        }
+        forget_the_engine(&mut expected);
+        forget_the_engine(&mut object);
+        self.compare(label, "object", &expected, &object);
+    }
+
+    fn list(&mut self, label: &str, target: &Target, step: &Value) {
+        let body = at(step, "/expect/body");
+        if str_at(body, "/kind") != "Table" || step.get("select").is_some() {
+            return;
+        }
+        let rules = target.resource.kind_rules;
+        let columns: Vec<Value> = rules
+            .columns()
+            .iter()
+            .map(|c| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority}))
+            .collect();
+        if get(body, "/columnDefinitions").is_some() {
+            self.compare(label, "columns", at(body, "/columnDefinitions"), &columns.into());
+        }
+        for row in list_at(body, "/rows") {
+            let name = list_at(row, "/cells").iter().chain(list_at(row, "/cells").last());
+            let found = name.filter_map(Value::as_str).find_map(|name| self.objects.get(&key(target, name)));
+            let Some(object) = found.cloned() else { continue };
+            let cells = rules.cells(&object, Timestamp::now());
+            self.compare(label, "cells", at(row, "/cells"), &cells.into());
+        }
+    }
+}
+
+fn key(target: &Target, name: &str) -> String {
+    format!("{}/{}/{name}", target.resource.plural, target.namespace.as_deref().unwrap_or_default())
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    let map = make_map(target, "");
+    for (key, value) in patch {
+        if value.is_null() {
+            map.remove(key);
+        } else {
+            merge(map.entry(key.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// Removes what admission, allocation and the engine add.
+fn forget_the_engine(object: &mut Value) {
+    for field in ["managedFields", "uid", "resourceVersion", "creationTimestamp", "finalizers", "selfLink"] {
+        remove(object, &format!("/metadata/{field}"));
+    }
+    match str_at(object, "/kind") {
+        "Pod" => {
+            for field in
+                ["serviceAccountName", "serviceAccount", "tolerations", "priority", "preemptionPolicy"]
+            {
+                remove(object, &format!("/spec/{field}"));
+            }
+            for list in ["/spec/volumes", "/spec/containers", "/spec/initContainers"] {
+                for owner in list_mut(object, list) {
+                    drop_named(owner, "/volumeMounts");
+                }
+            }
+            if let Some(spec) = get_mut(object, "/spec") {
+                drop_named(spec, "/volumes");
+            }
+        }
+        "Service" => {
+            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+                remove(object, &format!("/spec/{field}"));
+            }
+            for port in list_mut(object, "/spec/ports") {
+                remove(port, "/nodePort");
+            }
+        }
+        "Node" => drop(remove(object, "/spec/taints")),
+        "CustomResourceDefinition" => drop(remove(object, "/status")),
+        _ => {}
+    }
+}
+
+/// Removes what is named after the service account's token from a list.
+fn drop_named(owner: &mut Value, path: &str) {
+    if let Some(Value::Array(list)) = get_mut(owner, path) {
+        list.retain(|item| !str_at(item, "/name").starts_with("kube-api-access-"));
+        if list.is_empty() {
+            remove(owner, path);
+        }
+    }
+}
+
+/// Whether a document has everything that is expected.
+fn includes(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::Object(want), _) => want.iter().all(|(path, values)| {
+            let found = get(actual, &format!("/{}", path.replace('.', "/")));
+            path.contains('[')
+                || path.contains("managedFields")
+                || path.contains("resourceVersion")
+                || matches(values, &json!(found.into_iter().collect::<Vec<_>>()))
+        }),
+        _ => matches(expected, actual),
+    }
+}
+
+/// Whether a value is the expected one, where tokens such as `<time>` stand for anything.
+fn matches(expected: &Value, actual: &Value) -> bool {
+    match (expected, actual) {
+        (Value::String(want), Value::String(got)) => want == got || is_token(want),
+        (Value::String(want), _) => is_token(want),
+        (Value::Object(want), Value::Object(got)) => {
+            want.len() == got.len()
+                && want.iter().all(|(key, value)| got.get(key).is_some_and(|other| matches(value, other)))
+        }
+        (Value::Array(want), Value::Array(got)) => {
+            want.len() == got.len() && want.iter().zip(got).all(|(want, got)| matches(want, got))
+        }
+        _ => expected == actual,
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    ["<uid", "<time>", "<age>", "<rv:", "<ip:", "<name:", "controller-uid=<uid"]
+        .iter()
+        .any(|token| text.contains(token))
+}
+
+fn play(area: &str) {
+    let (mut mismatches, mut compared) = (Vec::new(), 0);
+    for (path, scenario) in scenarios(area) {
+        let mut world = World::default();
+        for step in list_at(&scenario, "/steps") {
+            world.play(&path, step);
+        }
+        compared += world.compared;
+        mismatches.append(&mut world.mismatches);
+    }
+    println!("{area}: {} of {compared} comparisons match", compared - mismatches.len().min(compared));
+    assert!(mismatches.is_empty(), "{} mismatches\n{}", mismatches.len(), mismatches.join("\n"));
+}
+
+#[test]
+fn tables_are_those_of_a_real_server() {
+    play("table");
+}
+
+#[test]
+fn new_objects_are_those_of_a_real_server() {
+    play("create");
+}
+
+#[test]
+fn defaults_are_those_of_a_real_server() {
+    play("defaulting");
+}
+
+#[test]
+fn errors_are_those_of_a_real_server() {
+    play("validation");
+}
+
+#[test]
+fn pods_services_and_nodes_are_those_of_a_real_server() {
+    for area in ["core", "pods", "services"] {
+        play(area);
+    }
+}
+
+#[test]
+fn changes_are_those_of_a_real_server() {
+    play("update");
+}
