@@ -90,7 +90,7 @@ pub(super) fn convert<'o, 'a>(
     api_version: &str,
     request: &Request<'a>,
 ) -> Option<(Cow<'o, Value>, Type<'a>)> {
-    let is_there = object.get("apiVersion").and_then(Value::as_str) == Some(api_version);
+    let is_there = object.get("apiVersion").and_then(Value::as_str).is_none_or(|v| v == api_version);
     if is_there && api_version == request.api_version {
         return Some((Cow::Borrowed(object), request.ty));
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::{
     element::{Element, equal},
     set::Set,
-    shape::{Atom, ListAtom, MapAtom, items},
+    shape::{Atom, ListAtom, MapAtom, have_items, items},
 };
 use crate::schema::types::Type;
 
@@ -68,7 +68,7 @@ enum Mark {
 }
 
 impl Comparison {
-    fn attach(&mut self, element: Element, mark: Option<Mark>, below: Self) {
+    fn attach(&mut self, element: &Element, mark: Option<Mark>, below: Self) {
         let Self { removed, modified, added } = below;
         for (set, children, own) in [
             (&mut self.removed, removed, Mark::Removed),
@@ -138,11 +138,9 @@ fn differ_as(
                 return Ok((None, false));
             }
         }
-        Atom::List(list) if !list.is_atomic() => {
-            if !items(old).is_empty() || !items(new).is_empty() {
-                differ_in_items(list, items(old), items(new), out)?;
-                return Ok((None, false));
-            }
+        Atom::List(list) if !list.is_atomic() && have_items(old, new) => {
+            differ_in_items(list, items(old), items(new), out)?;
+            return Ok((None, false));
         }
         _ => {}
     }
@@ -169,7 +167,7 @@ fn differ_in_fields(
         let (old, new) = (old.and_then(|old| old.get(name)), new.and_then(|new| new.get(name)));
         let mark = differ(old, new, ty, &mut below).map_err(|e| format!(".{name}{e}"))?;
         if mark.is_some() || below != Comparison::default() {
-            out.attach(Element::Field(name.clone()), mark, below);
+            out.attach(&Element::Field(name.clone()), mark, below);
         }
     }
     Ok(())
@@ -202,18 +200,18 @@ fn differ_in_items(
             // The duplicates' common path goes; the one that is left comes as new, and the other way round.
             ([_, _, ..], [new]) => {
                 let mark = differ(None, Some(new))?;
-                out.attach(element.clone(), Some(Mark::Removed), Comparison::default());
+                out.attach(&element, Some(Mark::Removed), Comparison::default());
                 mark
             }
             ([old], [_, _, ..]) => {
                 let mark = differ(Some(old), None)?;
-                out.attach(element.clone(), Some(Mark::Added), Comparison::default());
+                out.attach(&element, Some(Mark::Added), Comparison::default());
                 mark
             }
             ([_, _, ..], []) => Some(Mark::Removed),
             ([], [_, _, ..]) => Some(Mark::Added),
         };
-        out.attach(element, mark, below);
+        out.attach(&element, mark, below);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     element::Element,
-    shape::{Atom, ListAtom, MapAtom, items},
+    shape::{Atom, ListAtom, MapAtom, have_items, items},
 };
 use crate::schema::types::Type;
 
@@ -25,10 +25,8 @@ fn merged(live: Option<&Value>, config: Option<&Value>, ty: Type<'_>) -> Option<
                 return merged_fields(map, live, config);
             }
         }
-        Atom::List(list) if !list.is_atomic() => {
-            if !items(live).is_empty() || !items(config).is_empty() {
-                return merged_items(list, items(live), items(config));
-            }
+        Atom::List(list) if !list.is_atomic() && have_items(live, config) => {
+            return merged_items(list, items(live), items(config));
         }
         _ => {}
     }

@@ -130,11 +130,11 @@ impl Set {
                 (Some(a), Some(b)) => a.element.cmp(&b.element),
             };
             let mut node = if order.is_gt() { right.next() } else { left.next() };
-            if order.is_eq() {
-                if let (Some(node), Some(other)) = (&mut node, right.next()) {
-                    node.member |= other.member;
-                    node.children.extend(other.children);
-                }
+            if order.is_eq()
+                && let (Some(node), Some(other)) = (&mut node, right.next())
+            {
+                node.member |= other.member;
+                node.children.extend(other.children);
             }
             self.nodes.extend(node);
         }

@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::element::Element;
 use crate::{
     patch::printed,
-    schema::types::{Form, Keys, List, ListType, MapType, Node, Object, Scalar, Shape, Type},
+    schema::{
+        table::Field,
+        types::{Form, Keys, List, ListType, MapType, Node, Object, Scalar, Shape, Type},
+    },
 };
 
 /// The type of what a custom schema does not declare but keeps.
@@ -166,7 +169,7 @@ impl<'a> MapAtom<'a> {
 
     /// The type of a field or key.
     pub(super) fn child(&self, name: &str) -> Option<Type<'a>> {
-        self.fields.and_then(|fields| fields.field(name)).map(|field| field.ty()).or(self.values)
+        self.fields.and_then(|fields| fields.field(name)).map(Field::ty).or(self.values)
     }
 
     /// Whether nothing is known of what it holds.
@@ -178,4 +181,9 @@ impl<'a> MapAtom<'a> {
 /// The items of a value that is a list.
 pub(super) fn items(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether one of two values is a list with items.
+pub(super) fn have_items(a: Option<&Value>, b: Option<&Value>) -> bool {
+    !items(a).is_empty() || !items(b).is_empty()
 }

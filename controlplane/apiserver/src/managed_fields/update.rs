@@ -136,10 +136,10 @@ fn cap(owners: &mut Managers) {
             api_version: id.api_version.clone(),
             subresource: String::new(),
         };
-        if !owners.contains_key(&bucket) {
-            if let Some(owned) = owners.remove(&first) {
-                owners.insert(bucket.clone(), owned);
-            }
+        if !owners.contains_key(&bucket)
+            && let Some(owned) = owners.remove(&first)
+        {
+            owners.insert(bucket.clone(), owned);
         }
         let Some(merged) = owners.remove(&id) else { continue };
         if let Some(owned) = owners.get_mut(&bucket) {

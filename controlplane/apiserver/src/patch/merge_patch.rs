@@ -56,8 +56,10 @@ fn drop_nulls(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     fn patched(mut document: Value, patch: Value) -> Value {
         apply(&mut document, patch).unwrap();
@@ -89,6 +91,47 @@ mod tests {
             patched(json!({}), json!({"a": [{"b": null, "c": 1}, null]})),
             json!({"a": [{"c": 1}, null]})
         );
+    }
+
+    fn documents() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            (0..3).prop_map(Value::from),
+            "[xy]".prop_map(Value::from),
+            Just(json!([1, {"a": 2}]))
+        ];
+        let object = leaf.prop_recursive(3, 16, 3, |value| {
+            prop::collection::btree_map("[a-c]", value, 0..3).prop_map(|fields| json!(fields))
+        });
+        prop::collection::btree_map("[a-c]", object, 0..3).prop_map(|fields| json!(fields))
+    }
+
+    /// The patch from one document to another.
+    fn difference(from: &Value, to: &Value) -> Value {
+        let (Value::Object(old), Value::Object(new)) = (from, to) else { return to.clone() };
+        let mut patch = Map::new();
+        for name in old.keys().filter(|name| !new.contains_key(*name)) {
+            patch.insert(name.clone(), Value::Null);
+        }
+        for (name, value) in new.iter().filter(|(name, value)| old.get(*name) != Some(value)) {
+            patch.insert(
+                name.clone(),
+                old.get(name).map_or_else(|| value.clone(), |old| difference(old, value)),
+            );
+        }
+        patch.into()
+    }
+
+    proptest! {
+        #[test]
+        fn a_difference_leads_from_one_document_to_the_other(from in documents(), to in documents()) {
+            prop_assert_eq!(patched(from.clone(), difference(&from, &to)), to);
+        }
+
+        #[test]
+        fn patching_twice_is_patching_once(document in documents(), patch in documents()) {
+            let once = patched(document, patch.clone());
+            prop_assert_eq!(patched(once.clone(), patch), once);
+        }
     }
 
     #[test]

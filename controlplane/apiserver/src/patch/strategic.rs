@@ -123,7 +123,7 @@ fn delete_from_list(
         }
         (Some(Value::Array(items)), Value::Array(gone)) => {
             let (ty, strategy) = list_of(ty, name)?;
-            if items.first().or(gone.first()).is_some_and(Value::is_object) {
+            if items.first().or_else(|| gone.first()).is_some_and(Value::is_object) {
                 *items = merge_list(std::mem::take(items), gone, strategy.merge_key, ty)?;
             } else {
                 element(items, &gone).or_else(|e| {
@@ -257,10 +257,10 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     if order.is_empty() || patch.is_empty() {
         return Ok(());
     }
-    if key.is_some() {
-        if let Some(other) = patch.iter().find(|item| !item.is_object()) {
-            return Err(wrong_type("map[string]interface {}", other));
-        }
+    if key.is_some()
+        && let Some(other) = patch.iter().find(|item| !item.is_object())
+    {
+        return Err(wrong_type("map[string]interface {}", other));
     }
     let mut places = order.iter();
     for item in patch.iter().filter(|item| item.get(DIRECTIVE).is_none()) {

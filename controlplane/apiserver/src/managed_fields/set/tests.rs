@@ -1,3 +1,6 @@
+// Literals read best where they are passed on.
+#![allow(clippy::needless_pass_by_value)]
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -69,7 +72,9 @@ fn elements() -> impl Strategy<Value = Element> {
 fn sets() -> impl Strategy<Value = Set> {
     prop::collection::vec(prop::collection::vec(elements(), 1..4), 0..8).prop_map(|paths| {
         let mut set = Set::default();
-        paths.into_iter().for_each(|path| set.insert(path));
+        for path in paths {
+            set.insert(path);
+        }
         set
     })
 }

@@ -1,3 +1,7 @@
+// Literals read best where they are passed on.
+#![allow(clippy::needless_pass_by_value)]
+
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -203,4 +207,69 @@ fn malformed_directives_are_refused() {
             "json: cannot unmarshal array into Go value of type map[string]interface {}".into()
         )
     );
+}
+
+fn containers() -> impl Strategy<Value = Value> {
+    let env = prop::collection::btree_map("[A-C]", "[xy]", 0..3).prop_map(|env| {
+        env.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Value>()
+    });
+    prop::collection::btree_map("[a-d]", (env, prop::option::of("[ij]")), 0..4).prop_map(|containers| {
+        let container = |(name, (env, image)): (String, (Value, Option<String>))| match image {
+            Some(image) => json!({"name": name, "env": env, "image": image}),
+            None => json!({"name": name, "env": env}),
+        };
+        containers.into_iter().map(container).collect()
+    })
+}
+
+fn keys(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(|item| item["name"].as_str()).collect()
+}
+
+/// The patch of kubectl from one list of containers to another.
+fn difference(from: &Value, to: &Value) -> Value {
+    let gone = keys(from).into_iter().filter(|name| !keys(to).contains(name));
+    let mut items: Vec<Value> = gone.map(|name| json!({"name": name, "$patch": "delete"})).collect();
+    for item in to.as_array().into_iter().flatten() {
+        let mut item = item.clone();
+        if let Some(old) = from.as_array().unwrap().iter().find(|old| old["name"] == item["name"]) {
+            let env = keys(&old["env"]).into_iter().filter(|name| !keys(&item["env"]).contains(name));
+            let gone: Vec<Value> = env.map(|name| json!({"name": name, "$patch": "delete"})).collect();
+            item["env"].as_array_mut().unwrap().extend(gone);
+            if item.get("image").is_none() {
+                item["image"] = Value::Null;
+            }
+        }
+        items.push(item);
+    }
+    let order: Value = keys(to).into_iter().map(|name| json!({"name": name})).collect();
+    json!({"containers": items, "$setElementOrder/containers": order})
+}
+
+proptest! {
+    #[test]
+    fn a_difference_leads_from_one_list_to_the_other(from in containers(), to in containers()) {
+        prop_assume!(from != json!([]) && to != json!([]));
+        let patched = pod_spec(json!({"containers": from}), difference(&from, &to));
+        prop_assert_eq!(&patched["containers"], &to);
+    }
+
+    #[test]
+    fn patching_twice_is_patching_once(from in containers(), patch in containers()) {
+        prop_assume!(patch != json!([]));
+        let once = pod_spec(json!({"containers": from}), json!({"containers": patch}));
+        prop_assert_eq!(pod_spec(once.clone(), json!({"containers": patch})), once);
+    }
+
+    #[test]
+    fn merging_keeps_the_order_of_the_patch_and_of_the_rest(from in containers(), patch in containers()) {
+        let merged = pod_spec(json!({"containers": from}), json!({"containers": patch}));
+        let merged = keys(&merged["containers"]);
+        let is_ordered = |names: Vec<&str>| {
+            let places: Vec<_> = names.iter().map(|name| merged.iter().position(|other| other == name)).collect();
+            places.is_sorted() && places.iter().all(Option::is_some)
+        };
+        prop_assert!(is_ordered(keys(&patch)));
+        prop_assert!(is_ordered(keys(&from).into_iter().filter(|name| !keys(&patch).contains(name)).collect()));
+    }
 }
