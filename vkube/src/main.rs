@@ -1,2 +1,36 @@
-//! The `vkube` binary.
-fn main() {}
+//! The `vkube` binary: operator, control plane, sandbox and command line in one.
+
+mod cli;
+mod controlplane;
+mod kubeconfig;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli::init_logging(cli.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.command.worker_threads())
+        .max_blocking_threads(16)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::fail(&error),
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Controlplane(options) => controlplane::run(*options).await,
+        }
+    });
+    // Blocked readers of a store must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => cli::fail(error.as_ref()),
+    }
+}

@@ -59,6 +59,8 @@ pub fn watch_frame(
     encoding: Encoding,
     ty: Option<Type<'_>>,
 ) -> Result<Bytes, ApiError> {
+    // An error is a Status, whatever is watched.
+    let ty = if kind == "ERROR" { Type::builtin(STATUS) } else { ty };
     if let (Encoding::Protobuf, Some(ty @ Type::Builtin(_))) = (encoding, ty) {
         return Ok(protobuf::watch_frame(kind, object, ty).into());
     }
