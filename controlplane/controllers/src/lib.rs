@@ -21,8 +21,11 @@ mod ownership;
 mod pods;
 mod queue;
 mod selectors;
+mod service_pods;
 
 mod deployment;
+mod endpoint_slice;
+mod endpoints;
 mod namespace;
 mod replica_set;
 mod root_ca;
@@ -106,6 +109,10 @@ controllers! {
     Deployment = "deployment-controller" => deployment::start,
     /// Keeps as many pods as a replica set asks for.
     ReplicaSet = "replicaset-controller" => replica_set::start,
+    /// Keeps the endpoints of services.
+    Endpoints = "endpoints-controller" => endpoints::start,
+    /// Keeps the endpoint slices of services.
+    EndpointSlice = "endpointslice-controller" => endpoint_slice::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
 }
