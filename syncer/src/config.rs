@@ -113,6 +113,6 @@ pub struct Kinds {
 
 impl Default for Kinds {
     fn default() -> Self {
-        Self { ingresses: false, network_policies: true, pod_disruption_budgets: true }
+        Self { ingresses: false, network_policies: false, pod_disruption_budgets: true }
     }
 }

@@ -212,7 +212,11 @@ mod tests {
             namespace: Some("shop".into()),
             uid: Some("u1".into()),
             labels: Some(labels(&[("app", "web"), ("vkube.dev/virtual-cluster", "other"), ("release", "x")])),
-            annotations: Some(labels(&[(LAST_APPLIED, "{}"), ("note", "hi"), ("vkube.dev/object-uid", "forged")])),
+            annotations: Some(labels(&[
+                (LAST_APPLIED, "{}"),
+                ("note", "hi"),
+                ("vkube.dev/object-uid", "forged"),
+            ])),
             ..ObjectMeta::default()
         }
     }

@@ -102,8 +102,8 @@ pub(crate) fn digest(parts: &[&str], length: usize) -> String {
 /// Lower-case RFC 4648 base-32, which is valid anywhere in a DNS label.
 fn base32(bytes: &[u8], length: usize) -> String {
     const ALPHABET: [char; 32] = [
-        'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u',
-        'v', 'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7',
+        'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't',
+        'u', 'v', 'w', 'x', 'y', 'z', '2', '3', '4', '5', '6', '7',
     ];
     let mut out = String::with_capacity(length);
     let (mut buffer, mut bits) = (0_u32, 0_u32);

@@ -1,0 +1,339 @@
+//! What every resource's synchronisation works with: clients, caches, the queue.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::PartialObjectMeta;
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::allocation::Pending;
+use crate::cache::Cache;
+use crate::error::{Error, Result, is_conflict, is_not_found};
+use crate::labels::{ObjectKey, Translator};
+use crate::queue::Queue;
+use crate::reference_index::ReferenceIndex;
+use crate::resources::pod::{ApiEndpoint, Surroundings};
+
+/// The field manager of everything written to the host.
+pub(crate) const MANAGER: &str = "vkube-syncer";
+
+/// A kind of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Kind {
+    // Derives the order of work that is due at the same time: what pods need comes before them.
+    KubernetesService,
+    ConfigMap,
+    Secret,
+    PersistentVolumeClaim,
+    Service,
+    Endpoints,
+    EndpointSlice,
+    NetworkPolicy,
+    PodDisruptionBudget,
+    Ingress,
+    Pod,
+    Node,
+}
+
+impl Kind {
+    /// The name Kubernetes has for the kind.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KubernetesService | Self::Service => "Service",
+            Self::ConfigMap => "ConfigMap",
+            Self::Secret => "Secret",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Endpoints => "Endpoints",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Ingress => "Ingress",
+            Self::Pod => "Pod",
+            Self::Node => "Node",
+        }
+    }
+
+    /// The API version of the kind.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::NetworkPolicy | Self::Ingress => "networking.k8s.io/v1",
+            Self::PodDisruptionBudget => "policy/v1",
+            _ => "v1",
+        }
+    }
+}
+
+/// A virtual object to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Task {
+    pub kind: Kind,
+    pub key: ObjectKey,
+}
+
+/// Metadata only: enough where contents are read at the moment they are needed.
+pub(crate) type Meta<K> = Cache<PartialObjectMeta<K>>;
+
+/// Objects of the virtual cluster.
+#[derive(Debug, Default)]
+pub(crate) struct VirtualCaches {
+    pub namespaces: Meta<Namespace>,
+    pub pods: Cache<Pod>,
+    pub services: Cache<Service>,
+    pub endpoint_slices: Cache<EndpointSlice>,
+    pub nodes: Meta<Node>,
+    pub persistent_volumes: Meta<PersistentVolume>,
+}
+
+/// Objects of this virtual cluster in the host namespace.
+#[derive(Debug, Default)]
+pub(crate) struct HostCaches {
+    pub pods: Cache<Pod>,
+    pub services: Cache<Service>,
+    pub claims: Cache<PersistentVolumeClaim>,
+    pub config_maps: Meta<ConfigMap>,
+    pub secrets: Meta<Secret>,
+    pub endpoints: Meta<Endpoints>,
+    pub endpoint_slices: Meta<EndpointSlice>,
+    pub ingresses: Meta<Ingress>,
+    pub network_policies: Meta<NetworkPolicy>,
+    pub disruption_budgets: Meta<PodDisruptionBudget>,
+    /// The Service in front of the virtual API server.
+    pub api_service: Cache<Service>,
+    /// Its endpoints.
+    pub api_endpoints: Cache<EndpointSlice>,
+    /// The host's nodes, where they are synced.
+    pub nodes: Cache<Node>,
+}
+
+/// Everything shared by the syncer's parts.
+pub(crate) struct Context {
+    pub translator: Translator,
+    pub virtual_client: Client,
+    pub host_client: Client,
+    pub virtual_side: VirtualCaches,
+    pub host_side: HostCaches,
+    pub queue: Queue<Task>,
+    pub references: Mutex<ReferenceIndex>,
+    /// Services being created through the allocator.
+    pub pending: Pending,
+    /// Resource version each host object had after our last write; another one means somebody else wrote.
+    settled: Mutex<HashMap<Task, String>>,
+    /// Since when kept nodes run none of the tenant's pods.
+    idle_nodes: Mutex<HashMap<String, Instant>>,
+}
+
+impl Context {
+    pub fn new(translator: Translator, virtual_client: Client, host_client: Client) -> Self {
+        Self {
+            translator,
+            virtual_client,
+            host_client,
+            virtual_side: VirtualCaches::default(),
+            host_side: HostCaches::default(),
+            queue: Queue::new(),
+            references: Mutex::default(),
+            pending: Pending::default(),
+            settled: Mutex::default(),
+            idle_nodes: Mutex::default(),
+        }
+    }
+
+    /// Asks for work on a virtual object.
+    pub fn enqueue(&self, kind: Kind, key: ObjectKey) {
+        self.queue.add(Task { kind, key });
+    }
+
+    /// The host name of a virtual object.
+    pub fn host_key(&self, key: &ObjectKey) -> ObjectKey {
+        ObjectKey::new(
+            self.translator.config.host_namespace.clone(),
+            self.translator.names.host(&key.namespace, &key.name),
+        )
+    }
+
+    /// The API of a namespaced kind in the virtual cluster.
+    pub fn virtual_api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.virtual_client.clone(), namespace)
+    }
+
+    /// The API of a namespaced kind in the host namespace.
+    pub fn host_api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.host_client.clone(), &self.translator.config.host_namespace)
+    }
+
+    /// Applies an object to the host; fields we applied before and left out now are removed.
+    pub async fn apply<K>(&self, object: &K) -> Result<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let name = object.meta().name.clone().unwrap_or_default();
+        let params = PatchParams::apply(MANAGER).force();
+        self.host_api::<K>().patch(&name, &params, &Patch::Apply(object)).await.map_err(Error::Host)
+    }
+
+    /// Deletes exactly this host object, not a successor of its name; that it is gone already is success.
+    pub async fn delete_host<K>(
+        &self,
+        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        grace: Option<i64>,
+    ) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let params = delete_params(metadata.uid.clone(), grace);
+        let name = metadata.name.clone().unwrap_or_default();
+        gone(self.host_api::<K>().delete(&name, &params).await.map(drop)).map_err(Error::Host)
+    }
+
+    /// Deletes exactly this virtual object; that it is gone already is success.
+    pub async fn delete_virtual<K>(
+        &self,
+        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        grace: Option<i64>,
+    ) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        let params = delete_params(metadata.uid.clone(), grace);
+        let name = metadata.name.clone().unwrap_or_default();
+        let namespace = metadata.namespace.clone().unwrap_or_default();
+        let api = self.virtual_api::<K>(&namespace);
+        gone(api.delete(&name, &params).await.map(drop)).map_err(Error::Virtual)
+    }
+
+    /// The virtual object itself, past all caches: absence in a cache may only mean that it lags.
+    pub async fn virtual_object<K>(&self, key: &ObjectKey) -> Result<Option<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
+        self.virtual_api::<K>(&key.namespace).get_opt(&key.name).await.map_err(Error::Virtual)
+    }
+
+    /// Parameters of writes that are not applies.
+    pub fn post_params() -> PostParams {
+        PostParams { dry_run: false, field_manager: Some(MANAGER.into()) }
+    }
+
+    /// Remembers the version of a host object after our write.
+    pub fn settle(&self, task: Task, version: Option<String>) {
+        if let Some(version) = version {
+            self.settled().insert(task, version);
+        }
+    }
+
+    /// Forgets a host object that is gone.
+    pub fn unsettle(&self, task: &Task) {
+        self.settled().remove(task);
+    }
+
+    /// Whether somebody else wrote a host object since our last write. The first sighting counts as ours.
+    pub fn is_unsettled(&self, task: &Task, version: Option<&str>) -> bool {
+        let Some(version) = version else { return false };
+        match self.settled().entry(task.clone()) {
+            Entry::Occupied(entry) => entry.get() != version,
+            Entry::Vacant(entry) => {
+                entry.insert(version.to_owned());
+                false
+            }
+        }
+    }
+
+    fn settled(&self) -> MutexGuard<'_, HashMap<Task, String>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn idle_nodes(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.idle_nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn references(&self) -> MutexGuard<'_, ReferenceIndex> {
+        self.references.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where pods reach the virtual API server.
+    pub fn api_endpoint(&self) -> Result<ApiEndpoint> {
+        let config = &self.translator.config;
+        let key = ObjectKey::new(config.host_namespace.clone(), config.api_service.clone());
+        let service =
+            self.host_side.api_service.get(&key).ok_or(Error::Waiting("the API server's Service"))?;
+        let spec = service.spec.as_ref();
+        let address =
+            spec.and_then(|spec| spec.cluster_ip.clone()).filter(|ip| !ip.is_empty() && ip != "None");
+        let address = address.ok_or(Error::Waiting("the API server's cluster IP"))?;
+        let addresses =
+            spec.and_then(|spec| spec.cluster_ips.clone()).unwrap_or_else(|| vec![address.clone()]);
+        Ok(ApiEndpoint { address, addresses })
+    }
+
+    /// What the translation of a pod in `namespace` depends on.
+    pub fn surroundings(&self, namespace: &str) -> Result<Surroundings> {
+        let api = self.api_endpoint()?;
+        let dns = match self.translator.config.dns_address {
+            Some(address) => address,
+            None => api.address.parse::<IpAddr>().map_err(|_| Error::Waiting("a DNS address"))?,
+        };
+        let services = self
+            .virtual_side
+            .services
+            .namespace(namespace)
+            .into_iter()
+            .filter(|service| {
+                !(namespace == "default" && service.metadata.name.as_deref() == Some("kubernetes"))
+            })
+            .collect();
+        let namespaces = self
+            .virtual_side
+            .namespaces
+            .all()
+            .iter()
+            .filter_map(|namespace| {
+                Some((
+                    namespace.metadata.name.clone()?,
+                    namespace.metadata.labels.clone().unwrap_or_default(),
+                ))
+            })
+            .collect();
+        Ok(Surroundings { api, dns, services, namespaces })
+    }
+}
+
+fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
+    DeleteParams {
+        grace_period_seconds: grace.map(|grace| grace.max(0) as u32),
+        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+        ..DeleteParams::default()
+    }
+}
+
+/// "Not found" and "another object has the name now" both mean that the one meant is gone.
+fn gone(result: kube::Result<()>) -> kube::Result<()> {
+    match result {
+        Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
+        other => other,
+    }
+}

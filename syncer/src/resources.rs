@@ -1,0 +1,39 @@
+//! One file a resource: how it is translated, which side owns which field, and how it is kept in step.
+
+pub(crate) mod config_map;
+pub(crate) mod endpoint_slice;
+pub(crate) mod endpoints;
+pub(crate) mod event;
+pub(crate) mod ingress;
+pub(crate) mod kubernetes_service;
+mod mirror;
+pub(crate) mod network_policy;
+pub(crate) mod node;
+pub(crate) mod persistent_volume_claim;
+pub(crate) mod pod;
+pub(crate) mod pod_disruption_budget;
+pub(crate) mod secret;
+pub(crate) mod service;
+
+use crate::context::{Context, Kind, Task};
+use crate::error::Result;
+use crate::queue::Outcome;
+
+/// Brings one virtual object and what belongs to it on the host in step.
+pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
+    let key = &task.key;
+    match task.kind {
+        Kind::KubernetesService => kubernetes_service::reconcile(cx).await,
+        Kind::ConfigMap => config_map::reconcile(cx, key).await,
+        Kind::Secret => secret::reconcile(cx, key).await,
+        Kind::PersistentVolumeClaim => persistent_volume_claim::reconcile(cx, key).await,
+        Kind::Service => service::reconcile(cx, key).await,
+        Kind::Endpoints => endpoints::reconcile(cx, key).await,
+        Kind::EndpointSlice => endpoint_slice::reconcile(cx, key).await,
+        Kind::NetworkPolicy => network_policy::reconcile(cx, key).await,
+        Kind::PodDisruptionBudget => pod_disruption_budget::reconcile(cx, key).await,
+        Kind::Ingress => ingress::reconcile(cx, key).await,
+        Kind::Pod => pod::reconcile(cx, key).await,
+        Kind::Node => node::reconcile(cx, key).await,
+    }
+}

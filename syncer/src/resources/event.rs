@@ -1,0 +1,156 @@
+//! Events of the host about the tenant's objects, told in the virtual cluster. The host owns them.
+//!
+//! Events are not cached: each one is translated as it passes and written under a name that follows from the
+//! host's, so telling it again after a restart changes nothing.
+
+use k8s_openapi::api::core::v1::{Event, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use crate::context::{Context, Kind};
+use crate::error::{Error, Result, is_conflict, is_not_found};
+use crate::labels::{ObjectKey, virtual_uid};
+use crate::names::digest;
+use crate::resources::pod;
+use crate::sanitise::Sanitiser;
+
+/// The virtual object an event is about.
+struct Subject {
+    key: ObjectKey,
+    uid: Option<String>,
+    pod: Option<std::sync::Arc<Pod>>,
+}
+
+/// Tells one host event in the virtual cluster, if it is about one of its objects.
+pub(crate) async fn forward(cx: &Context, event: &Event) -> Result<()> {
+    let Some(subject) = subject(cx, &event.involved_object) else { return Ok(()) };
+    let told = translate(cx, event, &subject);
+    let api = cx.virtual_api::<Event>(&subject.key.namespace);
+    match api.create(&Context::post_params(), &told).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_conflict(&error) => {
+            let name = told.name_any();
+            let Some(known) = api.get_opt(&name).await.map_err(Error::Virtual)? else { return Ok(()) };
+            if known.count == told.count && known.series == told.series && known.message == told.message {
+                return Ok(());
+            }
+            let metadata = ObjectMeta { resource_version: known.resource_version(), ..told.metadata.clone() };
+            let repeated = Event { metadata, ..told };
+            match api.replace(&name, &Context::post_params(), &repeated).await {
+                Err(error) if !is_conflict(&error) && !is_not_found(&error) => Err(Error::Virtual(error)),
+                _ => Ok(()),
+            }
+        }
+        // The namespace is going or gone.
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(()),
+        Err(error) => Err(Error::Virtual(error)),
+    }
+}
+
+fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
+    let (kind, name) = (involved.kind.as_deref()?, involved.name.as_deref()?);
+    let namespace = &cx.translator.config.host_namespace;
+    if involved.namespace.as_ref() != Some(namespace) {
+        return None;
+    }
+    let host_key = ObjectKey::new(namespace.clone(), name);
+    let host = &cx.host_side;
+    let metadata = match kind {
+        "Pod" => host.pods.get(&host_key).map(|object| object.metadata.clone()),
+        "Service" => host.services.get(&host_key).map(|object| object.metadata.clone()),
+        "PersistentVolumeClaim" => host.claims.get(&host_key).map(|object| object.metadata.clone()),
+        "ConfigMap" => host.config_maps.get(&host_key).map(|object| object.metadata.clone()),
+        "Secret" => host.secrets.get(&host_key).map(|object| object.metadata.clone()),
+        "Endpoints" => host.endpoints.get(&host_key).map(|object| object.metadata.clone()),
+        "EndpointSlice" => host.endpoint_slices.get(&host_key).map(|object| object.metadata.clone()),
+        "Ingress" => host.ingresses.get(&host_key).map(|object| object.metadata.clone()),
+        "NetworkPolicy" => host.network_policies.get(&host_key).map(|object| object.metadata.clone()),
+        "PodDisruptionBudget" => host.disruption_budgets.get(&host_key).map(|object| object.metadata.clone()),
+        _ => return None,
+    };
+    let (key, uid) = match metadata {
+        Some(metadata) => (cx.translator.origin(kind, &metadata)?, virtual_uid(&metadata).map(str::to_owned)),
+        // The object may be gone before its last event, or the event here before its object.
+        None => {
+            let (namespace, name) = cx.translator.names.parse(name)?;
+            (ObjectKey::new(namespace, name), None)
+        }
+    };
+    let pod = (kind == "Pod").then(|| cx.virtual_side.pods.get(&key)).flatten();
+    Some(Subject { uid: uid.or_else(|| pod.as_ref()?.metadata.uid.clone()), key, pod })
+}
+
+fn translate(cx: &Context, event: &Event, subject: &Subject) -> Event {
+    let namespace = &subject.key.namespace;
+    let sanitiser = match &subject.pod {
+        Some(pod) => pod::sanitiser(&cx.translator, pod),
+        None => Sanitiser::new(&cx.translator, namespace).knows(&subject.key.name),
+    };
+    let involved = ObjectReference {
+        name: Some(subject.key.name.clone()),
+        namespace: Some(namespace.clone()),
+        uid: subject.uid.clone(),
+        resource_version: None,
+        ..event.involved_object.clone()
+    };
+    Event {
+        metadata: ObjectMeta {
+            name: Some(name(event, subject)),
+            namespace: Some(namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        involved_object: involved,
+        message: event.message.as_deref().map(|message| sanitiser.clean(message)),
+        related: None,
+        ..event.clone()
+    }
+}
+
+/// `<object>.<suffix>` of the host becomes `<virtual object>.<suffix>`; any other name a digest of itself.
+fn name(event: &Event, subject: &Subject) -> String {
+    let host = event.name_any();
+    let involved = event.involved_object.name.as_deref().unwrap_or_default();
+    let suffix = host.strip_prefix(involved).and_then(|rest| rest.strip_prefix('.'));
+    let suffix = suffix.map_or_else(|| digest(&[&host], 16), str::to_owned);
+    format!("{}.{suffix}", subject.key.name)
+}
+
+/// Reports a failed synchronisation where the tenant looks for it.
+pub(crate) async fn report(cx: &Context, kind: Kind, key: &ObjectKey, message: &str) -> Result<()> {
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
+    let uid = match kind {
+        Kind::Pod => cx.virtual_side.pods.get(key).and_then(|pod| pod.metadata.uid.clone()),
+        Kind::Service => cx.virtual_side.services.get(key).and_then(|service| service.metadata.uid.clone()),
+        _ => None,
+    };
+    let namespace = if key.namespace.is_empty() { "default" } else { &key.namespace };
+    let event = Event {
+        metadata: ObjectMeta {
+            name: Some(format!("{}.{}", key.name, digest(&[kind.name(), message, &now.0.to_string()], 16))),
+            namespace: Some(namespace.to_owned()),
+            ..ObjectMeta::default()
+        },
+        involved_object: ObjectReference {
+            api_version: Some(kind.api_version().into()),
+            kind: Some(kind.name().into()),
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            uid,
+            ..ObjectReference::default()
+        },
+        reason: Some("SyncError".into()),
+        message: Some(message.to_owned()),
+        type_: Some("Warning".into()),
+        count: Some(1),
+        first_timestamp: Some(now.clone()),
+        last_timestamp: Some(now),
+        source: Some(k8s_openapi::api::core::v1::EventSource {
+            component: Some(crate::context::MANAGER.into()),
+            host: None,
+        }),
+        reporting_component: Some(crate::context::MANAGER.into()),
+        ..Event::default()
+    };
+    let api = cx.virtual_api::<Event>(namespace);
+    api.create(&Context::post_params(), &event).await.map(drop).map_err(Error::Virtual)
+}
