@@ -9,7 +9,7 @@
 //! string bytes
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const OBJECT: u8 = 0;
 const MAP: u8 = 1;
@@ -83,6 +83,11 @@ pub fn pack(text: &str) -> Result<Vec<u8>, String> {
         }
     }
     packer.finish()
+}
+
+/// The names of all messages.
+pub fn names(text: &str) -> BTreeSet<String> {
+    parse(text).into_keys().map(str::to_owned).collect()
 }
 
 type Rows<'a> = Vec<Vec<&'a str>>;
