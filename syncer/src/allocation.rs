@@ -105,12 +105,12 @@ impl ServiceAllocator {
     pub async fn allocate(&self, document: &Value, dry_run: bool) -> Result<Allocation, AllocationError> {
         let cx = &*self.context;
         let service: Service = serde_json::from_value(document.clone())
-            .map_err(|error| refuse(400, "BadRequest", format!("the Service cannot be read: {error}")))?;
+            .map_err(|error| refuse(400, "BadRequest", &format!("the Service cannot be read: {error}")))?;
         let key = ObjectKey::of(&service.metadata);
         let spec = service.spec.clone().unwrap_or_default();
         if service::is_api(&key) {
             let api =
-                cx.api_endpoint().map_err(|error| refuse(503, "ServiceUnavailable", error.to_string()))?;
+                cx.api_endpoint().map_err(|error| refuse(503, "ServiceUnavailable", &error.to_string()))?;
             return Ok(Allocation {
                 cluster_ip: Some(api.address),
                 cluster_ips: api.addresses,
@@ -141,7 +141,7 @@ impl ServiceAllocator {
     }
 
     /// Gives back what [`ServiceAllocator::allocate`] reserved for a Service whose creation failed.
-    pub async fn release(&self, namespace: &str, name: &str) {
+    pub fn release(&self, namespace: &str, name: &str) {
         let cx = &*self.context;
         let key = ObjectKey::new(namespace, name);
         cx.pending.forget(&key);
@@ -153,7 +153,7 @@ impl ServiceAllocator {
     fn explain(&self, key: &ObjectKey, error: kube::Error) -> AllocationError {
         let kube::Error::Api(mut status) = error else {
             tracing::warn!(service = %key, %error, "cannot reach the host for a service's addresses");
-            return refuse(503, "ServiceUnavailable", "the host cluster cannot be reached".to_owned());
+            return refuse(503, "ServiceUnavailable", "the host cluster cannot be reached");
         };
         let sanitiser = Sanitiser::new(&self.context.translator, &key.namespace).knows(&key.name);
         status.message = sanitiser.clean(&status.message);
@@ -167,8 +167,8 @@ impl ServiceAllocator {
     }
 }
 
-fn refuse(code: u16, reason: &str, message: String) -> AllocationError {
-    AllocationError(Box::new(Status::failure(&message, reason).with_code(code)))
+fn refuse(code: u16, reason: &str, message: &str) -> AllocationError {
+    AllocationError(Box::new(Status::failure(message, reason).with_code(code)))
 }
 
 /// Services whose host object is ahead of the virtual one.

@@ -61,11 +61,11 @@ mod tests {
     fn an_object_is_needed_until_its_last_reference_goes() {
         let mut index = ReferenceIndex::default();
         let map = task(Kind::ConfigMap, "settings");
-        assert_eq!(index.set(task(Kind::Pod, "a"), vec![map.clone()]), [map.clone()]);
+        assert_eq!(index.set(task(Kind::Pod, "a"), vec![map.clone()]), std::slice::from_ref(&map));
         assert!(index.set(task(Kind::Pod, "b"), vec![map.clone()]).is_empty());
         assert!(index.set(task(Kind::Pod, "a"), Vec::new()).is_empty());
         assert!(index.needs(Kind::ConfigMap, &map.key));
-        assert_eq!(index.set(task(Kind::Pod, "b"), Vec::new()), [map.clone()]);
+        assert_eq!(index.set(task(Kind::Pod, "b"), Vec::new()), std::slice::from_ref(&map));
         assert!(!index.needs(Kind::ConfigMap, &map.key));
     }
 }

@@ -23,17 +23,17 @@ use crate::queue::Outcome;
 pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
     let key = &task.key;
     match task.kind {
-        Kind::KubernetesService => kubernetes_service::reconcile(cx).await,
-        Kind::ConfigMap => config_map::reconcile(cx, key).await,
-        Kind::Secret => secret::reconcile(cx, key).await,
-        Kind::PersistentVolumeClaim => persistent_volume_claim::reconcile(cx, key).await,
-        Kind::Service => service::reconcile(cx, key).await,
-        Kind::Endpoints => endpoints::reconcile(cx, key).await,
-        Kind::EndpointSlice => endpoint_slice::reconcile(cx, key).await,
-        Kind::NetworkPolicy => network_policy::reconcile(cx, key).await,
-        Kind::PodDisruptionBudget => pod_disruption_budget::reconcile(cx, key).await,
-        Kind::Ingress => ingress::reconcile(cx, key).await,
-        Kind::Pod => pod::reconcile(cx, key).await,
-        Kind::Node => node::reconcile(cx, key).await,
+        Kind::KubernetesService => Box::pin(kubernetes_service::reconcile(cx)).await,
+        Kind::ConfigMap => Box::pin(config_map::reconcile(cx, key)).await,
+        Kind::Secret => Box::pin(secret::reconcile(cx, key)).await,
+        Kind::PersistentVolumeClaim => Box::pin(persistent_volume_claim::reconcile(cx, key)).await,
+        Kind::Service => Box::pin(service::reconcile(cx, key)).await,
+        Kind::Endpoints => Box::pin(endpoints::reconcile(cx, key)).await,
+        Kind::EndpointSlice => Box::pin(endpoint_slice::reconcile(cx, key)).await,
+        Kind::NetworkPolicy => Box::pin(network_policy::reconcile(cx, key)).await,
+        Kind::PodDisruptionBudget => Box::pin(pod_disruption_budget::reconcile(cx, key)).await,
+        Kind::Ingress => Box::pin(ingress::reconcile(cx, key)).await,
+        Kind::Pod => Box::pin(pod::reconcile(cx, key)).await,
+        Kind::Node => Box::pin(node::reconcile(cx, key)).await,
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::allocation::ServiceAllocator;
+use crate::cache::Change;
 use crate::config::{Config, NodeSync};
 use crate::context::{Context, Kind, Task};
 use crate::dns::Zone;
@@ -103,7 +104,8 @@ impl Syncer {
         let cx = &*self.context;
         loop {
             let task = cx.queue.next().await;
-            let result = resources::reconcile(cx, &task).await;
+            // Boxed, so that an idle worker is small.
+            let result = Box::pin(resources::reconcile(cx, &task)).await;
             let outcome = match result {
                 Ok(outcome) => {
                     self.reported().remove(&task);
@@ -363,10 +365,7 @@ impl Syncer {
                 }
             }
         };
-        async move {
-            futures::future::join(crate::watch::sent(cx.host_api::<Event>(), sender), tell).map(drop).await
-        }
-        .boxed()
+        futures::future::join(crate::watch::sent(cx.host_api::<Event>(), sender), tell).map(drop).boxed()
     }
 }
 
@@ -388,10 +387,7 @@ fn enqueue_origin(cx: &Context, kind: Kind, metadata: &ObjectMeta) {
     }
 }
 
-fn enqueue_host<'a, K: Resource>(
-    cx: &'a Context,
-    kind: Kind,
-) -> impl Fn(&crate::cache::Change<K>) + Send + 'a {
+fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + Send {
     move |change| {
         if let Some(object) = change.object() {
             enqueue_origin(cx, kind, object.meta());
@@ -404,12 +400,11 @@ fn enqueue_token(cx: &Context, metadata: &ObjectMeta) {
     use crate::labels::{OBJECT_KIND, OBJECT_NAME, OBJECT_NAMESPACE};
 
     let Some(annotations) = &metadata.annotations else { return };
-    if annotations.get(OBJECT_KIND).is_some_and(|kind| kind == TOKEN_KIND) {
-        if let (Some(namespace), Some(name)) =
-            (annotations.get(OBJECT_NAMESPACE), annotations.get(OBJECT_NAME))
-        {
-            cx.enqueue(Kind::Pod, ObjectKey::new(namespace, name));
-        }
+    let is_token = annotations.get(OBJECT_KIND).is_some_and(|kind| kind == TOKEN_KIND);
+    if let (true, Some(namespace), Some(name)) =
+        (is_token, annotations.get(OBJECT_NAMESPACE), annotations.get(OBJECT_NAME))
+    {
+        cx.enqueue(Kind::Pod, ObjectKey::new(namespace, name));
     }
 }
 

@@ -208,10 +208,10 @@ impl Desk {
             return Local::Ignore;
         }
         let [query] = message.queries.as_slice() else {
-            return Local::Done(encode(refuse(&message, ResponseCode::FormErr), &message, over_tcp));
+            return Local::Done(encode(&refuse(&message, ResponseCode::FormErr), &message, over_tcp));
         };
         if message.metadata.op_code != OpCode::Query {
-            return Local::Done(encode(refuse(&message, ResponseCode::NotImp), &message, over_tcp));
+            return Local::Done(encode(&refuse(&message, ResponseCode::NotImp), &message, over_tcp));
         }
         if !matches!(query.query_class(), DNSClass::IN | DNSClass::ANY) {
             return Local::Remote(Remote::Question(Box::new(message)));
@@ -229,7 +229,11 @@ impl Desk {
                     return Local::Remote(Remote::Alias(Box::new(answer), name, kind));
                 }
                 Answer::NotReady => {
-                    return Local::Done(encode(refuse(&message, ResponseCode::ServFail), &message, over_tcp));
+                    return Local::Done(encode(
+                        &refuse(&message, ResponseCode::ServFail),
+                        &message,
+                        over_tcp,
+                    ));
                 }
                 Answer::Unknown => {
                     answer.metadata.response_code = ResponseCode::NXDomain;
@@ -237,7 +241,7 @@ impl Desk {
                     break;
                 }
                 Answer::Alias { record, target } => {
-                    answer.add_answer(record);
+                    answer.add_answer(*record);
                     if query.query_type() == RecordType::CNAME {
                         break;
                     }
@@ -253,7 +257,7 @@ impl Desk {
                 }
             }
         }
-        Local::Done(encode(answer, &message, over_tcp))
+        Local::Done(encode(&answer, &message, over_tcp))
     }
 
     async fn remote(&self, remote: Remote, question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
@@ -266,7 +270,7 @@ impl Desk {
                 };
                 Some(
                     answer.unwrap_or_else(|| {
-                        encode(refuse(&message, ResponseCode::ServFail), &message, over_tcp)
+                        encode(&refuse(&message, ResponseCode::ServFail), &message, over_tcp)
                     }),
                 )
             }
@@ -283,7 +287,7 @@ impl Desk {
                     }
                 }
                 let message = Message::from_vec(question).ok()?;
-                Some(encode(*answer, &message, over_tcp))
+                Some(encode(&answer, &message, over_tcp))
             }
         }
     }
@@ -322,7 +326,7 @@ fn malformed(question: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The bytes of an answer, cut to what the client takes in a datagram.
-fn encode(answer: Message, question: &Message, over_tcp: bool) -> Vec<u8> {
+fn encode(answer: &Message, question: &Message, over_tcp: bool) -> Vec<u8> {
     let bytes = answer.to_vec().unwrap_or_default();
     let room =
         if over_tcp { usize::from(u16::MAX) } else { usize::from(question.max_payload().min(DATAGRAM)) };

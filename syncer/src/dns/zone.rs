@@ -44,7 +44,7 @@ pub(super) enum Answer {
     /// The name exists; there may be no records of the type asked for.
     Records { answers: Vec<Record>, additionals: Vec<Record> },
     /// The name is an alias of one outside.
-    Alias { record: Record, target: Name },
+    Alias { record: Box<Record>, target: Name },
     /// No such name.
     Unknown,
     /// Not a name of this cluster.
@@ -91,7 +91,7 @@ impl View<'_> {
     pub fn answer(&self, name: &Name, kind: RecordType) -> Answer {
         let text = name.to_ascii().to_ascii_lowercase();
         let text = text.trim_end_matches('.');
-        if text.ends_with(".arpa") {
+        if text.rsplit('.').next() == Some("arpa") {
             return self.reverse(name, text, kind);
         }
         if text == self.domain {
@@ -326,7 +326,7 @@ fn alias(name: &Name, target: &str) -> Answer {
     let Ok(mut target) = Name::from_str(target) else { return empty() };
     target.set_fqdn(true);
     let record = Record::from_rdata(name.clone(), TTL, RData::CNAME(CNAME(target.clone())));
-    Answer::Alias { record, target }
+    Answer::Alias { record: Box::new(record), target }
 }
 
 fn is_headless(service: &Service) -> bool {

@@ -1,5 +1,7 @@
 //! Where a stream goes on the host, and to which container. Pure.
 
+use std::fmt::Write as _;
+
 use http::uri::{PathAndQuery, Uri};
 use k8s_openapi::api::core::v1::Pod;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -108,10 +110,10 @@ pub(super) fn container(pod: &Pod, query: Option<&str>) -> Result<String, Refusa
                 several.join(" ")
             );
             if !init.is_empty() {
-                message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+                let _ = write!(message, " or one of the init containers: [{}]", init.join(" "));
             }
             if !ephemeral.is_empty() {
-                message.push_str(&format!(" or one of the ephemeral containers: [{}]", ephemeral.join(" ")));
+                let _ = write!(message, " or one of the ephemeral containers: [{}]", ephemeral.join(" "));
             }
             Err(Refusal::bad_request(message))
         }

@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_slice_follows_its_service_and_pods() {
         let slice: EndpointSlice = serde_saphyr::from_str(
-            r#"
+            r"
             metadata:
               name: legacy-1
               namespace: shop
@@ -72,7 +72,7 @@ mod tests {
             - addresses: [192.0.2.8]
               targetRef: {kind: Thing, name: other}
             ports: [{port: 80}]
-            "#,
+            ",
         )
         .unwrap();
         let host = to_host(&Translator::new(Config::new("demo", "tenant")), &slice);

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn services_and_secrets_are_translated() {
         let ingress: Ingress = serde_saphyr::from_str(
-            r#"
+            r"
             metadata:
               name: web
               namespace: shop
@@ -116,7 +116,7 @@ mod tests {
               rules:
               - host: a.example
                 http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
-            "#,
+            ",
         )
         .unwrap();
         let needed: Vec<String> = needs(&ingress).into_iter().map(|task| task.key.name).collect();

@@ -91,7 +91,7 @@ fn ready_addresses(slices: &[std::sync::Arc<EndpointSlice>]) -> (BTreeSet<String
     let mut port = 443;
     for slice in slices {
         let ports: Vec<&SlicePort> = slice.ports.iter().flatten().collect();
-        let https = ports.iter().find(|port| port.name.as_deref() == Some(PORT)).or(ports.first());
+        let https = ports.iter().find(|port| port.name.as_deref() == Some(PORT)).or_else(|| ports.first());
         if let Some(number) = https.and_then(|port| port.port) {
             port = number;
         }

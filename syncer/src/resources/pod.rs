@@ -57,7 +57,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     let (pod, host) = (pod.as_deref(), host.as_deref());
 
     match (decide::decide(pod, host), pod, host) {
-        (Step::Create, Some(pod), _) => create(cx, key, pod).await,
+        (Step::Create, Some(pod), _) => Box::pin(create(cx, key, pod)).await,
         (Step::Exchange, Some(pod), Some(host)) => exchange(cx, key, pod, host).await,
         (Step::Terminate { grace }, Some(pod), Some(host)) => {
             cx.delete_host::<Pod>(&host.metadata, grace).await?;
@@ -110,7 +110,7 @@ pub(crate) fn sanitiser<'a>(translator: &'a Translator, pod: &'a Pod) -> Sanitis
 
 async fn create(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<Outcome> {
     let surroundings = cx.surroundings(&key.namespace)?;
-    prepare(cx, key, pod).await?;
+    Box::pin(prepare(cx, key, pod)).await?;
     let refresh = refresh_tokens(cx, key, pod, None).await?;
 
     let mut host = translate::to_host(&cx.translator, &surroundings, pod);
@@ -131,7 +131,9 @@ async fn prepare(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<()> {
         match referent {
             Referent::ConfigMap => config_map::reconcile(cx, &target).await?,
             Referent::Secret => secret::reconcile(cx, &target).await?,
-            Referent::PersistentVolumeClaim => persistent_volume_claim::reconcile(cx, &target).await?,
+            Referent::PersistentVolumeClaim => {
+                Box::pin(persistent_volume_claim::reconcile(cx, &target)).await?
+            }
             Referent::Endpoints => Outcome::Done,
         };
     }
@@ -139,13 +141,13 @@ async fn prepare(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<()> {
 }
 
 async fn exchange(cx: &Context, key: &ObjectKey, pod: &Pod, host: &Pod) -> Result<Outcome> {
-    if let (Some(name), None) = (decide::node(host), decide::node(pod)) {
-        if !decide::is_deleting(pod) {
-            node::ensure(cx, name, host).await?;
-            bind(cx, key, pod, name).await?;
-            // The binding changed the pod; its event brings us back with the new state.
-            return Ok(Outcome::Done);
-        }
+    if let (Some(name), None) = (decide::node(host), decide::node(pod))
+        && !decide::is_deleting(pod)
+    {
+        node::ensure(cx, name, host).await?;
+        bind(cx, key, pod, name).await?;
+        // The binding changed the pod; its event brings us back with the new state.
+        return Ok(Outcome::Done);
     }
     // A change that the host refuses must not keep the status from being reported.
     let is_live = !decide::is_deleting(pod) && !decide::is_deleting(host) && !decide::is_terminal(host);

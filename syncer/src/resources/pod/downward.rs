@@ -2,6 +2,7 @@
 //! virtual pod's values.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::{EnvVar, ObjectFieldSelector, Pod, PodSpec};
 
@@ -110,8 +111,8 @@ fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if c.is_ascii_control() => drop(write!(out, "\\x{:02x}", c as u32)),
+            c if c.is_control() => drop(write!(out, "\\u{:04x}", c as u32)),
             c => out.push(c),
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn service_variables<'a>(
     services: impl Iterator<Item = &'a Arc<Service>>,
 ) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
-    let https = Port { name: Some("https"), port: 443, protocol: "TCP" };
+    let https = Port { name: Some("https"), number: 443, protocol: "TCP" };
     describe("kubernetes", &api.address, &[https], &mut out);
 
     for service in services {
@@ -33,7 +33,7 @@ pub(super) fn service_variables<'a>(
             .flatten()
             .map(|port| Port {
                 name: port.name.as_deref().filter(|name| !name.is_empty()),
-                port: port.port,
+                number: port.port,
                 protocol: port.protocol.as_deref().unwrap_or("TCP"),
             })
             .collect();
@@ -57,7 +57,7 @@ pub(super) fn prepend(env: &mut Option<Vec<EnvVar>>, variables: &BTreeMap<String
 
 struct Port<'a> {
     name: Option<&'a str>,
-    port: i32,
+    number: i32,
     protocol: &'a str,
 }
 
@@ -67,21 +67,21 @@ fn describe(service: &str, address: &str, ports: &[Port], out: &mut BTreeMap<Str
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
 
     out.insert(format!("{prefix}_SERVICE_HOST"), address.into());
-    out.insert(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
+    out.insert(format!("{prefix}_SERVICE_PORT"), first.number.to_string());
     out.insert(
         format!("{prefix}_PORT"),
-        format!("{}://{host}:{}", first.protocol.to_lowercase(), first.port),
+        format!("{}://{host}:{}", first.protocol.to_lowercase(), first.number),
     );
     for port in ports {
         if let Some(name) = port.name {
-            out.insert(format!("{prefix}_SERVICE_PORT_{}", variable(name)), port.port.to_string());
+            out.insert(format!("{prefix}_SERVICE_PORT_{}", variable(name)), port.number.to_string());
         }
         let protocol = port.protocol.to_lowercase();
-        let link = format!("{prefix}_PORT_{}_{}", port.port, port.protocol.to_uppercase());
+        let link = format!("{prefix}_PORT_{}_{}", port.number, port.protocol.to_uppercase());
         out.insert(format!("{link}_PROTO"), protocol.clone());
-        out.insert(format!("{link}_PORT"), port.port.to_string());
+        out.insert(format!("{link}_PORT"), port.number.to_string());
         out.insert(format!("{link}_ADDR"), address.into());
-        out.insert(link, format!("{protocol}://{host}:{}", port.port));
+        out.insert(link, format!("{protocol}://{host}:{}", port.number));
     }
 }
 
