@@ -264,6 +264,11 @@ impl Informers {
         informer
     }
 
+    /// Runs `task` beside the watches, which are waited for at shutdown.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
+    }
+
     /// The informer that already watches all of a resource, if there is one.
     pub fn feed(&self, group: &str, plural: &str) -> Option<Arc<dyn Feed>> {
         let kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,6 +26,7 @@ mod service_pods;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
+mod garbage_collector;
 mod namespace;
 mod replica_set;
 mod root_ca;
@@ -115,6 +116,8 @@ controllers! {
     EndpointSlice = "endpointslice-controller" => endpoint_slice::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
+    /// Deletes what has lost its owners.
+    GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }
 
 impl fmt::Display for Controller {
