@@ -16,6 +16,7 @@ mod counts;
 mod discovery;
 mod events;
 mod hash;
+mod history;
 mod informers;
 mod ownership;
 mod pods;
@@ -32,6 +33,7 @@ mod replica_set;
 mod root_ca;
 mod service_account;
 mod service_account_token;
+mod stateful_set;
 
 use std::fmt;
 
@@ -110,6 +112,8 @@ controllers! {
     Deployment = "deployment-controller" => deployment::start,
     /// Keeps as many pods as a replica set asks for.
     ReplicaSet = "replicaset-controller" => replica_set::start,
+    /// Keeps the named pods and claims of stateful sets.
+    StatefulSet = "statefulset-controller" => stateful_set::start,
     /// Keeps the endpoints of services.
     Endpoints = "endpoints-controller" => endpoints::start,
     /// Keeps the endpoint slices of services.
