@@ -1,7 +1,7 @@
 //! What is served now: the built-in resources, and the custom ones of established definitions.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, RwLock},
 };
 
@@ -28,6 +28,11 @@ impl Catalog {
     /// The custom resources, by group, version and plural name.
     pub fn custom(&self) -> Arc<BTreeMap<Key, Arc<CustomResource>>> {
         self.custom.read().map(|c| c.clone()).unwrap_or_default()
+    }
+
+    /// The names of the definitions that custom resources come from.
+    pub fn custom_names(&self) -> BTreeSet<String> {
+        self.custom().keys().map(|(group, _, plural)| format!("{plural}.{group}")).collect()
     }
 
     /// Replaces all versions of the custom resource `plural.group`; none removes it.

@@ -1,6 +1,16 @@
 //! Custom resources: what a CustomResourceDefinition makes of the server.
+//!
+//! [`controller`] accepts definitions and keeps the catalog; [`compile`] makes a [`CustomResource`] of
+//! each served version. A schema is kept as compact text and compiled when its first object comes.
 
-use std::sync::Weak;
+pub mod cleanup;
+pub mod columns;
+pub mod compile;
+pub mod conditions;
+pub mod controller;
+pub mod structure;
+
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -36,12 +46,32 @@ pub struct CustomResource {
     pub subresources: Vec<Subresource>,
     /// Where the scale subresource finds its numbers.
     pub scale: Option<ScalePointers>,
-    /// The structural schema.
-    pub schema: Node,
+    /// What its objects look like.
+    pub schema: Schema,
     /// The fields that selectors may name.
     pub selectable_fields: Vec<SelectableField>,
-    /// The version that is stored; this one itself if it is.
-    pub stored: Weak<CustomResource>,
+    /// The columns of its table.
+    pub columns: Vec<columns::PrinterColumn>,
+    /// What users of this version are warned of, if it is deprecated.
+    pub deprecation: Option<String>,
+    /// Whether its definition is being deleted: then nothing can be created.
+    pub terminating: bool,
+    /// The version that is stored, if it is not this one.
+    pub stored: Option<Arc<CustomResource>>,
+}
+
+/// An OpenAPI schema: text until it is first used.
+#[derive(Debug)]
+pub struct Schema {
+    text: Box<str>,
+    structure: OnceLock<Node>,
+}
+
+impl Schema {
+    /// How objects are decoded, pruned, defaulted and applied.
+    pub fn structure(&self) -> &Node {
+        self.structure.get_or_init(|| structure::root(&serde_json::from_str(&self.text).unwrap_or_default()))
+    }
 }
 
 /// Where a custom resource keeps its replicas, as JSON pointers.
@@ -72,12 +102,16 @@ impl CustomResource {
 }
 
 impl Kind for CustomResource {
-    fn generation_fields(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn validate(&self, _object: &Value) -> Errors {
         Errors::default()
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn create_on_update(&self) -> bool {
+        false
     }
 
     fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
@@ -95,3 +129,6 @@ impl Kind for CustomResource {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

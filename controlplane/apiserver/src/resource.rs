@@ -93,7 +93,7 @@ impl Definition {
     pub fn allows(&self, verb: &str) -> bool {
         match self {
             Self::Builtin(r) => r.verbs.contains(&verb),
-            Self::Custom(_) => true,
+            Self::Custom(r) => verb != "create" || !r.terminating,
         }
     }
 
@@ -115,7 +115,7 @@ impl Definition {
         match self {
             Self::Builtin(r) => Type::builtin(r.type_name)
                 .ok_or_else(|| ApiError::internal(format!("no schema of {}", r.type_name))),
-            Self::Custom(r) => Ok(Type::Custom(&r.schema)),
+            Self::Custom(r) => Ok(Type::Custom(r.schema.structure())),
         }
     }
 
@@ -141,7 +141,7 @@ impl Definition {
             Self::Builtin(Resource { stored_as: Some((group, version)), plural, .. }) => {
                 Resource::find(group, version, plural).map_or_else(|| self.clone(), Self::Builtin)
             }
-            Self::Custom(r) => r.stored.upgrade().map_or_else(|| self.clone(), Self::Custom),
+            Self::Custom(r) => Self::Custom(r.stored.as_ref().unwrap_or(r).clone()),
             Self::Builtin(_) => self.clone(),
         }
     }
@@ -150,7 +150,7 @@ impl Definition {
     pub fn is_converted(&self) -> bool {
         match self {
             Self::Builtin(r) => r.stored_as.is_some(),
-            Self::Custom(r) => r.stored.upgrade().is_some_and(|s| s.version != r.version),
+            Self::Custom(r) => r.stored.is_some(),
         }
     }
 

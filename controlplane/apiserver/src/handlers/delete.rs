@@ -181,6 +181,10 @@ fn plan(
     now: jiff::Timestamp,
 ) -> (Value, bool) {
     let mut object = old.clone();
+    if definition.is("apiextensions.k8s.io", "customresourcedefinitions") && !metadata::is_terminating(old) {
+        crate::custom::controller::begin_deletion(&mut object, now);
+        return (object, false);
+    }
     let finalizers = deletion_finalizers(definition, old, options.propagation);
     metadata::set_finalizers(&mut object, finalizers);
     let grace = grace_period(definition, old, options);

@@ -1,0 +1,118 @@
+//! Custom resources through the whole server.
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::Service;
+
+use crate::{
+    body,
+    instance::{Instance, Options},
+    user::User,
+};
+
+pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// A server in memory, with a way to talk to it.
+pub(super) struct Fixture(pub(super) Instance);
+
+impl Fixture {
+    pub(super) async fn start() -> Self {
+        let options = Options { authorization_modes: vec!["AlwaysAllow".into()], ..Options::default() };
+        Self(Instance::start(options).await.unwrap())
+    }
+
+    pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let content_type =
+            if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
+        let body = if body.is_null() { body::empty() } else { body::full(body.to_string()) };
+        let request =
+            http::Request::builder().method(method).uri(path).header("content-type", content_type);
+        let request = request.body(body).unwrap();
+        let response = self.0.server.service(User::component("test")).call(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    pub(super) async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.call(Method::GET, path, &Value::Null).await
+    }
+
+    pub(super) async fn create(&self, path: &str, object: &Value) -> Value {
+        let (status, body) = self.call(Method::POST, path, object).await;
+        assert_eq!(status, StatusCode::CREATED, "{body}");
+        body
+    }
+
+    /// Creates a definition and waits until it is established.
+    pub(super) async fn define(&self, definition: &Value) {
+        self.create(CRDS, definition).await;
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        self.until(&format!("{CRDS}/{name}"), |_, crd| crd["status"]["conditions"][1]["status"] == "True")
+            .await;
+    }
+
+    /// Asks again until the answer is the expected one.
+    pub(super) async fn until(&self, path: &str, met: impl Fn(StatusCode, &Value) -> bool) -> Value {
+        loop {
+            let (status, body) = self.get(path).await;
+            if met(status, &body) {
+                return body;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A definition of widgets in `example.com` with this schema of the spec.
+pub(super) fn widgets(spec: &Value) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": spec,
+                    "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                }}},
+                "subresources": {"status": {}},
+            }],
+        },
+    })
+}
+
+pub(super) const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+
+pub(super) fn widget(name: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
+}
+
+#[tokio::test]
+async fn a_definition_is_served_once_established_and_takes_its_objects_along() {
+    let server = Fixture::start().await;
+    let spec = json!({"type": "object", "properties": {"size": {"type": "integer", "default": 3}}});
+    server.define(&widgets(&spec)).await;
+    let made = server.create(WIDGETS, &widget("w", &json!({"other": 1}))).await;
+    assert_eq!(made["spec"], json!({"size": 3}));
+
+    let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    let path = format!("{WIDGETS}/w");
+    server.call(Method::PATCH, &path, &hold).await;
+    let crd = format!("{CRDS}/widgets.example.com");
+    let (_, deleted) = server.call(Method::DELETE, &crd, &Value::Null).await;
+    assert_eq!(deleted["status"]["conditions"][2]["reason"], "InstanceDeletionPending");
+    server.until(&path, |_, w| w["metadata"]["deletionTimestamp"].is_string()).await;
+    let (status, _) = server.call(Method::POST, WIDGETS, &widget("x", &json!({}))).await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+
+    server.call(Method::PATCH, &path, &json!({"metadata": {"finalizers": null}})).await;
+    server.until(&crd, |status, _| status == StatusCode::NOT_FOUND).await;
+    server.until(WIDGETS, |status, _| status == StatusCode::NOT_FOUND).await;
+    server.0.stop().await;
+}
