@@ -4,5 +4,8 @@ mod events;
 pub mod exec;
 mod feed;
 pub mod node;
+mod provisioner;
 mod quantity;
 pub mod scheduler;
+mod services;
+pub mod streams;
