@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, Kind, MANAGER};
 use crate::labels::ObjectKey;
-use crate::resources::service;
+use crate::resources::{service, stamp};
 use crate::sanitise::Sanitiser;
 
 /// How long a host Service may wait for its virtual one: longer than any create takes, webhooks included.
@@ -125,8 +125,15 @@ impl ServiceAllocator {
             });
         }
 
+        // A create of a name that is taken is about to fail; it must not touch the other Service's host object.
+        let holder = cx.virtual_side.services.get(&key);
+        if let Some(holder) = holder.filter(|holder| holder.metadata.uid != service.metadata.uid) {
+            return Ok(Allocation::of(&spec, &holder.spec.clone().unwrap_or_default()));
+        }
+
         let guard = (!dry_run).then(|| cx.pending.hold(&key));
-        let host = service::to_host(&cx.translator, &service);
+        let mut host = service::to_host(&cx.translator, &service);
+        stamp(&mut host);
         let name = host.metadata.name.clone().unwrap_or_default();
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
         let written = cx

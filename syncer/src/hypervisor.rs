@@ -17,6 +17,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use k8s_openapi::api::core::v1::Pod;
@@ -66,7 +67,9 @@ impl Hypervisor {
 
     /// Answers a request for a stream. The request's upgrade, if it asks for one, is taken from it.
     pub async fn connect(&self, target: &StreamTarget, request: Request<Body>) -> Response<Body> {
-        match self.open(target, request).await {
+        // Boxed, so that callers need not prove anew that it may cross threads.
+        let opening: BoxFuture<'_, Result<Response<Body>, Refusal>> = Box::pin(self.open(target, request));
+        match opening.await {
             Ok(response) => response,
             Err(refusal) => refusal.into_response(),
         }

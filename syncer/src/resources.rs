@@ -19,6 +19,8 @@ use crate::context::{Context, Kind, Task};
 use crate::error::Result;
 use crate::queue::Outcome;
 
+pub(crate) use self::mirror::stamp;
+
 /// Brings one virtual object and what belongs to it on the host in step.
 pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
     let key = &task.key;

@@ -1,20 +1,23 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod hosted;
+mod link;
+mod standalone;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use kube::Client;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_apiserver::{
     authentication::static_tokens::StaticTokens,
     instance::{self, Instance},
-    pki::Authority,
+    user::User,
 };
 
-use crate::{
-    cli::Outcome,
-    kubeconfig::{self, Identity},
-};
+use crate::cli::Outcome;
 
 /// Flags are named as kube-apiserver names them, where it has them.
 #[derive(Debug, Args)]
@@ -22,7 +25,7 @@ pub struct Options {
     /// Run without a host cluster: no syncer, no pods that run.
     #[arg(long)]
     pub standalone: bool,
-    /// Where the store and the certificates are kept.
+    /// Where the store (and, standalone, the certificates) are kept.
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
     /// Where to listen.
@@ -31,7 +34,7 @@ pub struct Options {
     /// Static tokens: lines of `token,user,uid,"group1,group2"`.
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
-    /// Write a kubeconfig of an administrator to this file once the server is ready.
+    /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
     /// Run the controllers.
@@ -46,55 +49,98 @@ pub struct Options {
     /// Default admission plugins not to run.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
-    /// The range of cluster IPs.
+    /// Standalone: the range of cluster IPs. A virtual cluster takes the addresses that its host gives.
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
     pub service_cluster_ip_range: ipnet::IpNet,
+    /// The virtual cluster's name.
+    #[arg(long, value_name = "NAME", required_unless_present = "standalone")]
+    pub name: Option<String>,
+    /// The uid of the VirtualCluster, as the issuer of its tokens.
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<String>,
+    /// The host namespace that receives the pods and what they need.
+    #[arg(long, value_name = "NAMESPACE", required_unless_present = "standalone")]
+    pub host_namespace: Option<String>,
+    /// The host Service in front of this control plane.
+    #[arg(long, value_name = "NAME")]
+    pub service_name: Option<String>,
+    /// Where `ca.crt`, `ca.key`, `tls.crt` and `tls.key` are.
+    #[arg(long, value_name = "DIR", required_unless_present = "standalone")]
+    pub pki_dir: Option<PathBuf>,
+    /// The DNS domain of the virtual cluster.
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    pub cluster_domain: String,
 }
 
 /// Runs until the process is told to stop.
 pub async fn run(options: Options) -> Outcome {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let static_tokens = match &options.token_auth_file {
+    let stop = Stop::new()?;
+    if options.standalone { standalone::run(options, stop).await } else { hosted::run(options, stop).await }
+}
+
+/// The signals that end a process.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|e| format!("failed to read {}: {e}", path.display()))
+}
+
+fn static_tokens(options: &Options) -> Result<StaticTokens, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(match &options.token_auth_file {
         Some(path) => StaticTokens::parse(&read(path)?)?,
         None => StaticTokens::default(),
-    };
-    let authority = Authority::open(&options.data_dir.join("pki"))?;
-    let names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    let addresses = instance::serving_addresses(options.listen.ip(), options.service_cluster_ip_range);
-    let instance = Instance::start(instance::Options {
+    })
+}
+
+/// What both kinds of control planes tell their API server.
+fn server_options(options: &Options) -> Result<instance::Options, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(instance::Options {
         data_dir: Some(options.data_dir.clone()),
         listen: Some(options.listen),
-        tls: Some(authority.serving(&names, &addresses)?),
-        static_tokens,
-        authorization_modes: options.authorization_mode,
-        enable_admission: options.enable_admission_plugins,
-        disable_admission: options.disable_admission_plugins,
+        static_tokens: static_tokens(options)?,
+        authorization_modes: options.authorization_mode.clone(),
+        enable_admission: options.enable_admission_plugins.clone(),
+        disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,
         ..instance::Options::default()
     })
-    .await?;
-
-    let address = instance.address.unwrap_or(options.listen);
-    if let Some(path) = &options.write_kubeconfig {
-        let (certificate, key) = authority.client("kubernetes-admin", &["system:masters"])?;
-        let identity = Identity::Certificate(&certificate, &key);
-        let document =
-            kubeconfig::document("vkube", &format!("https://{address}"), &authority.certificate, &identity);
-        kubeconfig::write(path, &document)?;
-    }
-    tracing::info!(%address, "ready");
-
-    tokio::select! {
-        _ = terminate.recv() => {}
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-    }
-    instance.stop().await;
-    Ok(())
 }
 
-fn read(path: &PathBuf) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|e| format!("failed to read {}: {e}", path.display()))
+/// A client of the server in this process.
+fn client(instance: &Instance, component: &str) -> Client {
+    Client::new(instance.server.service(User::component(component)), "default")
+}
+
+/// Runs the controllers until `shutdown`; the process ends if they do.
+fn start_controllers(
+    instance: &Instance,
+    root_ca: String,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let client = client(instance, "system:kube-controller-manager");
+    let options = vkube_controllers::Options { root_ca: Some(root_ca), ..Default::default() };
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        if let Err(error) = vkube_controllers::run(client, options, shutdown.clone()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
+            shutdown.cancel();
+        }
+    });
 }

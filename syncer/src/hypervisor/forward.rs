@@ -2,7 +2,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use kube::Client;
@@ -68,7 +68,11 @@ pub(super) async fn forward(
     if let Some(headers) = outgoing.headers_mut() {
         *headers = request_headers(request.headers(), wants_upgrade);
     }
-    let body = if wants_upgrade { bytes::Bytes::new() } else { collect(request.into_body()).await? };
+    let body = if wants_upgrade {
+        bytes::Bytes::new()
+    } else {
+        collect(request.into_body(), REQUEST).await.ok_or_else(Refusal::too_large)?
+    };
     let outgoing = outgoing
         .body(kube::client::Body::from(body))
         .map_err(|_| Refusal::bad_request("the request cannot be sent to the host"))?;
@@ -144,9 +148,9 @@ fn relay(response: Response<kube::client::Body>, paths: &Paths) -> Response<Body
 /// An error of the host in the tenant's names.
 async fn sanitised(response: Response<kube::client::Body>, sanitiser: &Sanitiser<'_>) -> Response<Body> {
     let (parts, body) = response.into_parts();
-    let text = match Limited::new(body, ERROR).collect().await {
-        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        Err(_) => String::new(),
+    let text = match collect(body, ERROR).await {
+        Some(body) => String::from_utf8_lossy(&body).into_owned(),
+        None => String::new(),
     };
     let text = match serde_json::from_str::<Value>(&text) {
         Ok(mut status) => {
@@ -207,9 +211,20 @@ fn without_bearer(value: &HeaderValue) -> Option<HeaderValue> {
     (!protocols.is_empty()).then(|| HeaderValue::from_str(&protocols.join(", ")).ok()).flatten()
 }
 
-async fn collect(body: Body) -> Result<bytes::Bytes, Refusal> {
-    let body = Limited::new(body, REQUEST).collect().await.map_err(|_| Refusal::too_large())?;
-    Ok(body.to_bytes())
+/// The whole of a body; `None` if it breaks off or exceeds `limit`.
+async fn collect<B>(mut body: B, limit: usize) -> Option<bytes::Bytes>
+where
+    B: http_body::Body<Data = bytes::Bytes> + Unpin,
+{
+    let mut read = bytes::BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        if read.len() + data.len() > limit {
+            return None;
+        }
+        read.extend_from_slice(&data);
+    }
+    Some(read.freeze())
 }
 
 /// A body of these bytes.

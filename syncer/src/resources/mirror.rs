@@ -68,7 +68,7 @@ where
 }
 
 /// Puts the digest of an object's contents on it.
-pub(super) fn stamp<K: Resource<DynamicType = ()> + Serialize>(object: &mut K) -> String {
+pub(crate) fn stamp<K: Resource<DynamicType = ()> + Serialize>(object: &mut K) -> String {
     let contents = serde_json::to_string(object).unwrap_or_default();
     let stamp = digest(&[&contents], 20);
     object.meta_mut().annotations.get_or_insert_default().insert(APPLIED.into(), stamp.clone());

@@ -77,9 +77,9 @@ fn tolerations_are_added_to_those_of_the_host() {
 #[test]
 fn opened_scheduling_gates_open_on_the_host() {
     let mut gated = web();
-    let gates =
+    let opened =
         parse("{spec: {containers: [], schedulingGates: [{name: wait}]}}").spec.unwrap().scheduling_gates;
-    gated.spec.as_mut().unwrap().scheduling_gates = gates;
+    gated.spec.as_mut().unwrap().scheduling_gates = opened;
     let mut live = to_host(&translator(), &surroundings(), &gated);
     stamp(&gated, &mut live.metadata);
 

@@ -1,0 +1,278 @@
+//! Two API servers in this process, one in the role of the host, and a syncer between them.
+
+#![allow(dead_code, missing_docs, reason = "each test uses a part of it")]
+
+use std::fmt::Debug;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use vkube_apiserver::instance::{Instance, Options};
+use vkube_apiserver::service_allocation::Allocator;
+use vkube_apiserver::status::ApiError;
+use vkube_apiserver::user::User;
+use vkube_syncer::{Config, Names, ServiceAllocator, Syncer};
+
+/// The namespace of the host that belongs to the virtual cluster.
+pub const HOST_NAMESPACE: &str = "tenant-demo";
+
+/// Longer than anything takes on the slowest machine; a guard against waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct World {
+    pub host: Client,
+    pub tenant: Client,
+    pub syncer: Arc<Syncer>,
+    pub names: Names,
+    stop: CancellationToken,
+    running: Option<JoinHandle<()>>,
+    host_instance: Option<Instance>,
+    tenant_instance: Option<Instance>,
+}
+
+/// Kinds that live in namespaces.
+pub trait Namespaced:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+impl World {
+    /// Starts everything; the virtual namespace `shop` with a service account `robot` is there.
+    pub async fn start() -> Self {
+        let late = Arc::new(Late::default());
+        let host_instance = Instance::start(Options::default()).await.unwrap();
+        let tenant_instance =
+            Instance::start(Options { allocator: Some(late.clone()), ..Options::default() }).await.unwrap();
+        let host = client(&host_instance);
+        let tenant = client(&tenant_instance);
+
+        let world = Self {
+            syncer: Arc::new(Syncer::new(tenant.clone(), host.clone(), Config::new("demo", HOST_NAMESPACE))),
+            host,
+            tenant,
+            names: Names::new("demo"),
+            stop: CancellationToken::new(),
+            running: None,
+            host_instance: Some(host_instance),
+            tenant_instance: Some(tenant_instance),
+        };
+        late.0.set(world.syncer.allocator()).ok().unwrap();
+        world.prepare().await;
+        world.resume().await
+    }
+
+    async fn prepare(&self) {
+        for (client, name) in [(&self.host, HOST_NAMESPACE), (&self.tenant, "shop")] {
+            let namespace = json!({ "metadata": { "name": name, "labels": { "team": "a" } } });
+            let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+            api.create(&PostParams::default(), &serde_json::from_value(namespace).unwrap()).await.unwrap();
+        }
+        self.tenant_create::<k8s_openapi::api::core::v1::ServiceAccount>(
+            json!({ "metadata": { "name": "robot" } }),
+        )
+        .await;
+        self.host_create::<k8s_openapi::api::core::v1::Service>(json!({
+            "metadata": { "name": "demo" },
+            "spec": { "ports": [{ "name": "https", "port": 443, "targetPort": 8443 }] },
+        }))
+        .await;
+        self.host_create::<k8s_openapi::api::discovery::v1::EndpointSlice>(json!({
+            "metadata": { "name": "demo-1", "labels": { "kubernetes.io/service-name": "demo" } },
+            "addressType": "IPv4",
+            "endpoints": [{ "addresses": ["10.9.8.7"], "conditions": { "ready": true } }],
+            "ports": [{ "name": "https", "port": 8443, "protocol": "TCP" }],
+        }))
+        .await;
+    }
+
+    /// Starts a syncer (again), as after a restart of the process.
+    pub async fn resume(mut self) -> Self {
+        let stop = CancellationToken::new();
+        let (syncer, token) = (self.syncer.clone(), stop.clone());
+        self.running = Some(tokio::spawn(async move { syncer.run(token).await }));
+        self.stop = stop;
+        tokio::time::timeout(PATIENCE, self.syncer.ready()).await.expect("caches fill");
+        self
+    }
+
+    /// Stops the syncer and makes a new one without any memory of the old.
+    pub async fn pause(mut self) -> Self {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
+        let config = Config::new("demo", HOST_NAMESPACE);
+        self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), config));
+        self
+    }
+
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
+        for instance in [self.tenant_instance.take(), self.host_instance.take()].into_iter().flatten() {
+            instance.stop().await;
+        }
+    }
+
+    pub fn host_api<K: Namespaced>(&self) -> Api<K> {
+        Api::namespaced(self.host.clone(), HOST_NAMESPACE)
+    }
+
+    pub fn tenant_api<K: Namespaced>(&self) -> Api<K> {
+        Api::namespaced(self.tenant.clone(), "shop")
+    }
+
+    pub async fn tenant_create<K: Namespaced>(&self, document: Value) -> K {
+        let object = serde_json::from_value(document).unwrap();
+        self.tenant_api().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    pub async fn host_create<K: Namespaced>(&self, document: Value) -> K {
+        let object = serde_json::from_value(document).unwrap();
+        self.host_api().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// The host name of an object in `shop`.
+    pub fn name(&self, name: &str) -> String {
+        self.names.host("shop", name)
+    }
+
+    /// Waits until the host object of `name` satisfies `test`.
+    pub async fn host_has<K: Namespaced>(&self, name: &str, test: impl Fn(&K) -> bool) -> K {
+        eventually(self.host_api(), &self.name(name), test).await
+    }
+
+    /// Waits until the virtual object `name` satisfies `test`.
+    pub async fn tenant_has<K: Namespaced>(&self, name: &str, test: impl Fn(&K) -> bool) -> K {
+        eventually(self.tenant_api(), name, test).await
+    }
+
+    /// Waits until the host object of `name` is gone.
+    pub async fn host_lacks<K: Namespaced>(&self, name: &str) {
+        gone(self.host_api::<K>(), &self.name(name)).await;
+    }
+
+    /// Waits until the virtual object `name` is gone.
+    pub async fn tenant_lacks<K: Namespaced>(&self, name: &str) {
+        gone(self.tenant_api::<K>(), name).await;
+    }
+
+    /// Plays scheduler and kubelet for a host pod: binds it and sets its status.
+    pub async fn run_pod(&self, name: &str, node: &str, status: Value) {
+        let host_name = self.name(name);
+        let api: Api<k8s_openapi::api::core::v1::Pod> = self.host_api();
+        if api.get(&host_name).await.unwrap().spec.unwrap().node_name.is_none() {
+            let binding = json!({
+                "apiVersion": "v1", "kind": "Binding", "metadata": { "name": host_name },
+                "target": { "kind": "Node", "name": node },
+            });
+            let _: Value = api
+                .create_subresource("binding", &host_name, &PostParams::default(), &binding)
+                .await
+                .unwrap();
+        }
+        self.set_status(name, status).await;
+    }
+
+    pub async fn set_status(&self, name: &str, status: Value) {
+        let api: Api<k8s_openapi::api::core::v1::Pod> = self.host_api();
+        let patch = Patch::Merge(json!({ "status": status }));
+        api.patch_status(&self.name(name), &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Plays the kubelet's last act: the containers have stopped.
+    pub async fn end_pod(&self, name: &str) {
+        let api: Api<k8s_openapi::api::core::v1::Pod> = self.host_api();
+        api.delete(&self.name(name), &DeleteParams::default().grace_period(0)).await.unwrap();
+    }
+}
+
+fn client(instance: &Instance) -> Client {
+    Client::new(instance.server.service(User::component("test")), "default")
+}
+
+/// Waits until an object satisfies `test`.
+pub async fn eventually<K>(api: Api<K>, name: &str, test: impl Fn(&K) -> bool) -> K
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let found = await_condition(api, name, |object: Option<&K>| object.is_some_and(&test));
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap()
+}
+
+/// Waits until an object is gone.
+pub async fn gone<K>(api: Api<K>, name: &str)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let lacking = await_condition(api, name, |object: Option<&K>| object.is_none());
+    tokio::time::timeout(PATIENCE, lacking).await.unwrap_or_else(|_| panic!("{name} does not go")).unwrap();
+}
+
+/// The address of a label or annotation, for short tests.
+pub fn annotation<K: Resource>(object: &K, key: &str) -> String {
+    object.annotations().get(key).cloned().unwrap_or_default()
+}
+
+/// The virtual API server's hook, which needs the syncer, which needs the server.
+#[derive(Default)]
+struct Late(OnceLock<ServiceAllocator>);
+
+impl Allocator for Late {
+    fn allocate<'a>(
+        &'a self,
+        service: &'a mut Value,
+        _old: Option<&'a Value>,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(async move {
+            let Some(allocator) = self.0.get() else { return Ok(()) };
+            let allocation = allocator.allocate(service, dry_run).await.map_err(|error| {
+                let code = http::StatusCode::from_u16(error.0.code).unwrap();
+                ApiError::new(code, "Invalid", error.0.message.clone())
+            })?;
+            allocation.write_to(service);
+            Ok(())
+        })
+    }
+
+    fn release<'a>(&'a self, service: &'a Value, _kept: Option<&'a Value>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            if let Some(allocator) = self.0.get() {
+                allocator.release(text("/metadata/namespace"), text("/metadata/name"));
+            }
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The control plane of a virtual cluster: API server, controllers, syncer and DNS in one process.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use kube::Client;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vkube_apiserver::{
+    instance::{self, Instance},
+    listener::TlsFiles,
+};
+use vkube_syncer::{Config, DnsServer, NodeSync, Syncer};
+
+use super::{Options, Stop, client, link::HostLink, read, server_options, start_controllers};
+use crate::cli::Outcome;
+
+/// Where DNS is served; the pod's Service maps port 53 to it.
+const DNS_PORT: u16 = 1053;
+
+/// Runs it until it is told to stop.
+pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
+    let (Some(name), Some(namespace), Some(pki)) =
+        (options.name.clone(), options.host_namespace.clone(), options.pki_dir.clone())
+    else {
+        return Err("--name, --host-namespace and --pki-dir are needed without --standalone".into());
+    };
+    options.listen = listen_address(options.listen);
+    let ca = read(&pki.join("ca.crt"))?;
+    let link = Arc::new(HostLink::default());
+    let instance = Instance::start(instance::Options {
+        tls: Some(TlsFiles {
+            certificate: read(&pki.join("tls.crt"))?,
+            key: read(&pki.join("tls.key"))?,
+            client_ca: ca.clone(),
+        }),
+        connector: Some(link.clone()),
+        allocator: Some(link.clone()),
+        ..server_options(&options)?
+    });
+    // The host's API server is asked while our own starts.
+    let (instance, host) = tokio::join!(instance, host_client());
+    let (instance, host) = (instance?, host?);
+
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let config = Config {
+        api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
+        cluster_domain: options.cluster_domain.clone(),
+        nodes: NodeSync::Used,
+        ..Config::new(name, namespace)
+    };
+    let syncer = Arc::new(Syncer::new(client(&instance, "system:vkube-syncer"), host, config));
+    link.tie(&syncer);
+    let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
+    tasks.spawn(dns.run(shutdown.clone()));
+    tasks.spawn({
+        let shutdown = shutdown.clone();
+        async move { syncer.run(shutdown).await }
+    });
+    if options.controllers {
+        start_controllers(&instance, ca, &tasks, &shutdown);
+    }
+    tokio::select! {
+        () = stop.wait() => {}
+        () = shutdown.cancelled() => {}
+    }
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    instance.stop().await;
+    Ok(())
+}
+
+/// A client of the host: with the pod's own service account, or outside of pods by the kubeconfig.
+async fn host_client() -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+    let mut config = match kube::Config::incluster() {
+        Ok(config) => config,
+        Err(_) => kube::Config::infer().await?,
+    };
+    // Watches and streams may be silent for long.
+    config.read_timeout = None;
+    Ok(Client::try_from(config)?)
+}
+
+/// Pods of the sandbox share one network and have loopback addresses: there, and only there, the process
+/// listens on its pod's address alone.
+fn listen_address(listen: SocketAddr) -> SocketAddr {
+    let pod_ip: Option<IpAddr> = std::env::var("POD_IP").ok().and_then(|ip| ip.parse().ok());
+    match pod_ip {
+        Some(ip) if ip.is_loopback() => SocketAddr::new(ip, listen.port()),
+        _ => listen,
+    }
+}

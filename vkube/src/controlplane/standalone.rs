@@ -1,0 +1,51 @@
+//! A control plane without a host.
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use vkube_apiserver::{
+    instance::{self, Instance},
+    pki::Authority,
+};
+
+use super::{Options, Stop, server_options, start_controllers};
+use crate::{
+    cli::Outcome,
+    kubeconfig::{self, Identity},
+};
+
+/// Runs it until it is told to stop.
+pub async fn run(options: Options, mut stop: Stop) -> Outcome {
+    let authority = Authority::open(&options.data_dir.join("pki"))?;
+    let names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    let addresses = instance::serving_addresses(options.listen.ip(), options.service_cluster_ip_range);
+    let instance = Instance::start(instance::Options {
+        tls: Some(authority.serving(&names, &addresses)?),
+        ..server_options(&options)?
+    })
+    .await?;
+
+    let address = instance.address.unwrap_or(options.listen);
+    if let Some(path) = &options.write_kubeconfig {
+        let (certificate, key) = authority.client("kubernetes-admin", &["system:masters"])?;
+        let identity = Identity::Certificate(&certificate, &key);
+        let document =
+            kubeconfig::document("vkube", &format!("https://{address}"), &authority.certificate, &identity);
+        kubeconfig::write(path, &document)?;
+    }
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    if options.controllers {
+        start_controllers(&instance, authority.certificate.clone(), &tasks, &shutdown);
+    }
+    tracing::info!(%address, "ready");
+    tokio::select! {
+        () = stop.wait() => {}
+        () = shutdown.cancelled() => {}
+    }
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    instance.stop().await;
+    Ok(())
+}
