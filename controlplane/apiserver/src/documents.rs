@@ -42,25 +42,70 @@ pub fn finish(definition: &Definition, mut object: Value) -> Result<Value, ApiEr
     Ok(object)
 }
 
-/// Decodes an object that the server made itself, such as a patched one.
-pub fn decode_made(call: &mut Call, object: Value, validation: FieldValidation) -> Result<Value, ApiError> {
+/// Decodes an object that the server made itself, by a patch or by apply. `problems` are those found on
+/// the way to it; `refuse` makes the error of what is wrong with it.
+pub fn decode_made(
+    call: &mut Call,
+    object: Value,
+    validation: FieldValidation,
+    mut problems: Vec<String>,
+    refuse: &dyn Fn(&str) -> ApiError,
+) -> Result<Value, ApiError> {
     let definition = call.definition.clone();
-    let (object, unknown) = decode::decode(object, definition.ty()?).map_err(|e| {
-        ApiError::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: {e}",
-            definition.kind(),
-            definition.version(),
-            definition.kind()
-        ))
-    })?;
-    let expected = Expected {
-        api_version: definition.api_version(),
-        kind: definition.kind().to_owned(),
-        group: definition.group().to_owned(),
-        custom: matches!(definition, Definition::Custom(_)),
-    };
-    report(call, &expected, unknown, validation)?;
+    if let Some(why) = other_kind(&object, &definition) {
+        return Err(refuse(&why));
+    }
+    let (object, unknown) =
+        decode_with_reset(object, definition.ty()?).map_err(|e| refuse(&e.to_string()))?;
+    problems.extend(unknown);
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            return Err(refuse(&format!("strict decoding error: {}", problems.join(", "))));
+        }
+        FieldValidation::Warn => call.warnings.extend(problems),
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
     finish(&definition, object)
+}
+
+/// Why a document cannot be read as the definition's kind, if it says that it is of another one.
+fn other_kind(document: &Value, definition: &Definition) -> Option<String> {
+    let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if api_version == definition.api_version() && kind == definition.kind() {
+        return None;
+    }
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let Some(other) = crate::registry::Resource::find_kind(group, version, kind) else {
+        return Some(not_registered(api_version, kind));
+    };
+    // What it says that it is must be readable before it can turn out to be something else.
+    let ty = Definition::Builtin(other);
+    let unreadable = ty.ty().ok().and_then(|ty| decode::decode(document.clone(), ty).err());
+    let internal = internal_group(definition.group());
+    Some(unreadable.map_or_else(
+        || format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", definition.kind()),
+        |error| error.to_string(),
+    ))
+}
+
+fn not_registered(api_version: &str, kind: &str) -> String {
+    format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"vkube\"")
+}
+
+fn internal_group(group: &str) -> &str {
+    if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() }
+}
+
+/// Decodes a document in which an empty list of managed fields survives, since it resets them.
+fn decode_with_reset(document: Value, ty: Type<'_>) -> Result<(Value, Vec<String>), decode::DecodeError> {
+    let entries = document.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let resets = entries.is_some_and(Vec::is_empty);
+    let (mut object, problems) = decode::decode(document, ty)?;
+    if resets {
+        crate::metadata::set(&mut object, "managedFields", Vec::<Value>::new());
+    }
+    Ok((object, problems))
 }
 
 /// What kind of document a request must carry.
@@ -90,7 +135,7 @@ pub fn read_as(
         ))
     };
     let (mut document, mut problems) = match encoding {
-        Encoding::Json => json::parse(body, Some(ty))
+        Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty))
             .map_err(|e| unrecognized(&format!("couldn't get version/kind; json parse error: {e}")))?,
         Encoding::Yaml => (codec::from_yaml(body).map_err(|e| unrecognized(&e))?, Vec::new()),
         Encoding::Protobuf => (codec::from_protobuf(body, ty).map_err(|e| unrecognized(&e))?, Vec::new()),
@@ -106,7 +151,7 @@ pub fn read_as(
         }
     }
     check_type(&mut document, expected, &unrecognized)?;
-    let (object, unknown) = decode::decode(document, ty).map_err(|e| {
+    let (object, unknown) = decode_with_reset(document, ty).map_err(|e| {
         let version = expected.api_version.rsplit('/').next().unwrap_or_default();
         ApiError::bad_request(format!(
             "{} in version {version:?} cannot be handled as a {}: {e}",
@@ -168,14 +213,10 @@ fn check_type(
         let known = crate::registry::Resource::find_kind(group, version, kind).is_some()
             || matches!((group, kind.as_str()), ("", "List"));
         let why = if known {
-            let internal = if expected.group.is_empty() {
-                "core"
-            } else {
-                expected.group.split('.').next().unwrap_or_default()
-            };
+            let internal = internal_group(&expected.group);
             format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
         } else {
-            format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"vkube\"")
+            not_registered(&api_version, kind)
         };
         return Err(ApiError::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {}: {why}",

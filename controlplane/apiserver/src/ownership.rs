@@ -13,14 +13,35 @@ use crate::{
 
 /// What a writer of this (sub)resource cannot own.
 fn reset(definition: &Definition, subresource: &str) -> Reset<'static> {
-    match (definition, subresource) {
-        (Definition::Custom(_), "status") => Reset::AllBut(&["status"]),
-        (_, "status") if definition.is("apps", "deployments") => Reset::Fields(&["spec", "metadata.labels"]),
-        (_, "status") if definition.is("", "pods") => {
+    if matches!(definition, Definition::Custom(_)) && subresource == "status" {
+        return Reset::AllBut(&["status"]);
+    }
+    match (definition.group(), definition.plural(), subresource) {
+        ("apps", "deployments", "status") => Reset::Fields(&["spec", "metadata.labels"]),
+        ("", "pods", "status") => {
             Reset::Fields(&["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"])
         }
-        (_, "status") => Reset::Fields(&["spec"]),
-        (_, "") if definition.has_status() => Reset::Fields(&["status"]),
+        ("", "pods", "resize") => Reset::AllBut(&[
+            "spec.containers.*.resources",
+            "spec.containers.*.resizePolicy",
+            "spec.initContainers.*.resources",
+            "spec.initContainers.*.resizePolicy",
+        ]),
+        ("certificates.k8s.io", "certificatesigningrequests", "") => Reset::Fields(&["spec", "status"]),
+        ("certificates.k8s.io", "certificatesigningrequests", "status") => {
+            Reset::Fields(&["spec", "status.conditions"])
+        }
+        ("certificates.k8s.io", "certificatesigningrequests", "approval") => {
+            Reset::Fields(&["spec", "status.certificate"])
+        }
+        ("", "namespaces", "finalize") => Reset::Fields(&["status"]),
+        (
+            "admissionregistration.k8s.io" | "apiextensions.k8s.io" | "resource.k8s.io" | "storage.k8s.io",
+            _,
+            "status",
+        ) => Reset::Fields(&["metadata", "spec"]),
+        (_, _, "status") => Reset::Fields(&["spec"]),
+        (_, _, "") if definition.has_status() => Reset::Fields(&["status"]),
         _ => Reset::NONE,
     }
 }
@@ -70,5 +91,9 @@ pub fn apply(
         let reset = reset(&call.definition, &call.info.subresource);
         managed_fields::apply(live, config, force, &request(call, manager, &api_version, &reset)?)?
     };
-    documents::decode_made(call, merged, validation)
+    let definition = call.definition.clone();
+    documents::decode_made(call, merged, validation, Vec::new(), &|why| {
+        let (kind, version) = (definition.kind(), definition.version());
+        ApiError::unknown(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    })
 }

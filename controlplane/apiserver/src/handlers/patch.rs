@@ -8,13 +8,15 @@ use serde_json::Value;
 use super::{call::Call, call::read_body, write};
 use crate::{
     body::{Request, Response},
-    codec, documents, metadata,
+    codec, documents,
+    field::{Errors, Path},
+    metadata,
     options::{FieldValidation, WriteOptions},
     ownership,
-    patch::{json_patch, merge_patch, strategic},
+    patch::{self, json_patch, merge_patch, strategic},
     resource::Definition,
-    schema::json,
-    status::ApiError,
+    schema::{json, types::Type},
+    status::{ApiError, GroupResource},
 };
 
 /// The forms of a patch.
@@ -63,42 +65,72 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;
         let mut object = live.clone();
-        let duplicates = patched(&mut object, form, &body, &call.definition)?;
+        let definition = call.definition.clone();
+        let duplicates = patched(&mut object, form, &body, definition.ty()?)?;
         // A retry after a concurrent write must not repeat its warnings.
         let validation = if std::mem::take(&mut first) || validation == FieldValidation::Strict {
             validation
         } else {
             FieldValidation::Ignore
         };
-        check_patched(call, &object)?;
-        if validation == FieldValidation::Warn {
-            call.warnings.extend(duplicates);
-        } else if validation == FieldValidation::Strict && !duplicates.is_empty() {
-            return Err(ApiError::bad_request(format!("strict decoding error: {}", duplicates.join(", "))));
-        }
-        documents::decode_made(call, object, validation)
+        let object = documents::decode_made(call, object, validation, duplicates, &|why| {
+            refused(live, form, &body, &definition, why).unwrap_or_else(|error| error)
+        })?;
+        check_name(call, &object)?;
+        Ok(object)
     });
     written.await?.respond(call)
 }
 
 /// Applies a patch to a document; the answer lists the patch's duplicate fields.
-pub fn patched(
-    object: &mut Value,
-    form: Form,
-    body: &Bytes,
-    definition: &Definition,
-) -> Result<Vec<String>, ApiError> {
-    let (patch, duplicates) = json::parse(body, None).map_err(|e| ApiError::bad_request(e.to_string()))?;
+pub fn patched(object: &mut Value, form: Form, body: &Bytes, ty: Type<'_>) -> Result<Vec<String>, ApiError> {
+    let (patch, mut duplicates) = json::parse(body, None).map_err(|e| {
+        let stage = if matches!(form, Form::Json | Form::Merge) { "error decoding patch: " } else { "" };
+        ApiError::bad_request(format!("{stage}{e}"))
+    })?;
+    if form == Form::Json {
+        for duplicate in &mut duplicates {
+            duplicate.insert_str(0, "json patch ");
+        }
+    }
     match form {
         Form::Json => json_patch::apply(object, &patch)?,
         Form::Merge => merge_patch::apply(object, patch)?,
-        Form::Strategic | Form::Apply => strategic::apply(object, patch, definition.ty()?)?,
+        Form::Strategic | Form::Apply => strategic::apply(object, patch, ty)?,
     }
     Ok(duplicates)
 }
 
-fn check_patched(call: &Call, object: &Value) -> Result<(), ApiError> {
+/// The error that what a patch makes of the object is wrong. It quotes the patched document, or the patch
+/// itself where it is strategic.
+fn refused(
+    live: &Value,
+    form: Form,
+    body: &Bytes,
+    definition: &Definition,
+    why: &str,
+) -> Result<ApiError, ApiError> {
+    let shown = if form == Form::Strategic {
+        json::parse(body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
+    } else {
+        let (ty, mut object, mut text) = (definition.ty()?, live.clone(), Vec::new());
+        json::write(live, Some(ty), &mut text);
+        patched(&mut object, form, body, ty)?;
+        patch::rendered(&String::from_utf8_lossy(&text), &object)
+    };
+    let mut errors = Errors::default();
+    errors.invalid_str(&Path::new("patch"), &shown, why);
+    Ok(ApiError::invalid(GroupResource { group: "", resource: "" }, "", &errors))
+}
+
+fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
     let name = metadata::name(object);
+    if name.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.info.name
+        )));
+    }
     if name != call.info.name {
         return Err(ApiError::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
@@ -108,9 +140,21 @@ fn check_patched(call: &Call, object: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Reads the configuration to apply.
+pub fn config(body: &[u8]) -> Result<Value, ApiError> {
+    let undecodable = |why: &str| ApiError::bad_request(format!("error decoding YAML: {why}"));
+    let config = codec::from_yaml(body).map_err(|e| undecodable(&e))?;
+    if config.is_object() || config.is_null() {
+        return Ok(config);
+    }
+    Err(undecodable(&format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+        patch::printed::json_name(&config)
+    )))
+}
+
 async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<write::Written, ApiError> {
-    let config =
-        codec::from_yaml(body).map_err(|e| ApiError::bad_request(format!("error decoding YAML: {e}")))?;
+    let config = config(body)?;
     let force = options.force.unwrap_or(false);
     let mut first = true;
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
@@ -120,7 +164,20 @@ async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<w
         }
         let validation =
             if std::mem::take(&mut first) { options.field_validation } else { FieldValidation::Ignore };
-        ownership::apply(call, live, &config, &options.manager, force, validation)
+        let mut object = ownership::apply(call, live, &config, &options.manager, force, validation)?;
+        if live.is_none() {
+            let uid = metadata::text(&object, "uid");
+            if !uid.is_empty() {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(ApiError::conflict(call.definition.group_resource(), &call.info.name, &why));
+            }
+            // A version to match makes no sense for what does not exist yet.
+            metadata::remove(&mut object, "resourceVersion");
+        }
+        check_name(call, &object)?;
+        Ok(object)
     })
     .await
 }

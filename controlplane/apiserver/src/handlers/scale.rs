@@ -8,11 +8,12 @@ use crate::{
     body::{Request, Response},
     documents::{self, Expected},
     field::{Errors, Path},
+    managed_fields::{self, Reset},
     metadata, negotiation,
     options::WriteOptions,
     resource::Definition,
     respond,
-    schema::types::Type,
+    schema::{decode, types::Type},
     status::{ApiError, GroupResource},
     stored,
 };
@@ -37,9 +38,12 @@ pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, 
         custom: false,
     };
     let (scale, _) = documents::read_as(encoding, &body, &expected, scale_type()?)?;
-    let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
+    let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;
+        let owner = writer(call, &options.manager)?;
+        let mut scale = scale.clone();
+        managed_fields::on_update(Some(&owned_scale(&call.definition, live)), &mut scale, &owner);
         scaled(call, live, &scale)
     });
     let object = written.await?.object;
@@ -52,25 +56,56 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let options =
         WriteOptions::read(&call.query, &call.user_agent, "PatchOptions", form == patch::Form::Apply)?;
     let body = read_body(request).await?;
-    let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
+    let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;
-        let mut scale = scale_of(&call.definition, live);
-        match form {
-            patch::Form::Apply => {
-                let config = crate::codec::from_yaml(&body).map_err(ApiError::bad_request)?;
-                crate::patch::merge_patch::apply(&mut scale, config)?;
-            }
-            patch::Form::Json | patch::Form::Merge | patch::Form::Strategic => {
-                patch::patched(&mut scale, form, &body, &call.definition)?;
-            }
-        }
-        let (scale, _) = crate::schema::decode::decode(scale, scale_type()?)
-            .map_err(|e| ApiError::bad_request(e.to_string()))?;
+        let owner = writer(call, &options.manager)?;
+        let old = owned_scale(&call.definition, live);
+        let decoded = |scale| {
+            decode::decode(scale, owner.ty).map_err(|e| ApiError::bad_request(e.to_string())).map(|(s, _)| s)
+        };
+        let scale = if form == patch::Form::Apply {
+            let force = options.force.unwrap_or(false);
+            decoded(managed_fields::apply(Some(&old), &patch::config(&body)?, force, &owner)?)?
+        } else {
+            let mut scale = old.clone();
+            patch::patched(&mut scale, form, &body, owner.ty)?;
+            let mut scale = decoded(scale)?;
+            managed_fields::on_update(Some(&old), &mut scale, &owner);
+            scale
+        };
         scaled(call, live, &scale)
     });
     let object = written.await?.object;
     answer(call, &object)
+}
+
+/// Who writes the scale.
+fn writer<'a>(call: &Call, manager: &'a str) -> Result<managed_fields::Request<'a>, ApiError> {
+    Ok(managed_fields::Request {
+        manager,
+        api_version: "autoscaling/v1",
+        kind: "Scale",
+        subresource: "scale",
+        ty: scale_type()?,
+        now: call.now,
+        reset: &Reset::NONE,
+        convert: None,
+    })
+}
+
+/// The scale with those owners of the object who own its replicas.
+fn owned_scale(definition: &Definition, object: &Value) -> Value {
+    let mut scale = scale_of(definition, object);
+    let (pointer, ..) = pointers(definition);
+    if managed_fields::scale::to_scale(object, &mut scale, &dotted(&pointer)).is_err() {
+        metadata::remove(&mut scale, "managedFields");
+    }
+    scale
+}
+
+fn dotted(pointer: &str) -> String {
+    pointer.trim_matches('/').replace('/', ".")
 }
 
 fn scale_type() -> Result<Type<'static>, ApiError> {
@@ -161,6 +196,11 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
     }
     let (pointer, ..) = pointers(&call.definition);
     set_pointer(&mut object, &pointer, replicas.into());
+    let api_version = call.definition.api_version();
+    if let Err(error) = managed_fields::scale::to_parent(&mut object, scale, &api_version, &dotted(&pointer))
+    {
+        tracing::warn!(%error, name = call.info.name, "cannot carry the ownership of replicas over");
+    }
     metadata::remove(&mut object, "resourceVersion");
     Ok(object)
 }
