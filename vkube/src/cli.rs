@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use crate::controlplane;
+use crate::{connect, controlplane, hello, operator, sandbox};
 
 /// What a subcommand ends with.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -25,14 +26,65 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start, stop or look at a sandbox: a host cluster in one command.
+    Sandbox(Box<sandbox::Options>),
+    /// Get a kubeconfig for a virtual cluster, or run a command with it.
+    Connect(connect::Options),
+    /// Print the manifests that install vkube on a host cluster.
+    Manifests {
+        /// The image of the operator and of control planes.
+        #[arg(long, value_name = "IMAGE", default_value = vkube_operator::DEFAULT_IMAGE)]
+        image: String,
+    },
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Run the operator on a host cluster.
+    Operator(operator::Options),
     /// Run the control plane of a virtual cluster.
     Controlplane(Box<controlplane::Options>),
+    /// Run a small web server, as a workload to try things with.
+    Hello(hello::Options),
+    /// Run a container of the sandbox in its own mounts.
+    #[command(hide = true)]
+    SandboxExec {
+        /// The file that describes the container.
+        #[arg(long, value_name = "FILE")]
+        spec: PathBuf,
+    },
 }
 
 impl Command {
-    /// Threads for the async runtime. A control plane is idle most of its life.
+    /// Threads for the async runtime. What runs in pods is idle most of its life.
     pub fn worker_threads(&self) -> usize {
-        2
+        match self {
+            Self::Sandbox(_) => 4,
+            Self::Hello(_) => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// Runs a subcommand.
+pub async fn run(command: Command) -> Outcome {
+    match command {
+        Command::Sandbox(options) => sandbox::run(*options).await,
+        Command::Connect(options) => connect::run(options).await,
+        Command::Manifests { image } => {
+            print!("{}", vkube_operator::install_yaml(&image));
+            Ok(())
+        }
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "vkube", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Operator(options) => operator::run(options).await,
+        Command::Controlplane(options) => controlplane::run(*options).await,
+        Command::Hello(options) => hello::run(options).await,
+        // Handled before there is a runtime.
+        Command::SandboxExec { .. } => Ok(()),
     }
 }
 
@@ -44,11 +96,7 @@ pub fn init_logging(verbose: u8) {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_target(verbose > 1)
-        .init();
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(verbose > 1).init();
 }
 
 /// Prints an error with its causes.

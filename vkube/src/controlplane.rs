@@ -9,7 +9,6 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use kube::Client;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_apiserver::{
     authentication::static_tokens::StaticTokens,
@@ -17,7 +16,7 @@ use vkube_apiserver::{
     user::User,
 };
 
-use crate::cli::Outcome;
+use crate::{cli::Outcome, stop::Stop};
 
 /// Flags are named as kube-apiserver names them, where it has them.
 #[derive(Debug, Args)]
@@ -76,25 +75,6 @@ pub struct Options {
 pub async fn run(options: Options) -> Outcome {
     let stop = Stop::new()?;
     if options.standalone { standalone::run(options, stop).await } else { hosted::run(options, stop).await }
-}
-
-/// The signals that end a process.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 fn read(path: &std::path::Path) -> Result<String, String> {

@@ -53,3 +53,29 @@ pub fn write(
     file.write_all(text.as_bytes())?;
     Ok(())
 }
+
+/// The server of the first cluster.
+pub fn server(document: &Value) -> Option<&str> {
+    document.pointer("/clusters/0/cluster/server")?.as_str()
+}
+
+/// Makes the first cluster use another server. Its certificate is still checked for the name it has.
+pub fn set_server(document: &mut Value, server: &str) {
+    if let Some(cluster) = document.pointer_mut("/clusters/0/cluster") {
+        cluster["server"] = server.into();
+    }
+}
+
+/// Calls cluster, user and context of a kubeconfig of one each `name`.
+pub fn rename(document: &mut Value, name: &str) {
+    for (list, inner) in [("clusters", None), ("users", None), ("contexts", Some("context"))] {
+        if let Some(entry) = document.get_mut(list).and_then(|l| l.get_mut(0)) {
+            entry["name"] = name.into();
+            if let Some(inner) = inner {
+                entry[inner]["cluster"] = name.into();
+                entry[inner]["user"] = name.into();
+            }
+        }
+    }
+    document["current-context"] = name.into();
+}

@@ -1,8 +1,13 @@
 //! The `vkube` binary: operator, control plane, sandbox and command line in one.
 
 mod cli;
+mod connect;
 mod controlplane;
+mod hello;
 mod kubeconfig;
+mod operator;
+mod sandbox;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -12,6 +17,10 @@ use crate::cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::SandboxExec { spec } = &cli.command {
+        // Entering namespaces needs a process with one thread, so this comes before any runtime.
+        return vkube_sandbox::exec::main(spec);
+    }
     cli::init_logging(cli.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cli.command.worker_threads())
@@ -22,11 +31,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return cli::fail(&error),
     };
-    let result = runtime.block_on(async {
-        match cli.command {
-            Command::Controlplane(options) => controlplane::run(*options).await,
-        }
-    });
+    let result = runtime.block_on(cli::run(cli.command));
     // Blocked readers of a store must not hold up the exit.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {

@@ -1,9 +1,6 @@
 //! The control plane of a virtual cluster: API server, controllers, syncer and DNS in one process.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,8 +10,11 @@ use vkube_apiserver::{
 };
 use vkube_syncer::{Config, DnsServer, NodeSync, Syncer};
 
-use super::{Options, Stop, client, link::HostLink, read, server_options, start_controllers};
-use crate::cli::Outcome;
+use super::{Options, client, link::HostLink, read, server_options, start_controllers};
+use crate::{
+    cli::Outcome,
+    stop::{Stop, pod_address},
+};
 
 /// Where DNS is served; the pod's Service maps port 53 to it.
 const DNS_PORT: u16 = 1053;
@@ -26,7 +26,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     else {
         return Err("--name, --host-namespace and --pki-dir are needed without --standalone".into());
     };
-    options.listen = listen_address(options.listen);
+    options.listen = pod_address(options.listen);
     let ca = read(&pki.join("ca.crt"))?;
     let link = Arc::new(HostLink::default());
     let instance = Instance::start(instance::Options {
@@ -81,14 +81,4 @@ async fn host_client() -> Result<Client, Box<dyn std::error::Error + Send + Sync
     // Watches and streams may be silent for long.
     config.read_timeout = None;
     Ok(Client::try_from(config)?)
-}
-
-/// Pods of the sandbox share one network and have loopback addresses: there, and only there, the process
-/// listens on its pod's address alone.
-fn listen_address(listen: SocketAddr) -> SocketAddr {
-    let pod_ip: Option<IpAddr> = std::env::var("POD_IP").ok().and_then(|ip| ip.parse().ok());
-    match pod_ip {
-        Some(ip) if ip.is_loopback() => SocketAddr::new(ip, listen.port()),
-        _ => listen,
-    }
 }

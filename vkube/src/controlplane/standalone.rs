@@ -6,10 +6,11 @@ use vkube_apiserver::{
     pki::Authority,
 };
 
-use super::{Options, Stop, server_options, start_controllers};
+use super::{Options, server_options, start_controllers};
 use crate::{
     cli::Outcome,
     kubeconfig::{self, Identity},
+    stop::Stop,
 };
 
 /// Runs it until it is told to stop.

@@ -1,0 +1,170 @@
+//! `vkube connect NAME`: a kubeconfig for a virtual cluster: merged into the user's, printed, or for the
+//! length of one command.
+
+mod forward;
+mod merge;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use clap::Args;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, api::ListParams};
+use serde_json::Value;
+use vkube_crds::VirtualCluster;
+
+use crate::{cli::Outcome, kubeconfig, stop::Stop};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a virtual cluster may take to answer before it counts as out of reach from here.
+const REACH: Duration = Duration::from_millis(700);
+
+/// What to connect to, and how.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The VirtualCluster's name.
+    pub name: String,
+    /// Its namespace; without it, the name is looked for in all.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Print the kubeconfig instead of merging it.
+    #[arg(long, conflicts_with = "command")]
+    pub print: bool,
+    /// The kubeconfig to merge into.
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig of the host; by default that of kubectl, or else that of a running sandbox.
+    #[arg(long, value_name = "FILE")]
+    pub host_kubeconfig: Option<PathBuf>,
+    /// A command to run with the kubeconfig, after `--`.
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// Connects.
+pub async fn run(options: Options) -> Outcome {
+    let host = host_client(options.host_kubeconfig.as_deref()).await?;
+    let cluster = find(&host, &options).await?;
+    let mut document = kubeconfig_of(&host, &cluster).await?;
+    let name = format!("vkube_{}", options.name);
+    kubeconfig::rename(&mut document, &name);
+
+    let server = kubeconfig::server(&document).unwrap_or_default().to_owned();
+    let tunnel = if reachable(&server).await { None } else { Some(forward::open(&host, &cluster).await?) };
+    if let Some(tunnel) = &tunnel {
+        kubeconfig::set_server(&mut document, &format!("https://{}", tunnel.address));
+    }
+    if !options.command.is_empty() {
+        return run_command(&document, &options.command).await;
+    }
+    if options.print {
+        print!("{}", kubeconfig::yaml(&document)?);
+    } else {
+        let path = options.kubeconfig.or_else(merge::default_path).ok_or("no home directory; give --kubeconfig")?;
+        merge::merge_into(&path, &document)?;
+        println!("Merged context {name:?} into {} and switched to it.", path.display());
+        println!("Try: kubectl get namespaces");
+    }
+    if let Some(tunnel) = tunnel {
+        eprintln!("Forwarding {} to the virtual cluster; press Ctrl-C to end.", tunnel.address);
+        Stop::new()?.wait().await;
+    }
+    Ok(())
+}
+
+/// A client of the host.
+pub async fn host_client(path: Option<&Path>) -> Result<Client, Failure> {
+    let sandbox = crate::sandbox::state::State::new(None).and_then(|state| state.running_kubeconfig());
+    let chosen = path.map(Path::to_path_buf).or_else(|| {
+        let kubectl = std::env::var_os("KUBECONFIG").is_some() || merge::default_path().is_some_and(|p| p.exists());
+        if kubectl { None } else { sandbox }
+    });
+    let config = match chosen {
+        Some(path) => {
+            let kubeconfig = kube::config::Kubeconfig::read_from(&path)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
+        }
+        None => kube::Config::infer().await.map_err(|error| {
+            format!("no host cluster to connect through ({error}); set KUBECONFIG, or start one with `vkube sandbox`")
+        })?,
+    };
+    Ok(Client::try_from(config)?)
+}
+
+async fn find(host: &Client, options: &Options) -> Result<VirtualCluster, Failure> {
+    if let Some(namespace) = &options.namespace {
+        let api: Api<VirtualCluster> = Api::namespaced(host.clone(), namespace);
+        return api
+            .get_opt(&options.name)
+            .await?
+            .ok_or_else(|| format!("no VirtualCluster {:?} in namespace {namespace:?}", options.name).into());
+    }
+    let api: Api<VirtualCluster> = Api::all(host.clone());
+    let params = ListParams::default().fields(&format!("metadata.name={}", options.name));
+    let mut found = api.list(&params).await?.items;
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(format!(
+            "no VirtualCluster {:?} on this host; `kubectl get virtualclusters -A` lists them",
+            options.name
+        )
+        .into()),
+        _ => {
+            let namespaces: Vec<String> = found.into_iter().filter_map(|c| c.metadata.namespace).collect();
+            Err(format!(
+                "VirtualCluster {:?} exists in namespaces {}; choose one with --namespace",
+                options.name,
+                namespaces.join(", ")
+            )
+            .into())
+        }
+    }
+}
+
+/// The kubeconfig that the operator has written for a cluster.
+pub async fn kubeconfig_of(host: &Client, cluster: &VirtualCluster) -> Result<Value, Failure> {
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
+    let reference =
+        cluster.status.as_ref().and_then(|s| s.kubeconfig.as_ref()).and_then(|k| k.secret_ref.as_ref());
+    let reference = reference.ok_or_else(|| {
+        format!("VirtualCluster {name:?} has no kubeconfig yet; `kubectl -n {namespace} describe virtualcluster {name}` says why")
+    })?;
+    let secret = Api::<Secret>::namespaced(host.clone(), namespace).get(&reference.name).await?;
+    let bytes = secret.data.unwrap_or_default().remove(&reference.key).ok_or_else(|| {
+        format!("the Secret {namespace}/{} has no key {:?}", reference.name, reference.key)
+    })?;
+    Ok(serde_saphyr::from_slice(&bytes.0)?)
+}
+
+async fn reachable(server: &str) -> bool {
+    let Ok(uri) = server.parse::<http::Uri>() else { return false };
+    let Some(host) = uri.host() else { return false };
+    let target = (host.trim_matches(['[', ']']).to_owned(), uri.port_u16().unwrap_or(443));
+    matches!(tokio::time::timeout(REACH, tokio::net::TcpStream::connect(target)).await, Ok(Ok(_)))
+}
+
+async fn run_command(document: &Value, command: &[String]) -> Outcome {
+    let directory = std::env::temp_dir().join(format!("vkube-connect-{}", std::process::id()));
+    let path = directory.join("kubeconfig");
+    kubeconfig::write(&path, document)?;
+    let [program, arguments @ ..] = command else { return Ok(()) };
+    let status = tokio::process::Command::new(program)
+        .args(arguments)
+        .env("KUBECONFIG", &path)
+        .stdin(Stdio::inherit())
+        .kill_on_drop(true)
+        .status()
+        .await;
+    let _ = std::fs::remove_dir_all(&directory);
+    let status = status.map_err(|e| format!("failed to run {program}: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        std::process::exit(status.code().unwrap_or(1));
+    }
+}

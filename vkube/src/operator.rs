@@ -1,0 +1,77 @@
+//! `vkube operator`: reconciles VirtualCluster resources on the host.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::Outcome,
+    stop::{Stop, pod_address},
+};
+
+/// What the operator is told.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The image of control planes; normally the operator's own.
+    #[arg(long, env = "VKUBE_IMAGE", value_name = "IMAGE", default_value = vkube_operator::DEFAULT_IMAGE)]
+    pub image: String,
+    /// The operator's namespace.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "vkube-system")]
+    pub namespace: String,
+    /// The operator's service account.
+    #[arg(long, env = "SERVICE_ACCOUNT", value_name = "NAME")]
+    pub service_account: Option<String>,
+    /// The name of this replica, for the lease and events.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub identity: Option<String>,
+    /// Where to serve /livez, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+    /// Work only while holding the lease.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// How many clusters are reconciled at once.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub concurrency: u16,
+    /// Keep the data of clusters that say nothing of it in a volume.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub persistence: bool,
+    /// Address API servers in kubeconfigs by cluster IP instead of by name.
+    #[arg(long)]
+    pub cluster_ip_addresses: bool,
+}
+
+/// Runs until the process is told to stop.
+pub async fn run(options: Options) -> Outcome {
+    let mut stop = Stop::new()?;
+    let config = match kube::Config::incluster() {
+        Ok(config) => config,
+        Err(_) => kube::Config::infer().await?,
+    };
+    let client = kube::Client::try_from(config)?;
+    let defaults = vkube_operator::Options::new(&options.image);
+    let settings = vkube_operator::Options {
+        namespace: options.namespace,
+        service_account: options.service_account.unwrap_or_else(|| defaults.service_account.clone()),
+        identity: options.identity.unwrap_or_else(|| defaults.identity.clone()),
+        listen: Some(pod_address(options.listen)),
+        leader_election: options.leader_elect,
+        concurrency: options.concurrency,
+        persistence: options.persistence,
+        internal_address: if options.cluster_ip_addresses {
+            vkube_operator::InternalAddress::ClusterIp
+        } else {
+            vkube_operator::InternalAddress::ServiceName
+        },
+        ..defaults
+    };
+    let shutdown = CancellationToken::new();
+    let running = vkube_operator::run(client, settings, shutdown.clone());
+    let mut running = std::pin::pin!(running);
+    tokio::select! {
+        ended = running.as_mut() => return Ok(ended?),
+        () = stop.wait() => shutdown.cancel(),
+    }
+    Ok(running.await?)
+}
