@@ -28,6 +28,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
+mod job;
 mod namespace;
 mod replica_set;
 mod root_ca;
@@ -114,6 +115,8 @@ controllers! {
     ReplicaSet = "replicaset-controller" => replica_set::start,
     /// Keeps the named pods and claims of stateful sets.
     StatefulSet = "statefulset-controller" => stateful_set::start,
+    /// Runs jobs to completion, and deletes them when their time to live is over.
+    Job = "job-controller" => job::start,
     /// Keeps the endpoints of services.
     Endpoints = "endpoints-controller" => endpoints::start,
     /// Keeps the endpoint slices of services.
