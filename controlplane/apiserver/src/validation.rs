@@ -1,4 +1,9 @@
 //! Rules that many kinds share.
 
+pub mod diff;
+pub mod fields;
+pub mod formats;
+pub mod ip;
+pub mod labels;
 pub mod metadata;
 pub mod names;

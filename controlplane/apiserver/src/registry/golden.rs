@@ -10,7 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Resource;
-use super::access::{at, get, get_mut, has, int_at, list_at, list_mut, make_map, remove, set, str_at};
+use super::access::{
+    at, get, get_mut, has, int_at, list_at, list_mut, make_map, remove, set, set_default, str_at,
+};
 use super::kind::Writer;
 use crate::schema::types::Type;
 use crate::schema::{decode, defaults};
@@ -136,6 +138,9 @@ fn created(target: &Target, object: Value) -> (Value, crate::field::Errors) {
     }
     if resource.subresource("status").is_some() && !resource.kind_rules.status_on_create() {
         remove(&mut object, "/status");
+    }
+    if resource.kind == "Pod" {
+        set_default(&mut object, "/spec/serviceAccountName", "default");
     }
     resource.kind_rules.prepare_create(&mut object, &writer());
     let errors = resource.kind_rules.validate(&object);

@@ -3,12 +3,22 @@
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const SUBDOMAIN_UNDERSCORE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
-/// The length limit's message.
+const LABEL_MAX: usize = 63;
+const SUBDOMAIN_MAX: usize = 253;
+
+/// The length limit's message for most names.
 pub fn too_long(max: usize) -> String {
+    format!("must be no more than {max} characters")
+}
+
+/// The length limit's message for the parts of labels.
+fn too_many_bytes(max: usize) -> String {
     format!("must be no more than {max} bytes")
 }
 
@@ -28,6 +38,10 @@ fn is_qualified_part(text: &str) -> bool {
         && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
+fn is_subdomain(text: &str) -> bool {
+    text.split('.').all(is_label)
+}
+
 fn checked(text: &str, max: usize, valid: bool, message: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > max {
@@ -41,18 +55,35 @@ fn checked(text: &str, max: usize, valid: bool, message: &str) -> Vec<String> {
 
 /// RFC 1123 label.
 pub fn dns1123_label(text: &str) -> Vec<String> {
-    checked(text, 63, is_label(text), LABEL)
+    let message = if is_subdomain(text) { "must not contain dots" } else { LABEL };
+    checked(text, LABEL_MAX, is_label(text), message)
 }
 
 /// RFC 1123 subdomain.
 pub fn dns1123_subdomain(text: &str) -> Vec<String> {
-    checked(text, 253, text.split('.').all(is_label), SUBDOMAIN)
+    checked(text, SUBDOMAIN_MAX, is_subdomain(text), SUBDOMAIN)
+}
+
+/// RFC 1123 subdomain that may have underscores, as DNS search paths do.
+pub fn dns1123_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let inner = |c: u8| lower(c) || c == b'-' || c == b'_';
+    let valid = text.split('.').all(|label| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        matches!((label.first(), label.last()), (Some(a), Some(b)) if lower(*a) && lower(*b))
+            && label.iter().all(|c| inner(*c))
+    });
+    checked(text, SUBDOMAIN_MAX, valid, SUBDOMAIN_UNDERSCORE)
+}
+
+/// A subdomain below a wildcard: `*.example.com`.
+pub fn wildcard_dns1123_subdomain(text: &str) -> Vec<String> {
+    checked(text, SUBDOMAIN_MAX, text.strip_prefix("*.").is_some_and(is_subdomain), WILDCARD)
 }
 
 /// RFC 1035 label.
 pub fn dns1035_label(text: &str) -> Vec<String> {
     let valid = is_label(text) && text.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
-    checked(text, 63, valid, LABEL_1035)
+    checked(text, LABEL_MAX, valid, LABEL_1035)
 }
 
 /// A label or annotation key: `[prefix/]name`.
@@ -65,20 +96,25 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 wrong.push("prefix part must be non-empty".into());
             } else {
-                wrong.extend(dns1123_subdomain(prefix).into_iter().map(|why| format!("prefix part {why}")));
+                if prefix.len() > SUBDOMAIN_MAX {
+                    wrong.push(format!("prefix part {}", too_many_bytes(SUBDOMAIN_MAX)));
+                }
+                if !is_subdomain(prefix) {
+                    wrong.push(format!("prefix part {SUBDOMAIN}"));
+                }
             }
             name
         }
         _ => {
             return vec![
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')".into(),
+                "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')".into(),
             ];
         }
     };
     if name.is_empty() {
         wrong.push("name part must be non-empty".into());
-    } else if name.len() > 63 {
-        wrong.push(format!("name part {}", too_long(63)));
+    } else if name.len() > LABEL_MAX {
+        wrong.push(format!("name part {}", too_many_bytes(LABEL_MAX)));
     }
     if !is_qualified_part(name) {
         wrong.push(QUALIFIED.into());
@@ -88,7 +124,14 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 
 /// A label's value.
 pub fn label_value(text: &str) -> Vec<String> {
-    checked(text, 63, text.is_empty() || is_qualified_part(text), LABEL_VALUE)
+    let mut wrong = Vec::new();
+    if text.len() > LABEL_MAX {
+        wrong.push(too_many_bytes(LABEL_MAX));
+    }
+    if !text.is_empty() && !is_qualified_part(text) {
+        wrong.push(LABEL_VALUE.into());
+    }
+    wrong
 }
 
 /// A name that is one segment of a URL path.

@@ -1,12 +1,17 @@
 //! Persistent volumes.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::{default_legacy_volume, round_up_quantities};
+use crate::field::Errors;
 use crate::registry::access::{at, get_mut, has, restore, set, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
+
+pub use validate::validate_access_modes;
 
 /// The annotation that named the class before `storageClassName` was a field.
 pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
@@ -43,6 +48,14 @@ impl Kind for PersistentVolume {
         } else if at(volume, time) == at(old, time) {
             set(volume, time, Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         }
+    }
+
+    fn validate(&self, volume: &Value) -> Errors {
+        validate::validate_create(volume)
+    }
+
+    fn validate_update(&self, volume: &Value, old: &Value) -> Errors {
+        validate::validate_update(volume, old)
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -1,13 +1,17 @@
 //! Persistent volume claims.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::persistent_volume::{class, phase};
 use super::pod_spec::round_up_quantities;
-use crate::registry::access::{at, get, has, make_map, remove, set, set_default, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, get, has, make_map, map_at, remove, set, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
+use crate::validation::labels;
 
 /// The rules of persistent volume claims.
 pub struct PersistentVolumeClaim;
@@ -32,6 +36,18 @@ impl Kind for PersistentVolumeClaim {
         set_default(claim, "/status/phase", "Pending");
         round_up_quantities(claim, "/status/capacity");
         round_up_quantities(claim, "/status/allocatedResources");
+    }
+
+    fn validate(&self, claim: &Value) -> Errors {
+        validate::validate_create(claim)
+    }
+
+    fn validate_update(&self, claim: &Value, old: &Value) -> Errors {
+        validate::validate_update(claim, old)
+    }
+
+    fn validate_status_update(&self, claim: &Value, _old: &Value) -> Errors {
+        validate::validate_status_update(claim)
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -80,6 +96,19 @@ pub fn default_claim(claim: &mut Value) {
         round_up_quantities(claim, path);
     }
     set_default(claim, "/status/phase", "Pending");
+}
+
+/// The template of a claim in an ephemeral volume.
+pub fn validate_template(errors: &mut Errors, path: &Path<'_>, template: &Value) {
+    let metadata = path.child("metadata");
+    labels::annotations(errors, &metadata.child("annotations"), map_at(template, "/metadata/annotations"));
+    labels::labels(errors, &metadata.child("labels"), map_at(template, "/metadata/labels"));
+    for field in ["name", "namespace", "generateName", "finalizers", "ownerReferences"] {
+        if has(template, &format!("/metadata/{field}")) {
+            errors.forbidden(&metadata.child(field), "cannot be set");
+        }
+    }
+    validate::validate_spec(errors, &path.child("spec"), at(template, "/spec"));
 }
 
 /// `dataSource` and `dataSourceRef` say the same where both can.

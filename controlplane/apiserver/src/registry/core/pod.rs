@@ -2,15 +2,20 @@
 
 mod cells;
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::{self, qos_class};
+use crate::field::Errors;
 use crate::registry::access::{
     bool_at, get_mut, has, int_at, list_at, make_map, of_type, restore, set, str_at,
 };
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, column, wide};
+
+pub use validate::{validate_ephemeral_containers_update, validate_resize};
 
 /// The rules of pods.
 pub struct Pod;
@@ -44,6 +49,18 @@ impl Kind for Pod {
             });
             set(pod, "/status/conditions", json!([condition]));
         }
+    }
+
+    fn validate(&self, pod: &Value) -> Errors {
+        validate::validate_create(pod)
+    }
+
+    fn validate_update(&self, pod: &Value, old: &Value) -> Errors {
+        validate::validate_update(pod, old)
+    }
+
+    fn validate_status_update(&self, pod: &Value, old: &Value) -> Errors {
+        validate::validate_status_update(pod, old)
     }
 
     fn prepare_update(&self, pod: &mut Value, _old: &Value, _writer: &Writer<'_>) {

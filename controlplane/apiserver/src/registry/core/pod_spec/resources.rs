@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::registry::access::{entries, has, list_at, make_map, map_at, str_at};
 use crate::schema::quantity::Quantity;
 
-type Amounts = BTreeMap<String, Quantity>;
+/// Amounts by resource.
+pub type Amounts = BTreeMap<String, Quantity>;
 
 fn amounts(owner: &Value, path: &str) -> Amounts {
     entries(owner, path)
@@ -37,7 +38,7 @@ pub fn is_sidecar(container: &Value) -> bool {
 
 /// What the containers of a pod need at the same time at most: `path` is `/resources/requests` or
 /// `/resources/limits`. Init containers run one after the other, beside the sidecars started before them.
-fn effective(spec: &Value, path: &str) -> Amounts {
+pub fn effective(spec: &Value, path: &str) -> Amounts {
     let mut total = Amounts::new();
     for container in list_at(spec, "/containers") {
         add(&mut total, &amounts(container, path));

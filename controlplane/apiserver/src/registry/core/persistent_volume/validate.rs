@@ -1,0 +1,200 @@
+//! Everything wrong with persistent volumes, new or changed.
+
+use serde_json::{Map, Value};
+
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, get, has, list_at, map_at, opt_str, remove, str_at, strs_at};
+use crate::registry::core::pod_spec::{
+    validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
+};
+use crate::schema::quantity::Quantity;
+use crate::validation::diff;
+use crate::validation::fields::{self, NOT_POSITIVE, dns_label, dns_subdomain, one_of, required};
+
+const SPEC: Path<'static> = Path::new("spec");
+
+/// The sources, in the order in which they are checked.
+const SOURCES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
+/// Access modes of volumes and claims.
+pub fn validate_access_modes(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+    let modes: Vec<&str> = strs_at(spec, "/accessModes").collect();
+    for mode in modes.iter().filter(|mode| !MODES.contains(mode)) {
+        errors.not_supported(path, &(*mode).into(), MODES);
+    }
+    let exclusive = modes.contains(&"ReadWriteOncePod");
+    if exclusive && modes.iter().any(|mode| *mode != "ReadWriteOncePod" && MODES.contains(mode)) {
+        errors.forbidden(path, "may not use ReadWriteOncePod with other access modes");
+    }
+}
+
+/// A new volume.
+pub fn validate_create(volume: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let spec = at(volume, "/spec");
+    if list_at(spec, "/accessModes").is_empty() {
+        errors.required(&SPEC.child("accessModes"), "");
+    }
+    validate_access_modes(&mut errors, &SPEC.child("accessModes"), spec);
+    validate_capacity(&mut errors, &SPEC.child("capacity"), map_at(spec, "/capacity"));
+    let policies = &["Delete", "Recycle", "Retain"];
+    one_of(&mut errors, &SPEC, spec, "persistentVolumeReclaimPolicy", policies);
+    if let Some(affinity) = get(spec, "/nodeAffinity") {
+        let path = SPEC.child("nodeAffinity");
+        match get(affinity, "/required") {
+            Some(selector) => validate_node_selector(&mut errors, &path.child("required"), selector),
+            None => errors.required(&path.child("required"), "must specify required node constraints"),
+        }
+    }
+    validate_source(&mut errors, spec);
+    let root = str_at(spec, "/hostPath/path");
+    if !root.is_empty()
+        && root.trim_matches('/').is_empty()
+        && str_at(spec, "/persistentVolumeReclaimPolicy") == "Recycle"
+    {
+        errors.forbidden(
+            &SPEC.child("persistentVolumeReclaimPolicy"),
+            "may not be 'recycle' for a hostPath mount of '/'",
+        );
+    }
+    if let Some(class) = opt_str(spec, "/storageClassName").filter(|class| !class.is_empty()) {
+        dns_subdomain(&mut errors, &SPEC.child("storageClassName"), class);
+    }
+    one_of(&mut errors, &SPEC, spec, "volumeMode", &["Block", "Filesystem"]);
+    if let Some(class) = opt_str(spec, "/volumeAttributesClassName") {
+        let path = SPEC.child("volumeAttributesClassName");
+        if class.is_empty() {
+            errors.required(&path, "an empty string is disallowed");
+        } else {
+            dns_subdomain(&mut errors, &path, class);
+        }
+        if !has(spec, "/csi") {
+            errors.required(&SPEC.child("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
+    errors
+}
+
+fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map<String, Value>>) {
+    let empty = Map::new();
+    let capacity = capacity.unwrap_or(&empty);
+    if capacity.is_empty() {
+        errors.required(path, "");
+    }
+    if !capacity.contains_key("storage") || capacity.len() > 1 {
+        let shown = capacity.clone().into();
+        errors.not_supported(path, &shown, &["storage"]);
+    }
+    for (resource, amount) in capacity {
+        let Ok(quantity) = Quantity::from_value(amount) else { continue };
+        if quantity.signum() < 0 {
+            let why = "must be a valid resource quantity";
+            errors.invalid(&path.key(resource), &quantity.value().into(), why);
+        }
+        if quantity.signum() <= 0 {
+            errors.invalid(&path.key(resource), amount, NOT_POSITIVE);
+        }
+    }
+}
+
+fn validate_source(errors: &mut Errors, spec: &Value) {
+    let mut found = false;
+    for field in SOURCES {
+        let Some(source) = get(spec, &format!("/{field}")) else { continue };
+        let path = SPEC.child(field);
+        if found {
+            errors.forbidden(&path, "may not specify more than 1 volume type");
+            continue;
+        }
+        found = true;
+        match *field {
+            "hostPath" => validate_host_path(errors, &path, source),
+            "csi" => validate_csi(errors, &path, source),
+            _ => validate_legacy(errors, &path, field, source),
+        }
+        if *field == "local" && !has(spec, "/nodeAffinity") {
+            errors.required(&SPEC.child("nodeAffinity"), "Local volume requires node affinity");
+        }
+    }
+    if !found {
+        errors.required(&SPEC, "must specify a volume type");
+    }
+}
+
+fn validate_csi(errors: &mut Errors, path: &Path<'_>, source: &Value) {
+    validate_csi_driver_name(errors, &path.child("driver"), str_at(source, "/driver"));
+    required(errors, path, source, "volumeHandle");
+    for reference in [
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        let Some(secret) = get(source, &format!("/{reference}")) else { continue };
+        let path = path.child(reference);
+        if required(errors, &path, secret, "name") {
+            dns_subdomain(errors, &path.child("name"), str_at(secret, "/name"));
+        }
+        if required(errors, &path, secret, "namespace") {
+            dns_label(errors, &path.child("namespace"), str_at(secret, "/namespace"));
+        }
+    }
+}
+
+/// A changed volume: its source stays.
+pub fn validate_update(volume: &Value, old: &Value) -> Errors {
+    let mut errors = validate_create(volume);
+    let sources = |volume: &Value| -> Value {
+        let of = |field: &&str| Some(((*field).to_owned(), get(volume, &format!("/spec/{field}"))?.clone()));
+        Value::Object(SOURCES.iter().filter_map(of).collect())
+    };
+    let (mut new, was) = (sources(volume), sources(old));
+    if has(&was, "/csi") && !has(&was, "/csi/controllerExpandSecretRef") {
+        remove(&mut new, "/csi/controllerExpandSecretRef");
+    }
+    if new != was {
+        let why =
+            format!("spec.persistentvolumesource is immutable after creation\n{}", diff::unified(&was, &new));
+        errors.forbidden(&SPEC.child("persistentvolumesource"), &why);
+    }
+    let mode = "/spec/volumeMode";
+    fields::immutable(&mut errors, &Path::new("volumeMode"), at(volume, mode), at(old, mode));
+    let affinity = "/spec/nodeAffinity";
+    if has(old, affinity) && at(volume, affinity) != at(old, affinity) {
+        errors.invalid(
+            &Path::new("nodeAffinity"),
+            at(volume, affinity),
+            "field is immutable, except for updating from beta label to GA",
+        );
+    }
+    let class = "/spec/volumeAttributesClassName";
+    if has(old, class) && !has(volume, class) {
+        let why = "update from non-nil value to nil is forbidden";
+        errors.forbidden(&SPEC.child("volumeAttributesClassName"), why);
+    }
+    errors
+}

@@ -1,0 +1,189 @@
+//! Everything wrong with claims, new or changed.
+
+use serde_json::Value;
+
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, get, has, list_at, map_at, opt_str, remove, restore, str_at, strs_at};
+use crate::registry::core::persistent_volume::{BETA_CLASS, validate_access_modes};
+use crate::schema::quantity::Quantity;
+use crate::validation::fields::{
+    self, NOT_POSITIVE, dns_label, dns_subdomain, non_negative_quantity, one_of, required,
+};
+use crate::validation::{diff, labels};
+
+const SPEC: Path<'static> = Path::new("spec");
+const SIZE: &str = "/spec/resources/requests/storage";
+
+/// A claim's spec.
+pub fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    if list_at(spec, "/accessModes").is_empty() {
+        errors.required(&path.child("accessModes"), "at least 1 access mode is required");
+    }
+    labels::selector(errors, &path.child("selector"), at(spec, "/selector"));
+    validate_access_modes(errors, &path.child("accessModes"), spec);
+    let resources = path.child("resources");
+    let size_path = resources.key("storage");
+    match get(spec, "/resources/requests/storage") {
+        None => errors.required(&size_path, ""),
+        Some(size) if Quantity::from_value(size).is_ok_and(|size| size.signum() <= 0) => {
+            errors.invalid(&size_path, size, NOT_POSITIVE);
+        }
+        Some(size) => non_negative_quantity(errors, &size_path, size),
+    }
+    validate_class(errors, path, spec, "storageClassName");
+    one_of(errors, path, spec, "volumeMode", &["Block", "Filesystem"]);
+    validate_sources(errors, path, spec);
+    validate_class(errors, path, spec, "volumeAttributesClassName");
+}
+
+fn validate_class(errors: &mut Errors, path: &Path<'_>, spec: &Value, field: &str) {
+    if let Some(class) = opt_str(spec, &format!("/{field}")).filter(|class| !class.is_empty()) {
+        dns_subdomain(errors, &path.child(field), class);
+    }
+}
+
+fn validate_sources(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    for field in ["dataSource", "dataSourceRef"] {
+        let Some(source) = get(spec, &format!("/{field}")) else { continue };
+        let path = path.child(field);
+        required(errors, &path, source, "name");
+        required(errors, &path, source, "kind");
+        let (group, kind) = (str_at(source, "/apiGroup"), str_at(source, "/kind"));
+        if group.is_empty() && kind != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.invalid_str(&path, kind, why);
+        }
+        if !group.is_empty() {
+            dns_subdomain(errors, &path.child("apiGroup"), group);
+        }
+        if field == "dataSourceRef" && !str_at(source, "/namespace").is_empty() {
+            dns_label(errors, &path.child("namespace"), str_at(source, "/namespace"));
+        }
+    }
+    let (Some(source), Some(reference)) = (get(spec, "/dataSource"), get(spec, "/dataSourceRef")) else {
+        return;
+    };
+    let same = ["/apiGroup", "/kind", "/name"].iter().all(|field| at(source, field) == at(reference, field));
+    let why = if !str_at(reference, "/namespace").is_empty() {
+        "may not be specified when dataSourceRef.namespace is specified"
+    } else if same {
+        return;
+    } else {
+        "must match dataSourceRef"
+    };
+    let detail = format!("Invalid value: \"{}\": {why}", path.child("dataSource"));
+    errors.push(path, Reason::Invalid, detail);
+}
+
+/// A new claim.
+pub fn validate_create(claim: &Value) -> Errors {
+    let mut errors = Errors::default();
+    validate_spec(&mut errors, &SPEC, at(claim, "/spec"));
+    errors
+}
+
+/// A changed claim: only its size and attributes can change.
+pub fn validate_update(claim: &Value, old: &Value) -> Errors {
+    let mut errors = validate_create(claim);
+    validate_spec_kept(&mut errors, claim, old);
+
+    let (new_size, old_size) = (size(claim, SIZE), size(old, SIZE));
+    if new_size < old_size && new_size <= size(old, "/status/capacity/storage") {
+        let resources = SPEC.child("resources");
+        let requests = resources.child("requests");
+        errors.forbidden(&requests.child("storage"), "field can not be less than status.capacity");
+    }
+    fields::immutable(
+        &mut errors,
+        &Path::new("volumeMode"),
+        at(claim, "/spec/volumeMode"),
+        at(old, "/spec/volumeMode"),
+    );
+    let class = opt_str(claim, "/spec/volumeAttributesClassName");
+    if class != opt_str(old, "/spec/volumeAttributesClassName")
+        && has(old, "/status/currentVolumeAttributesClassName")
+        && class.unwrap_or_default().is_empty()
+    {
+        let to = if class.is_none() { "nil" } else { "empty string" };
+        errors.forbidden(
+            &SPEC.child("volumeAttributesClassName"),
+            &format!("update to {to} is forbidden when status.currentVolumeAttributesClassName is not nil"),
+        );
+    }
+    errors
+}
+
+fn size(claim: &Value, path: &str) -> Quantity {
+    Quantity::from_value(at(claim, path)).unwrap_or(Quantity::ZERO)
+}
+
+fn validate_spec_kept(errors: &mut Errors, claim: &Value, old: &Value) {
+    let (mut new, mut kept) = (at(claim, "/spec").clone(), at(old, "/spec").clone());
+    if str_at(old, "/spec/volumeName").is_empty() {
+        restore(&mut kept, &new, "/volumeName");
+    }
+    let annotation = |object: &Value| at(object, "/metadata/annotations").get(BETA_CLASS).cloned();
+    let (old_class, new_class) = (annotation(old), annotation(claim));
+    let named = get(&new, "/storageClassName").cloned();
+    let was_unnamed = !has(&kept, "/storageClassName");
+    let moved = was_unnamed
+        && old_class.is_some()
+        && named == old_class
+        && (new_class.is_none() || new_class == old_class);
+    if moved {
+        remove(&mut new, "/storageClassName");
+    } else {
+        if old_class != new_class {
+            let metadata = Path::new("metadata");
+            let annotations = metadata.child("annotations");
+            let shown = new_class.unwrap_or_default();
+            errors.invalid(&annotations.key(BETA_CLASS), &shown, fields::IMMUTABLE);
+        }
+        if named.is_some() && was_unnamed && (old_class.is_none() || named == old_class) {
+            remove(&mut new, "/storageClassName");
+        }
+    }
+    if str_at(claim, "/status/phase") == "Bound" {
+        restore(&mut new, &kept, "/resources/requests/storage");
+        restore(&mut new, &kept, "/volumeAttributesClassName");
+    }
+    if new != kept {
+        let why = format!(
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+            diff::unified(&kept, &new)
+        );
+        errors.forbidden(&SPEC, &why);
+    }
+}
+
+/// A changed status.
+pub fn validate_status_update(claim: &Value) -> Errors {
+    const RESIZING: &[&str] = &[
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
+    let mut errors = Errors::default();
+    let status = Path::new("status");
+    if strs_at(claim, "/spec/accessModes").next().is_none() {
+        errors.required(&Path::new("Spec").child("accessModes"), "");
+    }
+    for (field, why) in
+        [("capacity", "must be a valid resource quantity"), ("allocatedResources", fields::NEGATIVE)]
+    {
+        for (resource, amount) in map_at(claim, &format!("/status/{field}")).into_iter().flatten() {
+            if Quantity::from_value(amount).is_ok_and(|amount| amount.signum() < 0) {
+                errors.invalid(&status.child(field).key(resource), amount, why);
+            }
+        }
+    }
+    for (resource, state) in map_at(claim, "/status/allocatedResourceStatuses").into_iter().flatten() {
+        if !RESIZING.contains(&state.as_str().unwrap_or_default()) {
+            let path = status.child("allocatedResourceStatuses");
+            errors.not_supported(&path, &resource.as_str().into(), RESIZING);
+        }
+    }
+    errors
+}

@@ -1,0 +1,110 @@
+//! Addresses and CIDRs, read as Go reads them: leading zeros and IPv4 addresses inside of IPv6 ones are old
+//! habits that stay allowed where they were.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::field::{Errors, Path};
+
+const NO_ADDRESS: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const NO_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// Reads an address, with leading zeros if need be. IPv4 addresses in IPv6 form become IPv4.
+pub fn parse(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        let address: Ipv6Addr = text.parse().ok()?;
+        return Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4));
+    }
+    let mut octets = [0; 4];
+    let mut parts = text.split('.');
+    for octet in &mut octets {
+        let part =
+            parts.next().filter(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit()))?;
+        *octet = part.parse().ok()?;
+    }
+    parts.next().is_none().then(|| Ipv4Addr::from(octets).into())
+}
+
+/// Reads a CIDR: its network address and the length of its prefix.
+pub fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, prefix) = text.split_once('/')?;
+    let address = parse(address)?;
+    let prefix: u8 = prefix.parse().ok()?;
+    let max = if address.is_ipv4() && !text.contains(':') { 32 } else { 128 };
+    (prefix <= max).then_some((address, prefix))
+}
+
+/// The network of a CIDR in its shortest form.
+pub fn canonical_cidr(text: &str) -> Option<String> {
+    let (address, prefix) = parse_cidr(text)?;
+    let network = ipnet::IpNet::new(address, prefix).ok()?.trunc();
+    Some(network.to_string())
+}
+
+/// A field that takes any address that Go reads.
+pub fn address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    if parse(text).is_none() {
+        errors.invalid_str(path, text, NO_ADDRESS);
+    }
+}
+
+/// A field that takes addresses in their shortest form only.
+pub fn strict_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    let Some(address) = parse(text) else {
+        return errors.invalid_str(path, text, NO_ADDRESS);
+    };
+    match text.parse::<IpAddr>() {
+        Err(_) => errors.invalid_str(path, text, "must not have leading 0s"),
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            errors.invalid_str(path, text, "must not be an IPv4-mapped IPv6 address");
+        }
+        Ok(_) if address.to_string() != text => {
+            errors.invalid_str(path, text, &format!("must be in canonical form (\"{address}\")"));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// A field that takes any CIDR that Go reads.
+pub fn cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    if parse_cidr(text).is_none() {
+        errors.invalid_str(path, text, NO_CIDR);
+    }
+}
+
+/// A field that takes CIDRs in their shortest form only.
+pub fn strict_cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    let Some((address, prefix)) = parse_cidr(text) else {
+        return errors.invalid_str(path, text, NO_CIDR);
+    };
+    let Some((given, _)) = text.split_once('/') else { return };
+    match given.parse::<IpAddr>() {
+        Err(_) => errors.invalid_str(path, text, "must not have leading 0s in IP or prefix length"),
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            errors.invalid_str(path, text, "must not have an IPv4-mapped IPv6 address");
+        }
+        Ok(_) if ipnet::IpNet::new(address, prefix).is_ok_and(|net| net.addr() != net.network()) => {
+            errors.invalid_str(path, text, "must not have bits set beyond the prefix length");
+        }
+        Ok(_) => match canonical_cidr(text) {
+            Some(canonical) if canonical != text => {
+                errors.invalid_str(path, text, &format!("must be in canonical form (\"{canonical}\")"));
+            }
+            _ => {}
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_go_reads() {
+        assert_eq!(parse("010.001.0.1"), parse("10.1.0.1"));
+        assert_eq!(parse("::ffff:10.0.0.1"), parse("10.0.0.1"));
+        assert_eq!(parse("10.0.0"), None);
+        assert_eq!(parse("256.0.0.1"), None);
+        assert_eq!(canonical_cidr("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
+        assert_eq!(parse_cidr("10.0.0.0/33"), None);
+    }
+}

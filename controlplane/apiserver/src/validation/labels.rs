@@ -1,0 +1,114 @@
+//! Labels and label selectors.
+
+use serde_json::{Map, Value};
+
+use super::names;
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, entries, list_at, map_at, str_at, strs_at};
+
+/// A key of a label.
+pub fn label_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
+    for why in names::qualified_name(name) {
+        errors.invalid_str(path, name, &why);
+    }
+}
+
+/// The labels of a map; every error is about the map's own path.
+pub fn labels(errors: &mut Errors, path: &Path<'_>, labels: Option<&Map<String, Value>>) {
+    for (key, value) in labels.into_iter().flatten() {
+        label_name(errors, path, key);
+        let value = value.as_str().unwrap_or_default();
+        for why in names::label_value(value) {
+            errors.invalid_str(path, value, &why);
+        }
+    }
+}
+
+/// The keys of annotations.
+pub fn annotations(errors: &mut Errors, path: &Path<'_>, annotations: Option<&Map<String, Value>>) {
+    for key in annotations.into_iter().flatten().map(|(key, _)| key) {
+        for why in names::qualified_name(&key.to_lowercase()) {
+            errors.invalid_str(path, key, &why);
+        }
+    }
+}
+
+/// A label selector; an absent one is valid.
+pub fn selector(errors: &mut Errors, path: &Path<'_>, selector: &Value) {
+    labels(errors, &path.child("matchLabels"), map_at(selector, "/matchLabels"));
+    for (index, expression) in list_at(selector, "/matchExpressions").iter().enumerate() {
+        requirement(errors, &path.child("matchExpressions").index(index), expression);
+    }
+}
+
+fn requirement(errors: &mut Errors, path: &Path<'_>, expression: &Value) {
+    let values = list_at(expression, "/values");
+    match str_at(expression, "/operator") {
+        "In" | "NotIn" if values.is_empty() => {
+            errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => errors.forbidden(
+            &path.child("values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        ),
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        operator => {
+            errors.invalid_str(&path.child("operator"), operator, "not a valid selector operator");
+        }
+    }
+    label_name(errors, &path.child("key"), str_at(expression, "/key"));
+    for (index, value) in strs_at(expression, "/values").enumerate() {
+        for why in names::label_value(value) {
+            errors.invalid_str(&path.child("values").index(index), value, &why);
+        }
+    }
+}
+
+/// Whether a selector says nothing, so that it selects everything.
+pub fn is_empty(selector: &Value) -> bool {
+    entries(selector, "/matchLabels").next().is_none() && list_at(selector, "/matchExpressions").is_empty()
+}
+
+/// Whether a selector can be evaluated.
+pub fn is_valid(selector_value: &Value) -> bool {
+    let mut errors = Errors::default();
+    selector(&mut errors, &Path::ROOT, selector_value);
+    errors.is_empty()
+}
+
+/// Whether labels are selected. An absent selector selects nothing.
+pub fn selects(selector: &Value, labels: &Value) -> bool {
+    let label = |key: &str| at(labels, "").get(key).and_then(Value::as_str);
+    !selector.is_null()
+        && entries(selector, "/matchLabels").all(|(key, value)| label(key) == value.as_str())
+        && list_at(selector, "/matchExpressions").iter().all(|expression| {
+            let found = label(str_at(expression, "/key"));
+            let listed = || strs_at(expression, "/values").any(|value| found == Some(value));
+            match str_at(expression, "/operator") {
+                "In" => listed(),
+                "NotIn" => !listed(),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn selects_by_labels_and_expressions() {
+        let selector = json!({
+            "matchLabels": {"app": "a"},
+            "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["x"]}],
+        });
+        assert!(selects(&selector, &json!({"app": "a"})));
+        assert!(!selects(&selector, &json!({"app": "a", "tier": "x"})));
+        assert!(!selects(&selector, &json!({})));
+        assert!(!selects(&Value::Null, &json!({})));
+        assert!(selects(&json!({}), &Value::Null));
+    }
+}
