@@ -3,18 +3,24 @@
 //! [`controller`] accepts definitions and keeps the catalog; [`compile`] makes a [`CustomResource`] of
 //! each served version. A schema is kept as compact text and compiled when its first object comes.
 
+pub mod checks;
 pub mod cleanup;
 pub mod columns;
 pub mod compile;
 pub mod conditions;
 pub mod controller;
+pub mod pattern;
+pub mod rules;
 pub mod structure;
+pub mod uri;
+pub mod validation;
 
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
+use self::checks::Checks;
 use crate::{
     field::Errors,
     registry::{Subresource, kind::Kind},
@@ -64,13 +70,36 @@ pub struct CustomResource {
 #[derive(Debug)]
 pub struct Schema {
     text: Box<str>,
-    structure: OnceLock<Node>,
+    compiled: OnceLock<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    structure: Node,
+    checks: Checks,
 }
 
 impl Schema {
+    /// The schema as JSON text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// How objects are decoded, pruned, defaulted and applied.
     pub fn structure(&self) -> &Node {
-        self.structure.get_or_init(|| structure::root(&serde_json::from_str(&self.text).unwrap_or_default()))
+        &self.compiled().structure
+    }
+
+    /// What it demands of objects.
+    pub fn checks(&self) -> &Checks {
+        &self.compiled().checks
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            let schema = serde_json::from_str(&self.text).unwrap_or_default();
+            Compiled { structure: structure::root(&schema), checks: Checks::compile(&schema) }
+        })
     }
 }
 
@@ -102,8 +131,16 @@ impl CustomResource {
 }
 
 impl Kind for CustomResource {
-    fn validate(&self, _object: &Value) -> Errors {
-        Errors::default()
+    fn validate(&self, object: &Value) -> Errors {
+        validation::create(self, object)
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> Errors {
+        validation::update(self, object, old)
+    }
+
+    fn validate_status_update(&self, object: &Value, old: &Value) -> Errors {
+        validation::status(self, object, old)
     }
 
     fn unconditional_update(&self) -> bool {

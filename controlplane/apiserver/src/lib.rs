@@ -26,6 +26,7 @@ pub mod managed_fields;
 pub mod metadata;
 pub mod metrics;
 pub mod negotiation;
+pub mod openapi;
 pub mod options;
 pub mod ownership;
 pub mod patch;

@@ -8,7 +8,7 @@ use crate::{
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
-    health, negotiation,
+    health, negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
     respond,
@@ -145,7 +145,7 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
             }
         }
         ["api", ..] => Err(ApiError::no_such_resource()),
-        ["openapi", ..] => discovery::openapi(server, &segments, request.headers(), query),
+        ["openapi", ..] => openapi::serve(&server.catalog, &segments, request.headers(), query),
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())
                 .await

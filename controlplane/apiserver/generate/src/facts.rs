@@ -22,6 +22,8 @@ pub struct Field {
     pub keep_empty: bool,
     /// Left out when zero, even though a struct.
     pub omit_zero: bool,
+    /// Required or not, where `k8s-openapi` says otherwise.
+    pub required: Option<bool>,
     /// The named Go type, with the path of its package.
     pub go_type: Option<String>,
 }
@@ -89,12 +91,13 @@ fn parse_field(word: &str) -> (String, Field) {
         Some((left, go)) => (left, Some(go.to_owned())),
         None => (word, None),
     };
-    let name = left.trim_end_matches(['*', '!', '~']);
+    let name = left.trim_end_matches(['*', '!', '~', '+', '-']);
     let flags = &left[name.len()..];
     let field = Field {
         flip_pointer: flags.contains('*'),
         keep_empty: flags.contains('!'),
         omit_zero: flags.contains('~'),
+        required: flags.contains(['+', '-']).then(|| flags.contains('+')),
         go_type,
     };
     (name.to_owned(), field)

@@ -58,7 +58,7 @@ fn block(source: &str) -> Option<(&str, &str)> {
 
 /// `crate::api::core::v1::Pod` for `api/core/v1/pod.rs`.
 fn rust_path(root: &Path, file: &Path, name: &str) -> String {
-    let folder = file.parent().and_then(|p| p.strip_prefix(root).ok()).unwrap_or(Path::new(""));
+    let folder = file.parent().and_then(|p| p.strip_prefix(root).ok()).unwrap_or_else(|| Path::new(""));
     let mut path = String::from("crate");
     for part in folder {
         path.push_str("::");

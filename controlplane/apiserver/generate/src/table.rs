@@ -54,8 +54,9 @@ fn special(name: &str) -> Option<&'static str> {
         "apimachinery.pkg.apis.meta.v1.Time" => "time",
         "apimachinery.pkg.apis.meta.v1.MicroTime" => "microtime",
         "apimachinery.pkg.apis.meta.v1.Duration" => "duration",
-        "apimachinery.pkg.runtime.RawExtension" | "apimachinery.pkg.apis.meta.v1.FieldsV1" => "any",
-        "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON" => "any",
+        "apimachinery.pkg.runtime.RawExtension"
+        | "apimachinery.pkg.apis.meta.v1.FieldsV1"
+        | "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON" => "any",
         "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray" => "schemaorarray",
         "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool" => "schemaorbool",
         "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray" => "schemaorstrings",
@@ -229,7 +230,7 @@ impl Sources {
         let schema = &left.properties[name];
         let required = left.required.contains(name);
         let wrapped = field
-            .and_then(|f| f.ty.strip_prefix("{}#").or(f.ty.strip_prefix('#')))
+            .and_then(|f| f.ty.strip_prefix("{}#").or_else(|| f.ty.strip_prefix('#')))
             .is_some_and(|t| (t.ends_with(".ExtraValue") || t.ends_with(".Verbs")) && !t.starts_with("[]"));
         let mut ty = table_type(schema);
         if wrapped {
@@ -263,7 +264,7 @@ impl Sources {
             attributes.push(format!("tag={}", field.tag));
         }
         for (set, word) in [
-            (required, "required"),
+            (fact.required.unwrap_or(required), "required"),
             (pointer, "ptr"),
             (fact.keep_empty, "keep"),
             (fact.omit_zero, "omitzero"),
@@ -349,7 +350,9 @@ fn short_go(go_type: &str) -> String {
         }
         let parts: Vec<&str> = word.rsplitn(3, '.').collect();
         match parts.as_slice() {
-            [name, package, ..] => text.push_str(&format!("{package}.{name}")),
+            [name, package, ..] => {
+                let _ = write!(text, "{package}.{name}");
+            }
             _ => text.push_str(&word),
         }
         word.clear();

@@ -235,23 +235,19 @@ impl Decoder {
 
     fn scalar(&mut self, value: Value, scalar: Scalar, go_type: &str) -> Result<Value, DecodeError> {
         match (scalar, &value) {
-            (Scalar::String, Value::String(_)) | (Scalar::Boolean, Value::Bool(_)) => Ok(value),
-            (Scalar::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
-                Ok(value)
-            }
-            (Scalar::Int64, Value::Number(n)) if n.is_i64() => Ok(value),
-            (Scalar::Double, Value::Number(_)) => Ok(value),
-            (Scalar::Bytes, Value::String(text)) => bytes(text).map(Value::String),
-            (Scalar::Quantity, _) => Ok(Quantity::from_value(&value)?.to_string().into()),
-            (Scalar::IntOrString, Value::String(_)) => Ok(value),
-            (Scalar::IntOrString, Value::Number(n))
+            (Scalar::String | Scalar::IntOrString | Scalar::Duration, Value::String(_))
+            | (Scalar::Boolean, Value::Bool(_))
+            | (Scalar::Double, Value::Number(_)) => Ok(value),
+            (Scalar::Int32 | Scalar::IntOrString, Value::Number(n))
                 if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
             {
                 Ok(value)
             }
+            (Scalar::Int64, Value::Number(n)) if n.is_i64() => Ok(value),
+            (Scalar::Bytes, Value::String(text)) => bytes(text).map(Value::String),
+            (Scalar::Quantity, _) => Ok(Quantity::from_value(&value)?.to_string().into()),
             (Scalar::Time, Value::String(text)) => Ok(time::normalize(text)?),
             (Scalar::MicroTime, Value::String(text)) => Ok(time::normalize_micro(text)?),
-            (Scalar::Duration, Value::String(_)) => Ok(value),
             // These have decoders of their own in Go, which know no field.
             (Scalar::IntOrString, _) => {
                 Err(DecodeError::Value { found: found_number(&value), expected: "int32".into() })
@@ -309,7 +305,9 @@ impl Decoder {
                     }
                     self.path.truncate(length);
                 }
-                unknown.iter().for_each(|key| drop(object.remove(key)));
+                for key in &unknown {
+                    object.remove(key);
+                }
             }
             (Form::Map { values, .. }, Value::Object(object)) => {
                 for (key, value) in object.iter_mut() {

@@ -13,13 +13,13 @@ pub fn apply_defaults(value: &mut Value, ty: Type<'_>) {
             for field in described.fields() {
                 match object.get_mut(field.name()) {
                     Some(value) if is_absent(value, field) => {
-                        if let Some(default) = field.default() {
+                        if let Some(default) = shown_default(field) {
                             *value = default;
                         }
                     }
                     Some(_) => {}
                     None => {
-                        if let Some(default) = field.default() {
+                        if let Some(default) = shown_default(field) {
                             object.insert(field.name().to_owned(), default);
                         }
                     }
@@ -51,9 +51,15 @@ pub fn apply_defaults(value: &mut Value, ty: Type<'_>) {
 fn is_absent(value: &Value, field: Field<'_>) -> bool {
     match field.ty() {
         // An empty value that Go always shows is no different from an absent one.
-        Type::Builtin(_) => !field.pointer() && matches!(value, Value::Null) || is_empty_text(value),
+        Type::Builtin(_) => value.is_null() || (!field.pointer() && is_empty_text(value)),
         Type::Custom(node) => value.is_null() && !node.nullable,
     }
+}
+
+/// The default, unless Go would leave it out again because it is empty.
+fn shown_default(field: Field<'_>) -> Option<Value> {
+    let omits = matches!(field.ty(), Type::Builtin(_)) && !field.always() && !field.pointer();
+    field.default().filter(|default| !(omits && is_empty_text(default)))
 }
 
 fn is_empty_text(value: &Value) -> bool {
@@ -86,6 +92,13 @@ mod tests {
             pod,
             json!({"spec": {"containers": [{"ports": [{"containerPort": 1, "protocol": "TCP"}]}]}})
         );
+    }
+
+    #[test]
+    fn an_empty_default_is_not_shown() {
+        let mut pod = json!({"spec": {"imagePullSecrets": [{}]}});
+        apply_defaults(&mut pod, Type::builtin("io.k8s.api.core.v1.Pod").unwrap());
+        assert_eq!(pod, json!({"spec": {"imagePullSecrets": [{}]}}));
     }
 
     fn object(fields: impl IntoIterator<Item = (&'static str, Node)>, default: Option<Value>) -> Node {

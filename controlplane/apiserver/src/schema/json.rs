@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
-use super::types::{Shape, Type};
+use super::types::{Field, Shape, Type};
 
 /// Deeper documents are refused; what is stored must be readable inside a list or an event.
 const MAX_DEPTH: usize = 120;
@@ -392,7 +392,7 @@ fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec
                 .iter()
                 .map(|(key, value)| {
                     let field = described.field(key);
-                    (field.map_or(u8::MAX, |f| f.order()), key, value, field.map(|f| f.ty()))
+                    (field.map_or(u8::MAX, Field::order), key, value, field.map(Field::ty))
                 })
                 .collect();
             members.sort_by_key(|(order, key, ..)| (*order, *key));
@@ -401,7 +401,9 @@ fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec
             }
         }
         Some(Shape::Map(map)) => {
-            object.iter().for_each(|(key, value)| member(key, value, Some(map.values())))
+            for (key, value) in object {
+                member(key, value, Some(map.values()));
+            }
         }
         _ => object.iter().for_each(|(key, value)| member(key, value, None)),
     }

@@ -50,6 +50,11 @@ fn string(index: u16) -> &'static str {
     std::str::from_utf8(&TABLE[base + start..base + end_at(index)]).unwrap_or_default()
 }
 
+/// The table itself, for hashes of what is made from it.
+pub fn bytes() -> &'static [u8] {
+    TABLE
+}
+
 /// A row of the types.
 #[derive(Clone, Copy)]
 struct TypeRow {
@@ -214,7 +219,7 @@ impl<'a> Object<'a> {
             ObjectRef::Builtin(index) => (visible_rows(index), None),
             ObjectRef::Custom(node) => (0..0, Some(node)),
         };
-        let custom = nodes.into_iter().flat_map(|node| match &node.form {
+        let custom = nodes.into_iter().filter_map(|node| match &node.form {
             Form::Object { fields, .. } => Some(fields.iter().map(|(n, f)| custom_field(node, n, f))),
             _ => None,
         });

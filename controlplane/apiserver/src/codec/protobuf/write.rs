@@ -135,7 +135,9 @@ fn any(value: &Value, form: AnyForm, tag: u32, out: &mut Vec<u8>) {
         (AnyForm::Raw, value) => wire::bytes(out, 1, value.to_string().as_bytes()),
         (AnyForm::SchemaOrArray, Value::Array(items)) => items.iter().for_each(|item| schema(out, 2, item)),
         (AnyForm::SchemaOrStrings, Value::Array(items)) => {
-            items.iter().for_each(|item| scalar(item, Scalar::String, 2, out));
+            for item in items {
+                scalar(item, Scalar::String, 2, out);
+            }
         }
         (AnyForm::SchemaOrBool, Value::Bool(allows)) => wire::number(out, 1, i64::from(*allows)),
         (AnyForm::SchemaOrBool, value) => {

@@ -1,0 +1,223 @@
+//! `/openapi/v3`: an index, and one document for each group and version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+
+use super::{
+    Flavor, META, Schema, Served, builtin_definition, custom, definitions, module, operations,
+    prose::{Prose, Text},
+};
+use crate::schema::{json, table};
+
+/// The documents besides those of groups and versions, with the path, tag and identifier of their one
+/// operation and the definition that it answers with.
+const OTHERS: &[(&str, &str, &str, &str, Option<&str>)] = &[
+    (
+        ".well-known/openid-configuration",
+        "/.well-known/openid-configuration",
+        "WellKnown",
+        "getServiceAccountIssuerOpenIDConfiguration",
+        None,
+    ),
+    ("api", "/api/", "core", "getCoreAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions")),
+    ("apis", "/apis/", "apis", "getAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList")),
+    ("openid/v1/jwks", "/openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset", None),
+    ("version", "/version/", "version", "getCodeVersion", Some("io.k8s.apimachinery.pkg.version.Info")),
+];
+
+/// The paths that have a document, with the hash of each.
+pub fn hashes(served: &[Served<'_>]) -> BTreeMap<String, String> {
+    let base = Sha512::new_with_prefix(table::bytes());
+    let hash = |parts: &[&[u8]]| {
+        let mut digest = base.clone();
+        for part in parts {
+            digest.update(part);
+            digest.update([0]);
+        }
+        hexadecimal(&digest.finalize())
+    };
+    let mut hashes: BTreeMap<String, String> =
+        OTHERS.iter().map(|(name, ..)| ((*name).to_owned(), hash(&[name.as_bytes()]))).collect();
+    for resource in served {
+        if !resource.group.is_empty() {
+            let name = format!("apis/{}", resource.group);
+            hashes.entry(name).or_insert_with_key(|name| hash(&[name.as_bytes()]));
+        }
+        let name = document_name(resource.group, resource.version);
+        hashes.entry(name).or_insert_with(|| {
+            let mut parts: Vec<Vec<u8>> = Vec::new();
+            for one in group_version(served, resource.group, resource.version) {
+                let names: Vec<&str> = one.subresources.iter().map(|s| s.name).collect();
+                parts.push(format!("{}/{}/{}/{names:?}", one.group, one.version, one.plural).into_bytes());
+                if let Schema::Custom(schema) = one.schema {
+                    parts.push(schema.as_bytes().to_vec());
+                }
+            }
+            hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        });
+    }
+    hashes
+}
+
+/// A hash of everything.
+pub fn hash_of_all(served: &[Served<'_>]) -> String {
+    let mut digest = Sha512::new();
+    for (name, hash) in hashes(served) {
+        digest.update(name);
+        digest.update(hash);
+    }
+    hexadecimal(&digest.finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
+}
+
+/// The index.
+pub fn index(served: &[Served<'_>]) -> Vec<u8> {
+    let mut paths = serde_json::Map::new();
+    for (name, hash) in hashes(served) {
+        let url = format!("/openapi/v3/{name}?hash={hash}");
+        paths.insert(name, json!({"serverRelativeURL": url}));
+    }
+    json!({"paths": paths}).to_string().into_bytes()
+}
+
+/// The document at a path below `/openapi/v3/`, such as `apis/apps/v1`.
+pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
+    let text = Text::unpack();
+    let prose = text.index();
+    if let Some((_, path, tag, id, answer)) = OTHERS.iter().find(|(other, ..)| *other == name) {
+        let paths = vec![operations::plain(path, tag, id, *answer, Flavor::V3)];
+        return Some(assemble(paths, answer.iter().copied().map(str::to_owned).collect(), &[], &prose));
+    }
+    let mut parts = name.split('/');
+    let (group, version) = match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
+        ("api", version, None, None) => ("", Some(version)),
+        ("apis", group, version, None) => (group, version),
+        _ => return None,
+    };
+    let Some(version) = version else {
+        served.iter().find(|s| s.group == group)?;
+        let answer = format!("{META}APIGroup");
+        let id = operations::discovery_id(group, "", "APIGroup");
+        let path = format!("/apis/{group}/");
+        let paths =
+            vec![operations::plain(&path, &operations::tag(group, ""), &id, Some(&answer), Flavor::V3)];
+        return Some(assemble(paths, BTreeSet::from([answer]), &[], &prose));
+    };
+
+    let served: Vec<&Served<'_>> = group_version(served, group, version).collect();
+    if served.is_empty() {
+        return None;
+    }
+    let list = format!("{META}APIResourceList");
+    let id = operations::discovery_id(group, version, "APIResources");
+    let path = format!("{}/", operations::root(group, version));
+    let tag = operations::tag(group, version);
+    let mut paths = vec![operations::plain(&path, &tag, &id, Some(&list), Flavor::V3)];
+    for resource in &served {
+        paths.extend(operations::paths(resource, Flavor::V3));
+    }
+    let mut roots = BTreeSet::from([list]);
+    for resource in &served {
+        roots.extend(referred(resource));
+    }
+    Some(assemble(paths, roots, &served, &prose))
+}
+
+fn group_version<'s>(
+    served: &'s [Served<'s>],
+    group: &'s str,
+    version: &'s str,
+) -> impl Iterator<Item = &'s Served<'s>> {
+    served.iter().filter(move |s| s.group == group && s.version == version)
+}
+
+fn document_name(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// The built-in definitions that a resource's operations refer to.
+pub(super) fn referred(resource: &Served<'_>) -> Vec<String> {
+    let mut names: Vec<String> = ["DeleteOptions", "Status", "Patch", "WatchEvent", "ObjectMeta", "ListMeta"]
+        .map(|name| format!("{META}{name}"))
+        .into();
+    if let Schema::Builtin(name) = resource.schema {
+        names.push(name.to_owned());
+        if resource.has("list") {
+            names.push(resource.list_definition());
+        }
+    }
+    names.extend(
+        resource
+            .subresources
+            .iter()
+            .filter_map(|s| builtin_definition(s.group, s.version, s.kind).map(str::to_owned)),
+    );
+    names
+}
+
+/// The modules of the built-in kinds among these resources.
+pub(super) fn groups<'s>(served: impl Iterator<Item = &'s Served<'s>>) -> Vec<(String, &'s str, &'s str)> {
+    let mut groups = Vec::new();
+    for resource in served {
+        let own = (resource.group, resource.version);
+        for (group, version) in resource.subresources.iter().map(|s| (s.group, s.version)).chain([own]) {
+            let entry = (module(group, version), group, version);
+            if !groups.contains(&entry) {
+                groups.push(entry);
+            }
+        }
+    }
+    groups
+}
+
+fn assemble(
+    mut paths: Vec<operations::PathItem>,
+    roots: BTreeSet<String>,
+    served: &[&Served<'_>],
+    prose: &Prose<'_>,
+) -> Vec<u8> {
+    let mut names = BTreeSet::new();
+    for root in &roots {
+        definitions::reachable(root, &mut names);
+    }
+    let groups = groups(served.iter().copied());
+    let mut out =
+        br#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"v1.36.2"},"paths":{"#.to_vec();
+    paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (at, (path, item)) in paths.iter().enumerate() {
+        member(&mut out, at, path, item);
+    }
+    out.extend_from_slice(br#"},"components":{"schemas":{"#);
+    let mut at = 0;
+    for resource in served {
+        if let Schema::Custom(schema) = resource.schema {
+            let object = custom::object(resource, schema, Flavor::V3, prose);
+            member(&mut out, at, &resource.definition(), &object);
+            let list = custom::list(resource, Flavor::V3, prose);
+            member(&mut out, at + 1, &resource.list_definition(), &list);
+            at += 2;
+        }
+    }
+    for name in &names {
+        member(&mut out, at, name, &definitions::definition(name, Flavor::V3, &groups, prose));
+        at += 1;
+    }
+    out.extend_from_slice(
+        br#"},"securitySchemes":{"BearerToken":{"type":"apiKey","description":"Bearer Token authentication","name":"authorization","in":"header"}}}}"#,
+    );
+    out
+}
+
+pub(super) fn member(out: &mut Vec<u8>, at: usize, name: &str, value: &Value) {
+    if at > 0 {
+        out.push(b',');
+    }
+    json::write_string(name, out);
+    out.push(b':');
+    json::write(value, None, out);
+}
