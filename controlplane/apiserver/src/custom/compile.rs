@@ -130,7 +130,7 @@ impl Schema {
     pub fn new(schema: &Value) -> Self {
         let mut schema = schema.clone();
         strip(&mut schema);
-        Self { text: schema.to_string().into(), structure: OnceLock::new() }
+        Self { text: schema.to_string().into(), compiled: OnceLock::new() }
     }
 }
 

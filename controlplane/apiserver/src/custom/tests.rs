@@ -26,8 +26,7 @@ impl Fixture {
         let content_type =
             if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let body = if body.is_null() { body::empty() } else { body::full(body.to_string()) };
-        let request =
-            http::Request::builder().method(method).uri(path).header("content-type", content_type);
+        let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);
         let request = request.body(body).unwrap();
         let response = self.0.server.service(User::component("test")).call(request).await.unwrap();
         let status = response.status();

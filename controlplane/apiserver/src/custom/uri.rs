@@ -1,0 +1,130 @@
+//! URLs as Go's `net/url.ParseRequestURI` reads them: absolute ones and absolute paths.
+
+use percent_encoding::percent_decode_str;
+
+/// A parsed URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uri {
+    /// As it was written.
+    pub text: String,
+    /// Before the colon, in lower case; empty for a path.
+    pub scheme: String,
+    /// Host and port.
+    pub host: String,
+    /// Before the question mark, as written.
+    pub escaped_path: String,
+    /// After the question mark.
+    pub query: String,
+}
+
+/// Parses a URL; `None` if it is neither absolute nor an absolute path.
+pub fn parse_request(text: &str) -> Option<Uri> {
+    if text.is_empty() || text.bytes().any(|c| c.is_ascii_control()) {
+        return None;
+    }
+    let colon = text.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-' | '.'));
+    let (scheme, rest) = match colon {
+        Some(at) if at > 0 && text[at..].starts_with(':') && text.as_bytes()[0].is_ascii_alphabetic() => {
+            (text[..at].to_ascii_lowercase(), &text[at + 1..])
+        }
+        Some(0) if text.starts_with(':') => return None,
+        _ => (String::new(), text),
+    };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !rest.starts_with('/') {
+        // `mailto:x` has no path but is absolute.
+        let opaque = !scheme.is_empty();
+        return opaque.then(|| Uri {
+            text: text.into(),
+            scheme,
+            host: String::new(),
+            escaped_path: String::new(),
+            query: query.into(),
+        });
+    }
+    let (host, path) = match rest.strip_prefix("//") {
+        Some(after) if !scheme.is_empty() || !rest.starts_with("///") => {
+            let end = after.find('/').unwrap_or(after.len());
+            let (authority, path) = after.split_at(end);
+            (authority.rsplit_once('@').map_or(authority, |(_, host)| host), path)
+        }
+        _ => ("", rest),
+    };
+    let valid = is_host(host) && is_escaped(path);
+    valid.then(|| Uri {
+        text: text.into(),
+        scheme,
+        host: host.into(),
+        escaped_path: path.into(),
+        query: query.into(),
+    })
+}
+
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rfind(']') {
+        Some(at) => host.split_at(at + 1),
+        None => host.rfind(':').map_or((host, ""), |at| host.split_at(at)),
+    };
+    let port_fine =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|c| c.is_ascii_digit()));
+    let literal = name.starts_with('[') == name.ends_with(']');
+    let valid = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
+    port_fine && literal && name.chars().all(valid) && is_escaped(name)
+}
+
+/// Whether each percent sign starts an escape.
+fn is_escaped(text: &str) -> bool {
+    let mut parts = text.split('%');
+    parts.next();
+    parts.all(|part| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit))
+}
+
+impl Uri {
+    /// The host without its port and brackets.
+    pub fn hostname(&self) -> &str {
+        let host = self.host.as_str();
+        match (host.strip_prefix('['), host.rfind(']')) {
+            (Some(inner), Some(at)) => &inner[..at - 1],
+            _ => host.rsplit_once(':').map_or(host, |(name, _)| name),
+        }
+    }
+
+    /// The port, if given.
+    pub fn port(&self) -> &str {
+        let after = self.host.rfind(']').map_or(self.host.as_str(), |at| &self.host[at + 1..]);
+        after.rsplit_once(':').map_or("", |(_, port)| port)
+    }
+
+    /// The values of the query, by key.
+    pub fn query_values(&self) -> Vec<(String, Vec<String>)> {
+        let decode =
+            |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let mut values: Vec<(String, Vec<String>)> = Vec::new();
+        for pair in self.query.split('&').filter(|p| !p.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (key, value) = (decode(key), decode(value));
+            match values.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, all)) => all.push(value),
+                None => values.push((key, vec![value])),
+            }
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_a_url_are_found() {
+        let uri = parse_request("https://user@[::1]:8080/a%20b?k=v+w&k=x").unwrap();
+        assert_eq!((uri.scheme.as_str(), uri.host.as_str()), ("https", "[::1]:8080"));
+        assert_eq!((uri.hostname(), uri.port()), ("::1", "8080"));
+        assert_eq!(uri.escaped_path, "/a%20b");
+        assert_eq!(uri.query_values(), [("k".into(), vec!["v w".into(), "x".into()])]);
+        assert_eq!(parse_request("/path").unwrap().escaped_path, "/path");
+        assert!(parse_request("relative/path").is_none());
+        assert!(parse_request("https://a b").is_none());
+    }
+}
