@@ -9,6 +9,7 @@ pub mod columns;
 pub mod compile;
 pub mod conditions;
 pub mod controller;
+pub mod json_path;
 pub mod pattern;
 pub mod rules;
 pub mod structure;
@@ -126,7 +127,7 @@ pub struct SelectableField {
 impl CustomResource {
     /// The columns of its Table.
     pub fn column_definitions(&self) -> Value {
-        Value::Array(Vec::new())
+        columns::definitions(&self.columns)
     }
 }
 
@@ -151,8 +152,8 @@ impl Kind for CustomResource {
         false
     }
 
-    fn cells(&self, object: &Value, _now: Timestamp) -> Vec<Value> {
-        vec![object.pointer("/metadata/name").cloned().unwrap_or_default()]
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        columns::cells(&self.columns, object, now)
     }
 
     fn field_values(&self, object: &Value) -> Vec<String> {
