@@ -72,14 +72,12 @@ pub fn prepare_update(object: &mut Value, old: &Value, definition: &Definition, 
     } else if definition.has_status() && subresource.is_empty() {
         metadata::set_top(object, "status", old.get("status").cloned());
     }
-    for field in [
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-        "selfLink",
-    ] {
+    if metadata::text(object, "uid").is_empty() {
+        metadata::restore(object, "uid", old);
+    }
+    for field in
+        ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"]
+    {
         metadata::restore(object, field, old);
     }
 }

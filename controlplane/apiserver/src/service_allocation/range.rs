@@ -187,15 +187,6 @@ fn families(service: &mut Value) -> Result<(), ApiError> {
         .filter_map(Value::as_str)
         .map(Into::into)
         .collect();
-    if policy == "RequireDualStack" {
-        return Err(invalid(service, |errors| {
-            errors.invalid_str(
-                &spec.child("ipFamilyPolicy"),
-                &policy,
-                "this cluster is not configured for dual-stack services",
-            );
-        }));
-    }
     if families.len() > 1 && !matches!(policy.as_str(), "PreferDualStack" | "RequireDualStack") {
         return Err(invalid(service, |errors| {
             errors.invalid_str(
@@ -203,11 +194,6 @@ fn families(service: &mut Value) -> Result<(), ApiError> {
                 "SingleStack",
                 "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
             );
-        }));
-    }
-    if let Some(at) = families.iter().position(|f| f == "IPv6") {
-        return Err(invalid(service, |errors| {
-            errors.invalid_str(&spec.child("ipFamilies").index(at), "IPv6", "not configured on this cluster");
         }));
     }
     let address = text(service, "/spec/clusterIP");
@@ -222,13 +208,27 @@ fn families(service: &mut Value) -> Result<(), ApiError> {
     }
     let headless_without_selector = address == "None"
         && service.pointer("/spec/selector").and_then(Value::as_object).is_none_or(serde_json::Map::is_empty);
+    if !headless_without_selector {
+        let mut errors = Errors::default();
+        if policy == "RequireDualStack" {
+            let why = "this cluster is not configured for dual-stack services";
+            errors.invalid_str(&spec.child("ipFamilyPolicy"), &policy, why);
+        }
+        if let Some(at) = families.iter().position(|family| family == "IPv6") {
+            let path = spec.child("ipFamilies");
+            errors.invalid_str(&path.index(at), "IPv6", "not configured on this cluster");
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(KIND, metadata::name(service), &errors));
+        }
+    }
+    // Its endpoints are made by hand, and may be of any family.
+    let (any, both) = (headless_without_selector, json!(["IPv4", "IPv6"]));
     if policy.is_empty() {
-        let policy = if headless_without_selector { "RequireDualStack" } else { "SingleStack" };
-        service["spec"]["ipFamilyPolicy"] = policy.into();
+        service["spec"]["ipFamilyPolicy"] = if any { "RequireDualStack" } else { "SingleStack" }.into();
     }
     if families.is_empty() {
-        service["spec"]["ipFamilies"] =
-            if headless_without_selector { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
+        service["spec"]["ipFamilies"] = if any { both } else { json!(["IPv4"]) };
     }
     Ok(())
 }
