@@ -11,6 +11,7 @@ fn caches() -> VirtualCaches {
         "{metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.7, clusterIPs: [10.96.0.7, 'fd00::7'], \
          ports: [{name: http, port: 80}, {name: dns, port: 53, protocol: UDP}]}}",
         "{metadata: {name: db, namespace: shop}, spec: {clusterIP: None, ports: [{name: sql, port: 5432}]}}",
+        "{metadata: {name: many, namespace: shop}, spec: {clusterIP: None}}",
         "{metadata: {name: out, namespace: shop}, spec: {type: ExternalName, externalName: example.com}}",
         "{metadata: {name: near, namespace: shop}, spec: {type: ExternalName, externalName: web.shop.svc.cluster.local}}",
     ] {
@@ -30,6 +31,13 @@ fn caches() -> VirtualCaches {
         )
         .unwrap(),
     ));
+    let many: Vec<String> = (0..60).map(|at| format!("{{addresses: [10.2.0.{at}]}}")).collect();
+    let slice = format!(
+        "{{metadata: {{name: many-1, namespace: shop, labels: {{kubernetes.io/service-name: many}}}}, \
+         addressType: IPv4, endpoints: [{}]}}",
+        many.join(", ")
+    );
+    caches.endpoint_slices.apply(Event::Apply(serde_saphyr::from_str(&slice).unwrap()));
     caches.namespaces.apply(Event::Apply(serde_saphyr::from_str("{metadata: {name: shop}}").unwrap()));
     caches
 }
@@ -125,3 +133,5 @@ fn unknown_names_are_unknown_and_others_foreign() {
     assert_eq!(ask("example.com.", RecordType::A), Answer::Foreign);
     assert_eq!(ask("xcluster.local.", RecordType::A), Answer::Foreign);
 }
+
+mod wire;

@@ -77,3 +77,5 @@ fn proxied_names_carry_scheme_and_port() {
         assert_eq!(join(scheme, plain, port), name);
     }
 }
+
+mod streams;

@@ -140,7 +140,9 @@ async fn report(
         claim.status = Some(status);
         write_status(cx, key, &claim).await?;
     }
-    if volume_name(&claim).is_some() {
+    // Before that its size is only a wish.
+    let is_bound = claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
+    if is_bound {
         ensure_volume(cx, key, &claim).await?;
     }
     Ok(())

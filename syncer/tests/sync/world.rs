@@ -2,8 +2,11 @@
 
 #![allow(dead_code, missing_docs, reason = "each test uses a part of it")]
 
+use std::convert::Infallible;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -16,7 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use vkube_apiserver::body::Response;
 use vkube_apiserver::instance::{Instance, Options};
+use vkube_apiserver::server::InProcess;
 use vkube_apiserver::service_allocation::Allocator;
 use vkube_apiserver::status::ApiError;
 use vkube_apiserver::user::User;
@@ -33,6 +38,8 @@ pub struct World {
     pub tenant: Client,
     pub syncer: Arc<Syncer>,
     pub names: Names,
+    /// While set, the host refuses to create pods.
+    pub refuses: Arc<AtomicBool>,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
     host_instance: Option<Instance>,
@@ -71,14 +78,17 @@ impl World {
         let host_instance = Instance::start(Options::default()).await.unwrap();
         let tenant_instance =
             Instance::start(Options { allocator: Some(late.clone()), ..Options::default() }).await.unwrap();
-        let host = client(&host_instance);
-        let tenant = client(&tenant_instance);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let host_service = host_instance.server.service(User::component("host"));
+        let host = Client::new(Gate { inner: host_service, refuses: refuses.clone() }, "default");
+        let tenant = Client::new(tenant_instance.server.service(User::component("tenant")), "default");
 
         let world = Self {
             syncer: Arc::new(Syncer::new(tenant.clone(), host.clone(), Config::new("demo", HOST_NAMESPACE))),
             host,
             tenant,
             names: Names::new("demo"),
+            refuses,
             stop: CancellationToken::new(),
             running: None,
             host_instance: Some(host_instance),
@@ -217,8 +227,36 @@ impl World {
     }
 }
 
-fn client(instance: &Instance) -> Client {
-    Client::new(instance.server.service(User::component("test")), "default")
+/// The host, with an admission that can be closed.
+#[derive(Clone)]
+struct Gate {
+    inner: InProcess,
+    refuses: Arc<AtomicBool>,
+}
+
+impl tower::Service<http::Request<kube::client::Body>> for Gate {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
+        let path = request.uri().path();
+        let creates_pod = request.method() == http::Method::POST && path.ends_with("/pods");
+        if !creates_pod || !self.refuses.load(Ordering::SeqCst) {
+            return self.inner.call(request);
+        }
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+            "message": "pods \"web-0-x-shop-x-demo\" is forbidden: exceeded quota in tenant-demo",
+        });
+        let mut response = Response::new(vkube_apiserver::body::full(status.to_string()));
+        *response.status_mut() = http::StatusCode::FORBIDDEN;
+        Box::pin(async move { Ok(response) })
+    }
 }
 
 /// Waits until an object satisfies `test`.
