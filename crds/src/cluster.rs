@@ -194,7 +194,8 @@ pub struct Kubeconfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,
-    /// URL of the API server in the kubeconfig. Default: the address on the host's network.
+    /// URL of the API server in the kubeconfig. Default: the external URL of an exposed cluster, else
+    /// the address on the host's network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^https://[^\s]+$"))]
     pub server: Option<String>,
@@ -217,10 +218,10 @@ pub struct AdditionalKubeconfig {
     /// User name inside the virtual cluster.
     #[schemars(length(min = 1, max = 64))]
     pub user: String,
-    /// Groups inside the virtual cluster.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schemas::string_set")]
-    pub groups: Vec<String>,
+    /// Group inside the virtual cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub group: Option<String>,
     /// URL of the API server. Default: as in the administrator's kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^https://[^\s]+$"))]

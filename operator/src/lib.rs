@@ -1,1 +1,40 @@
 //! Reconciles VirtualCluster resources on the host.
+//!
+//! [`run`] is the whole operator; [`install_manifests`] is what has to be on the host before it starts. Inside, decisions
+//! are pure (`policy`, `settings`, `build`, `pki`, `conditions`) and I/O is at the rim (`apply`, `observe`, `reconcile`,
+//! `cleanup`).
+
+mod apply;
+mod backoff;
+mod build;
+mod cleanup;
+mod conditions;
+mod context;
+mod equality;
+mod error;
+mod events;
+mod finalizer;
+pub mod install;
+mod lease;
+mod metrics;
+mod names;
+mod observe;
+mod options;
+mod pki;
+mod policies;
+mod policy;
+mod reason;
+mod reconcile;
+mod run;
+mod serve;
+mod settings;
+mod triggers;
+
+pub use build::{API_PORT, DNS_PORT};
+pub use error::Error;
+pub use install::{install_manifests, install_yaml};
+pub use lease::Error as LeaseError;
+pub use options::{InternalAddress, KUBERNETES_VERSION, Options};
+pub use pki::Error as CertificateError;
+pub use reason::Reason;
+pub use run::run;

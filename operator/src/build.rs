@@ -1,0 +1,62 @@
+//! The host objects of a virtual cluster. Pure: data in, data out, nothing can fail.
+//!
+//! They come in stages. Objects of a stage do not depend on each other and are applied at once; a stage begins when the
+//! one before it is done:
+//!
+//! 1. the host [`namespace`], which says whose everything in it is;
+//! 2. [`grants`], without which the operator may write nothing else there;
+//! 3. [`guards`]: quota, limits, network policies, the control plane's identity, and its Services, whose addresses the
+//!    serving certificate names;
+//! 4. the Secret with the certificates ([`pki_secret`]) and the volume, then the [`stateful_set`];
+//! 5. the kubeconfig Secrets ([`kubeconfig_secret`]), once the API server answers.
+
+mod control_plane;
+mod identity;
+mod namespace;
+mod network;
+mod object;
+mod quota;
+mod secrets;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use control_plane::{API_PORT, DNS_PORT, stateful_set, volume_claim};
+pub use namespace::namespace;
+pub use object::{Key, Object};
+pub use secrets::{ADMIN, KUBECONFIG_KEY, kubeconfig_secret, pki_secret};
+
+use crate::names::Identity;
+use crate::options::Options;
+use crate::settings::Settings;
+
+/// What lets the operator work in the namespaces of the cluster.
+pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
+    vec![
+        Object::of(identity::operator_in_host_namespace(identity, options)),
+        Object::of(identity::operator_beside_cluster(identity, options)),
+    ]
+}
+
+/// Everything that has to be there before the first pod.
+pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
+    let mut objects = vec![
+        Object::of(identity::account(identity)),
+        Object::of(identity::role_binding(identity)),
+        Object::of(identity::cluster_binding(identity)),
+        Object::of(service::internal(identity)),
+    ];
+    objects.extend(service::external(identity, settings).map(Object::of));
+    objects.extend(quota::quotas(identity, settings).into_iter().map(Object::of));
+    objects.extend(quota::limits(identity, settings).map(Object::of));
+    objects.extend(network::policies(identity, settings).into_iter().map(Object::of));
+    objects
+}
+
+/// Objects that [`guards`] builds only under some settings, and that go when it no longer does.
+pub fn optional(identity: &Identity) -> Vec<Key> {
+    let mut keys = vec![service::external_key(identity)];
+    keys.extend(quota::keys(identity));
+    keys.extend(network::keys(identity));
+    keys
+}

@@ -1,0 +1,228 @@
+//! The control plane: its volume and its StatefulSet.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+    KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ObjectMeta;
+use vkube_crds::{Quantity, labels};
+
+use super::identity::metadata;
+use super::quota::amounts;
+use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
+use crate::settings::Settings;
+
+/// Port of the virtual API server in its pod.
+pub const API_PORT: i32 = 8443;
+/// Port of the cluster's DNS in the control plane's pod; one that needs no privilege.
+pub const DNS_PORT: i32 = 1053;
+
+const DATA: &str = "/data";
+const PKI: &str = "/var/run/vkube/pki";
+/// The user of the image; also the group of its volumes.
+const NON_ROOT: i64 = 65532;
+
+/// The store's volume. `size` and `class` are those in force: a claim that exists keeps its class and never shrinks.
+pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -> PersistentVolumeClaim {
+    let storage = BTreeMap::from([("storage".to_owned(), size.clone())]);
+    PersistentVolumeClaim {
+        metadata: metadata(identity, &identity.host_namespace, &identity.volume_claim()),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".into()]),
+            storage_class_name: class.map(ToOwned::to_owned),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(amounts(&storage)),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+/// The control plane itself. `persistent` says whether its data is in the volume; `pki_hash` restarts it when its
+/// certificates change.
+pub fn stateful_set(
+    identity: &Identity,
+    settings: &Settings,
+    persistent: bool,
+    pki_hash: &str,
+) -> StatefulSet {
+    let mut pod_labels = identity.labels();
+    pod_labels.insert(labels::COMPONENT.into(), CONTROL_PLANE.into());
+    pod_labels.insert("app.kubernetes.io/component".into(), CONTROL_PLANE.into());
+    StatefulSet {
+        metadata: metadata(identity, &identity.host_namespace, &identity.name),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(settings.replicas),
+            service_name: Some(identity.name.clone()),
+            pod_management_policy: Some("Parallel".into()),
+            revision_history_limit: Some(2),
+            selector: LabelSelector {
+                match_labels: Some(identity.control_plane_selector()),
+                ..LabelSelector::default()
+            },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels),
+                    annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(identity, settings, persistent)),
+            },
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn pod(identity: &Identity, settings: &Settings, persistent: bool) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(identity.account()),
+        automount_service_account_token: Some(true),
+        enable_service_links: Some(false),
+        priority_class_name: Some(settings.priority_class.clone()),
+        termination_grace_period_seconds: Some(15),
+        node_selector: Some(settings.node_selector.clone()).filter(|map| !map.is_empty()),
+        tolerations: Some(settings.tolerations.clone()).filter(|list| !list.is_empty()),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(NON_ROOT),
+            run_as_group: Some(NON_ROOT),
+            fs_group: Some(NON_ROOT),
+            fs_group_change_policy: Some("OnRootMismatch".into()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(identity, settings)],
+        volumes: Some(vec![data_volume(identity, persistent), pki_volume(identity)]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(identity: &Identity, settings: &Settings) -> Container {
+    let arguments = [
+        ("--name", identity.name.as_str()),
+        ("--host-namespace", &identity.host_namespace),
+        ("--data-dir", DATA),
+        ("--listen", &format!("0.0.0.0:{API_PORT}")),
+        ("--pki-dir", PKI),
+        ("--service-name", &identity.name),
+        ("--cluster-domain", &settings.cluster_domain),
+        ("--uid", &identity.uid),
+    ];
+    Container {
+        name: "control-plane".into(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: settings.image_pull_policy.map(|policy| policy.as_str().into()),
+        args: Some(
+            std::iter::once("controlplane")
+                .chain(arguments.iter().flat_map(|(flag, value)| [*flag, *value]))
+                .map(ToOwned::to_owned)
+                .collect(),
+        ),
+        env: Some(vec![EnvVar {
+            name: "POD_IP".into(),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: "status.podIP".into(),
+                    ..ObjectFieldSelector::default()
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        }]),
+        ports: Some(vec![
+            port("https", "TCP", API_PORT),
+            port("dns", "UDP", DNS_PORT),
+            port("dns-tcp", "TCP", DNS_PORT),
+        ]),
+        resources: Some(ResourceRequirements {
+            requests: Some(amounts(&settings.requests)),
+            limits: Some(amounts(&settings.limits)),
+            ..ResourceRequirements::default()
+        }),
+        // The start is watched closely and the running process rarely: each probe costs a TLS handshake.
+        startup_probe: Some(probe("/readyz", 1, 120)),
+        readiness_probe: Some(probe("/readyz", 10, 3)),
+        liveness_probe: Some(probe("/livez", 20, 3)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), ..Capabilities::default() }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![
+            VolumeMount { name: "data".into(), mount_path: DATA.into(), ..VolumeMount::default() },
+            VolumeMount {
+                name: "pki".into(),
+                mount_path: PKI.into(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+        ]),
+        ..Container::default()
+    }
+}
+
+fn data_volume(identity: &Identity, persistent: bool) -> Volume {
+    let claim = || PersistentVolumeClaimVolumeSource { claim_name: identity.volume_claim(), read_only: None };
+    Volume {
+        name: "data".into(),
+        persistent_volume_claim: persistent.then(claim),
+        empty_dir: (!persistent).then(EmptyDirVolumeSource::default),
+        ..Volume::default()
+    }
+}
+
+fn pki_volume(identity: &Identity) -> Volume {
+    Volume {
+        name: "pki".into(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(identity.pki_secret()),
+            default_mode: Some(0o440),
+            items: Some(
+                ["ca.crt", "ca.key", "tls.crt", "tls.key"]
+                    .map(|file| KeyToPath { key: file.into(), path: file.into(), mode: None })
+                    .to_vec(),
+            ),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn port(name: &str, protocol: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        protocol: Some(protocol.into()),
+        container_port: number,
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::String("https".into()),
+            scheme: Some("HTTPS".into()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(if period > 1 { 5 } else { 1 }),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}

@@ -1,0 +1,33 @@
+//! The host namespace.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::ObjectMeta;
+use vkube_crds::labels;
+
+use crate::names::Identity;
+use crate::settings::Settings;
+
+/// The host namespace, with the Pod Security Standard in force. `policy` is the name of the policy that shapes it.
+pub fn namespace(identity: &Identity, settings: &Settings, policy: Option<&str>) -> Namespace {
+    let mut labels_of = settings.namespace_labels.clone();
+    labels_of.extend(identity.labels());
+    labels_of.extend(policy.map(|policy| (labels::POLICY.to_owned(), label_value(policy))));
+    let standard = settings.isolation.pod_security.as_str();
+    for mode in ["enforce", "warn"] {
+        labels_of.insert(format!("pod-security.kubernetes.io/{mode}"), standard.into());
+    }
+    Namespace {
+        metadata: ObjectMeta {
+            name: Some(identity.host_namespace.clone()),
+            labels: Some(labels_of),
+            annotations: Some(settings.namespace_annotations.clone()).filter(|map| !map.is_empty()),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    }
+}
+
+/// A policy's name may be longer than a label's value; then its hash stands for it.
+fn label_value(name: &str) -> String {
+    if name.len() <= 63 { name.to_owned() } else { crate::names::short_hash(name.as_bytes()) }
+}

@@ -1,0 +1,152 @@
+//! Who may talk to whom in the host namespace.
+//!
+//! Everything is denied, then allowed: pods of the namespace among themselves; anyone to the API server, which
+//! authenticates; the control plane to API servers and DNS; workloads to what the settings say. Link-local addresses,
+//! where clouds hand out credentials, are out of reach of all.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use vkube_crds::labels;
+
+use super::control_plane::API_PORT;
+use super::identity::metadata;
+use super::object::Key;
+use crate::names::{CONTROL_PLANE, Identity};
+use crate::settings::{Network, Settings};
+
+const DENY: &str = "vc-deny";
+const CONTROL_PLANE_POLICY: &str = "vc-control-plane";
+const WORKLOADS: &str = "vc-workloads";
+
+/// Ports at which API servers listen: the host's, and those of webhooks and aggregated APIs.
+const API_PORTS: [i32; 3] = [443, 6443, 8443];
+
+/// The policies; none if switched off.
+pub(super) fn policies(identity: &Identity, settings: &Settings) -> Vec<NetworkPolicy> {
+    let Some(network) = &settings.isolation.network else { return Vec::new() };
+    vec![deny(identity), control_plane(identity), workloads(identity, network)]
+}
+
+/// Every object that this module may build.
+pub(super) fn keys(identity: &Identity) -> Vec<Key> {
+    [DENY, CONTROL_PLANE_POLICY, WORKLOADS]
+        .map(|name| Key::new::<NetworkPolicy>(Some(&identity.host_namespace), name))
+        .to_vec()
+}
+
+fn deny(identity: &Identity) -> NetworkPolicy {
+    policy(identity, DENY, LabelSelector::default(), Vec::new(), Vec::new())
+}
+
+fn control_plane(identity: &Identity) -> NetworkPolicy {
+    let select =
+        LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
+    let api = NetworkPolicyIngressRule { ports: Some(vec![port("TCP", API_PORT)]), from: None };
+    let outside = NetworkPolicyEgressRule {
+        to: Some(
+            [("0.0.0.0/0", vec!["169.254.0.0/16"]), ("::/0", vec!["fd00:ec2::254/128", "fe80::/10"])]
+                .map(|(cidr, except)| block(cidr, except.into_iter().map(ToOwned::to_owned).collect()))
+                .to_vec(),
+        ),
+        ports: Some(API_PORTS.map(|number| port("TCP", number)).to_vec()),
+    };
+    policy(
+        identity,
+        CONTROL_PLANE_POLICY,
+        select,
+        vec![api, from_peers(vec![this_namespace()])],
+        vec![to_peers(vec![this_namespace()]), dns(), outside],
+    )
+}
+
+fn workloads(identity: &Identity, network: &Network) -> NetworkPolicy {
+    let select = LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: labels::COMPONENT.into(),
+            operator: "NotIn".into(),
+            values: Some(vec![CONTROL_PLANE.into()]),
+        }]),
+        ..LabelSelector::default()
+    };
+    let mut ingress = vec![from_peers(vec![this_namespace()])];
+    let mut outsiders: Vec<_> = network.namespaces.iter().map(|name| namespace(name)).collect();
+    outsiders.extend(network.ingress.iter().map(|cidr| block(cidr, Vec::new())));
+    if !outsiders.is_empty() {
+        ingress.push(from_peers(outsiders));
+    }
+    let mut egress = vec![to_peers(vec![this_namespace()])];
+    let outside: Vec<_> = network.egress.iter().map(|to| block(&to.cidr, to.except.clone())).collect();
+    if !outside.is_empty() {
+        egress.push(to_peers(outside));
+    }
+    policy(identity, WORKLOADS, select, ingress, egress)
+}
+
+fn policy(
+    identity: &Identity,
+    name: &str,
+    select: LabelSelector,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: metadata(identity, &identity.host_namespace, name),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(select),
+            ingress: Some(ingress).filter(|rules| !rules.is_empty()),
+            egress: Some(egress).filter(|rules| !rules.is_empty()),
+            policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+        }),
+    }
+}
+
+/// The host's DNS, wherever it runs.
+fn dns() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) }
+}
+
+fn from_peers(peers: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
+    NetworkPolicyIngressRule { from: Some(peers), ports: None }
+}
+
+fn to_peers(peers: Vec<NetworkPolicyPeer>) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: Some(peers), ports: None }
+}
+
+fn this_namespace() -> NetworkPolicyPeer {
+    NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() }
+}
+
+fn namespace(name: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector {
+            match_labels: Some(BTreeMap::from([("kubernetes.io/metadata.name".into(), name.to_owned())])),
+            ..LabelSelector::default()
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn block(cidr: &str, except: Vec<String>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.to_owned(),
+            except: Some(except).filter(|list| !list.is_empty()),
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        protocol: Some(protocol.into()),
+        port: Some(IntOrString::Int(number)),
+        ..NetworkPolicyPort::default()
+    }
+}

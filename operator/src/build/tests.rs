@@ -1,0 +1,122 @@
+//! What a user sees on the host, as YAML.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vkube_crds::VirtualCluster;
+
+use super::*;
+use crate::pki::{Authority, Pair};
+use crate::settings;
+
+fn mk(spec: Value) -> (Identity, Settings) {
+    let mut cluster = VirtualCluster::new("demo", serde_json::from_value(spec).unwrap());
+    cluster.metadata.namespace = Some("tenants".into());
+    cluster.metadata.uid = Some("0b8e".into());
+    let settings = settings::validate(&cluster, &Options::new("vkube:test"), &BTreeMap::new()).unwrap();
+    (Identity::of(&cluster), settings)
+}
+
+fn yaml(objects: &[Object]) -> String {
+    let texts: Vec<_> = objects.iter().map(|object| serde_saphyr::to_string(&object.body).unwrap()).collect();
+    texts.join("---\n")
+}
+
+#[test]
+fn a_minimal_cluster() {
+    let (identity, settings) = mk(json!({}));
+    let mut objects = vec![Object::of(namespace(&identity, &settings, None))];
+    objects.extend(grants(&identity, &Options::new("vkube:test")));
+    objects.extend(guards(&identity, &settings));
+    objects.push(Object::of(volume_claim(&identity, &"5Gi".into(), None)));
+    objects.push(Object::of(stateful_set(&identity, &settings, true, "hash")));
+    insta::assert_snapshot!(yaml(&objects));
+}
+
+#[test]
+fn a_cluster_with_everything_chosen() {
+    let (identity, settings) = mk(json!({
+        "replicas": 0,
+        "hostNamespace": {"name": "vc-chosen", "labels": {"team": "a"}, "annotations": {"note": "b"}},
+        "controlPlane": {
+            "image": "vkube:other",
+            "imagePullPolicy": "Never",
+            "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
+            "nodeSelector": {"disk": "fast"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+            "priorityClassName": "important",
+        },
+        "backingStore": {"volume": {"enabled": false}},
+        "networking": {"clusterDomain": "demo.internal"},
+        "expose": {"type": "LoadBalancer", "externalAddress": "demo.example.com", "service": {
+            "annotations": {"lb": "internal"}, "labels": {"l": "v"}, "nodePort": 30443,
+            "loadBalancerClass": "example.com/lb", "loadBalancerSourceRanges": ["10.0.0.0/8"],
+            "externalTrafficPolicy": "Local"}},
+        "isolation": {
+            "podSecurity": "restricted",
+            "resourceQuota": {"hard": {"pods": 5, "count/jobs.batch": 2}},
+            "limitRange": {"max": {"cpu": 2}},
+            "networkPolicy": {"egressCIDRs": ["10.0.0.0/8"], "egressExceptCIDRs": ["10.1.0.0/16"],
+                "ingressCIDRs": ["192.0.2.0/24"], "ingressNamespaces": ["ingress"]},
+        },
+    }));
+    let mut objects = vec![Object::of(namespace(&identity, &settings, Some("standard")))];
+    objects.extend(guards(&identity, &settings));
+    objects.push(Object::of(stateful_set(&identity, &settings, false, "hash")));
+    insta::assert_snapshot!(yaml(&objects));
+}
+
+#[test]
+fn secrets() {
+    let (identity, _) = mk(json!({}));
+    let pair = |text: &str| Pair { certificate: format!("{text} certificate"), key: format!("{text} key") };
+    let authority = Authority { pair: pair("ca"), not_after: jiff::Timestamp::UNIX_EPOCH };
+    let rotations = BTreeMap::from([("vkube.dev/rotate".to_owned(), "1".to_owned())]);
+    let objects = [
+        Object::of(pki_secret(&identity, &authority, &pair("serving"), rotations)),
+        Object::of(kubeconfig_secret(
+            &identity,
+            "demo-kubeconfig",
+            "https://demo.example.com:443",
+            ADMIN,
+            &authority,
+            &pair("admin"),
+            None,
+        )),
+    ];
+    insta::assert_snapshot!(yaml(&objects));
+}
+
+#[test]
+fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
+    let off = json!({"enabled": false});
+    let (identity, settings) =
+        mk(json!({"isolation": {"resourceQuota": off, "limitRange": off, "networkPolicy": off}}));
+    let built = guards(&identity, &settings);
+    let optional = optional(&identity);
+    assert_eq!(optional.len(), 8);
+    assert!(built.iter().all(|object| !optional.contains(&object.key)));
+    let (_, everything) = mk(json!({"expose": {"type": "NodePort"}}));
+    let built = guards(&identity, &everything);
+    assert!(optional.iter().all(|key| built.iter().any(|object| object.key == *key)));
+}
+
+#[test]
+fn only_objects_beside_the_cluster_have_it_as_owner() {
+    let (identity, settings) = mk(json!({}));
+    let options = Options::new("vkube:test");
+    for object in grants(&identity, &options).into_iter().chain(guards(&identity, &settings)) {
+        let owned = object.body["metadata"].get("ownerReferences").is_some();
+        assert_eq!(owned, object.key.namespace.as_deref() == Some("tenants"), "{:?}", object.key);
+    }
+}
+
+#[test]
+fn every_object_says_whose_it_is() {
+    let (identity, settings) = mk(json!({"expose": {"type": "NodePort"}}));
+    for object in guards(&identity, &settings) {
+        let labels = &object.body["metadata"]["labels"];
+        assert_eq!(labels["vkube.dev/cluster-uid"], "0b8e", "{:?}", object.key);
+        assert_eq!(labels["vkube.dev/managed"], "true", "{:?}", object.key);
+    }
+}

@@ -1,0 +1,65 @@
+//! What the operator is told at start.
+
+use std::net::SocketAddr;
+
+use vkube_crds::ImagePullPolicy;
+
+/// The Kubernetes version that this release serves.
+pub const KUBERNETES_VERSION: &str = "1.36";
+
+/// What the operator is told at start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Image of control planes that choose none: normally the operator's own.
+    pub image: String,
+    /// Pull policy of control planes that choose none.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// The operator's namespace.
+    pub namespace: String,
+    /// The operator's service account in that namespace; bound in the namespaces it works in.
+    pub service_account: String,
+    /// Name of this replica, for leases and events; normally the pod's.
+    pub identity: String,
+    /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere if `None`.
+    pub listen: Option<SocketAddr>,
+    /// Work only while holding the lease, so that replicas do not work against each other.
+    pub leader_election: bool,
+    /// How many clusters are reconciled at once.
+    pub concurrency: u16,
+    /// Whether clusters that say nothing of it keep their data in a volume.
+    pub persistence: bool,
+    /// How kubeconfigs of clusters that are not exposed address the API server.
+    pub internal_address: InternalAddress,
+    /// Whether the API server must answer through its Service before a cluster is ready. Needs the host's Service
+    /// network, so it is off when the operator runs outside its host.
+    pub probe: bool,
+}
+
+impl Options {
+    /// The settings of an operator that runs on its host, with control planes of this image.
+    pub fn new(image: impl Into<String>) -> Self {
+        Self {
+            image: image.into(),
+            image_pull_policy: None,
+            namespace: crate::install::NAMESPACE.into(),
+            service_account: crate::install::OPERATOR.into(),
+            identity: crate::install::OPERATOR.into(),
+            listen: None,
+            leader_election: true,
+            concurrency: 16,
+            persistence: true,
+            internal_address: InternalAddress::ServiceName,
+            probe: true,
+        }
+    }
+}
+
+/// How kubeconfigs address an API server that is not exposed outside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InternalAddress {
+    /// `<service>.<namespace>.svc`, resolved by the host's DNS.
+    #[default]
+    ServiceName,
+    /// The Service's cluster IP, for hosts whose DNS the users do not share.
+    ClusterIp,
+}

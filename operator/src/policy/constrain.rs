@@ -1,0 +1,63 @@
+//! What a policy forbids.
+
+use std::cmp::Ordering;
+
+use vkube_crds::{Constraints, Quantity};
+
+use crate::settings::Settings;
+
+/// What `settings` ask for that `constraints` forbid; empty if nothing. `own_image` is always allowed.
+pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str) -> Vec<String> {
+    let mut violations = Vec::new();
+    let types = &constraints.allowed_expose_types;
+    if !types.is_empty() && !types.contains(&settings.expose.type_) {
+        let allowed: Vec<_> = types.iter().map(|type_| type_.as_str()).collect();
+        violations.push(format!(
+            "expose.type {} is not among the allowed: {}",
+            settings.expose.type_.as_str(),
+            allowed.join(", ")
+        ));
+    }
+    let images = &constraints.allowed_images;
+    if !images.is_empty()
+        && settings.image != own_image
+        && !images.iter().any(|prefix| has_prefix(&settings.image, prefix))
+    {
+        violations.push(format!(
+            "controlPlane.image {} is not among the allowed: {}",
+            settings.image,
+            images.join(", ")
+        ));
+    }
+    if let Some(volume) = &settings.volume {
+        let classes = &constraints.allowed_storage_classes;
+        let class = volume.storage_class.as_deref();
+        if !classes.is_empty() && !class.is_some_and(|class| classes.iter().any(|allowed| allowed == class)) {
+            violations.push(format!(
+                "backingStore.volume.storageClassName {} is not among the allowed: {}",
+                class.unwrap_or("(the host's default)"),
+                classes.join(", ")
+            ));
+        }
+        if let Some(limit) = &constraints.max_volume_size
+            && exceeds(&volume.size, limit)
+        {
+            violations.push(format!(
+                "backingStore.volume.size {} is above the limit of {}",
+                volume.size.0, limit.0
+            ));
+        }
+    }
+    violations
+}
+
+/// A prefix matches up to a boundary, so that `registry/vkube` does not allow `registry/vkube-evil`.
+fn has_prefix(image: &str, prefix: &str) -> bool {
+    image
+        .strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with(['/', ':', '@']))
+}
+
+fn exceeds(asked: &Quantity, limit: &Quantity) -> bool {
+    asked.compare(limit) == Some(Ordering::Greater)
+}

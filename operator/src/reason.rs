@@ -1,0 +1,114 @@
+//! Why things are as they are: one enum for conditions, events and metrics.
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// The `reason` of a condition or event, and the label of a metric. Stable: users alert on these words.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order of their documentation.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Everything that was asked for is there and healthy.
+    Running,
+    /// The cluster is being built for the first time.
+    Provisioning,
+    /// A running cluster is being changed.
+    Updating,
+    /// The cluster has zero replicas.
+    Sleeping,
+    /// Reconciling is paused on request.
+    Paused,
+    /// The cluster is being deleted.
+    Deleting,
+    /// The cluster was deleted.
+    Deleted,
+    /// Deletion was released without waiting for host objects.
+    ForceDeleted,
+    /// Host objects are being applied or observed.
+    Progressing,
+    /// The last attempt failed and is retried.
+    ProgressingWithRetry,
+    /// The step is done.
+    Applied,
+    /// The step waits for one before it.
+    Waiting,
+    /// The spec cannot be built.
+    InvalidSpec,
+    /// The policy forbids what the spec asks for.
+    PolicyRejected,
+    /// The policy that the spec names does not exist.
+    PolicyMissing,
+    /// The policy that the spec names is not for this cluster.
+    PolicyNotAllowed,
+    /// No policy applies.
+    NoPolicy,
+    /// A policy is in force.
+    PolicyApplied,
+    /// An object of that name exists and belongs to someone else.
+    NameConflict,
+    /// The host namespace is being deleted.
+    NamespaceTerminating,
+    /// Quota, limits or network policies are switched off.
+    PartlyDisabled,
+    /// Data is kept in the pod and lost with it.
+    Ephemeral,
+    /// The volume is not bound yet.
+    VolumePending,
+    /// The volume is bound.
+    VolumeBound,
+    /// Certificates are valid.
+    Issued,
+    /// Certificates were reissued.
+    Rotated,
+    /// The control plane's pod is not ready.
+    PodNotReady,
+    /// The control plane's pod cannot start.
+    PodFailing,
+    /// The API server does not answer through its Service.
+    ApiUnreachable,
+    /// The load balancer has no address yet.
+    EndpointPending,
+    /// The host refused a request for lack of rights.
+    Forbidden,
+    /// The host could not be read.
+    ReadFailed,
+    /// The host refused or failed a write.
+    ApplyFailed,
+    /// The host refused or failed a deletion.
+    DeleteFailed,
+    /// Certificates could not be issued.
+    CertificateFailed,
+    /// A step took longer than it may.
+    TimedOut,
+    /// The stored object does not have the shape of its CRD.
+    Malformed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_camel_case_words() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(word.starts_with(|c: char| c.is_ascii_uppercase()), "{word}");
+            assert!(word.chars().all(|c| c.is_ascii_alphanumeric()), "{word}");
+        }
+    }
+}

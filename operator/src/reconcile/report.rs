@@ -1,0 +1,150 @@
+//! What an attempt found, and how it is published.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use vkube_crds::{
+    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, VirtualCluster, VirtualClusterStatus,
+};
+
+use crate::conditions::{self, Checks, Findings, Mode, Progress};
+use crate::context::Context;
+use crate::error::{Error, has_code};
+use crate::events;
+use crate::names::{Identity, STATUS_MANAGER};
+
+/// What an attempt found. What it did not reach stays as the status has it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What every step found.
+    pub checks: Checks,
+    /// How far it came.
+    pub progress: Progress,
+    /// What the user wants of the cluster as a whole.
+    pub mode: Mode,
+    /// Kubernetes version of the API server.
+    pub version: Option<String>,
+    /// Pods of the control plane.
+    pub replicas: i32,
+    /// Ready ones.
+    pub ready_replicas: i32,
+    /// Addresses.
+    pub endpoints: Option<Endpoints>,
+    /// The administrator's kubeconfig.
+    pub kubeconfig: Option<KubeconfigStatus>,
+    /// The policy in force.
+    pub policy: Option<PolicyStatus>,
+    /// Certificates.
+    pub certificates: Vec<CertificateStatus>,
+    /// When the first certificate has to be renewed.
+    pub renewal: Option<Duration>,
+}
+
+impl Report {
+    /// A report that knows what the status knows.
+    pub fn of(cluster: &VirtualCluster) -> Self {
+        let status = cluster.status.clone().unwrap_or_default();
+        Self {
+            checks: Checks::default(),
+            progress: Progress::Working("reconciling has begun".into()),
+            mode: if cluster.spec.replicas == Some(0) { Mode::Asleep } else { Mode::Running },
+            version: status.version,
+            replicas: status.replicas,
+            ready_replicas: status.ready_replicas,
+            endpoints: status.endpoints,
+            kubeconfig: status.kubeconfig,
+            policy: status.policy,
+            certificates: status.certificates,
+            renewal: None,
+        }
+    }
+
+    /// The status that says so.
+    pub fn status(&self, cluster: &VirtualCluster, now: Timestamp) -> VirtualClusterStatus {
+        let before = cluster.status.clone().unwrap_or_default();
+        let identity = Identity::of(cluster);
+        let generation = cluster.metadata.generation.unwrap_or_default();
+        let findings = Findings {
+            checks: &self.checks,
+            progress: &self.progress,
+            mode: &self.mode,
+            // The kubeconfig is written when the cluster is ready for the first time.
+            established: self.kubeconfig.is_some(),
+        };
+        let selector: Vec<_> =
+            identity.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        VirtualClusterStatus {
+            observed_generation: Some(generation),
+            conditions: conditions::conditions(&findings, &before.conditions, generation, Time(now)),
+            phase: Some(conditions::phase(&findings, &before.conditions)),
+            version: self.version.clone(),
+            replicas: self.replicas,
+            ready_replicas: self.ready_replicas,
+            selector: Some(selector.join(",")),
+            host_namespace: Some(identity.host_namespace),
+            endpoints: self.endpoints.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+            policy: self.policy.clone(),
+            certificates: self.certificates.clone(),
+        }
+    }
+}
+
+/// Writes the status unless it already says so, and announces what became different.
+pub async fn publish(context: &Context, cluster: &VirtualCluster, report: &Report) -> Result<(), Error> {
+    let now = Timestamp::now();
+    // The API keeps times to the second.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let before = cluster.status.clone().unwrap_or_default();
+    let after = report.status(cluster, now);
+    if before == after {
+        return Ok(());
+    }
+    write(context, cluster, &after).await?;
+    let first_ready = before.phase != Some(Phase::Running)
+        && after.phase == Some(Phase::Running)
+        && before.kubeconfig.is_none();
+    if let (true, Some(created)) = (first_ready, &cluster.metadata.creation_timestamp) {
+        context.metrics.provisioned(Timestamp::now().duration_since(created.0).unsigned_abs());
+    }
+    if before.phase != after.phase {
+        tracing::info!(
+            namespace = cluster.metadata.namespace,
+            name = cluster.metadata.name,
+            generation = cluster.metadata.generation,
+            phase = after.phase.map(Phase::as_str),
+            "phase changed"
+        );
+    }
+    events::publish(&context.recorder, cluster, events::transitions(&before, &after)).await;
+    Ok(())
+}
+
+async fn write(
+    context: &Context,
+    cluster: &VirtualCluster,
+    status: &VirtualClusterStatus,
+) -> Result<(), Error> {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let name = cluster.name_any();
+    let api: Api<VirtualCluster> = Api::namespaced(context.host.client().clone(), &namespace);
+    let body = json!({
+        "apiVersion": VirtualCluster::api_version(&()),
+        "kind": VirtualCluster::kind(&()),
+        // A cluster of the same name that came meanwhile is none of ours.
+        "metadata": {"name": name, "uid": cluster.metadata.uid},
+        "status": status,
+    });
+    let params = PatchParams::apply(STATUS_MANAGER).force();
+    match api.patch_status(&name, &params, &Patch::Apply(body)).await {
+        Ok(_) => Ok(()),
+        Err(error) if has_code(&error, 404) => Ok(()),
+        Err(source) => {
+            Err(Error::Apply { what: format!("status of VirtualCluster {namespace}/{name}"), source })
+        }
+    }
+}

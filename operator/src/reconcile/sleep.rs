@@ -1,0 +1,47 @@
+//! Putting a cluster to sleep.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use vkube_crds::labels;
+
+use super::certificates::Certificates;
+use super::steps::Attempt;
+use super::{Report, Stop, kubeconfigs};
+use crate::build::Key;
+use crate::conditions::Check;
+use crate::names::CONTROL_PLANE;
+use crate::reason::Reason;
+
+/// Pods that are ending are not watched.
+const POD_POLL: Duration = Duration::from_secs(2);
+
+/// Removes the workloads' pods once the control plane is gone: before, it would make them anew. The kubeconfig of a
+/// cluster that was awake before stays current.
+pub(super) async fn settle(
+    attempt: &Attempt<'_>,
+    certificates: &Certificates,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let asleep = |message: &str| Check::Failed(Reason::Sleeping, message.to_owned());
+    report.checks.control_plane = asleep("the cluster has zero replicas");
+    report.checks.available = asleep("the cluster has zero replicas");
+    if report.replicas > 0 {
+        return Err(Stop::Waiting("waiting for the control plane to end".into()));
+    }
+    let (host, identity) = (&attempt.context.host, &attempt.identity);
+    let any = Key::new::<Pod>(Some(&identity.host_namespace), "");
+    let pods = host.list(&any, &format!("{}!={CONTROL_PLANE}", labels::COMPONENT)).await?;
+    let left = pods.len();
+    for pod in pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+        host.delete(&Key { name: pod.name_any(), ..any.clone() }, pod.uid()).await?;
+    }
+    if left > 0 {
+        return Err(Stop::WaitFor(POD_POLL, format!("waiting for {left} pods to end")));
+    }
+    if report.kubeconfig.is_some() {
+        kubeconfigs::ensure(attempt, certificates, report).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,377 @@
+//! The steps of an attempt, in order.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Service};
+use kube::api::DynamicObject;
+use kube::{Resource as _, ResourceExt};
+use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
+
+use super::certificates::{self, Certificates};
+use super::{Report, Stop, kubeconfigs, namespace, publish, sleep};
+use crate::apply::Applied;
+use crate::build::{self, Key, Object};
+use crate::conditions::Check;
+use crate::context::Context;
+use crate::names::Identity;
+use crate::observe;
+use crate::options::InternalAddress;
+use crate::policy::{self, Binding};
+use crate::reason::Reason;
+use crate::settings::{self, Settings};
+
+/// A pod that does not start tells nobody but its own status, which is not watched.
+const POD_POLL: Duration = Duration::from_secs(5);
+/// The Service network needs a moment to know a pod that became ready.
+const PROBE_POLL: Duration = Duration::from_millis(100);
+
+/// Everything that the steps share.
+pub(super) struct Attempt<'a> {
+    pub(super) context: &'a Context,
+    pub(super) cluster: &'a VirtualCluster,
+    pub(super) identity: Identity,
+    pub(super) settings: Settings,
+}
+
+/// Takes every step that can be taken.
+pub(super) async fn attempt(
+    context: &Context,
+    cluster: &VirtualCluster,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let (settings, policy) = resolve(context, cluster, report).await?;
+    let attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings };
+    announce(&attempt, report).await?;
+
+    namespace::ensure(&attempt, policy.as_deref(), report).await?;
+    grant(&attempt).await?;
+    let services = guard(&attempt, report).await?;
+    let certificates = certificates::ensure(&attempt, &services, report).await?;
+    let persistent = volume(&attempt, report).await?;
+    control_plane(&attempt, &certificates, persistent, report).await?;
+    if attempt.settings.replicas == 0 {
+        return sleep::settle(&attempt, &certificates, report).await;
+    }
+    available(&attempt, &services, &certificates, report).await?;
+    kubeconfigs::ensure(&attempt, &certificates, report).await
+}
+
+/// Finds the policy and what it makes of the spec.
+async fn resolve(
+    context: &Context,
+    cluster: &VirtualCluster,
+    report: &mut Report,
+) -> Result<(Settings, Option<String>), Stop> {
+    let policies = context.policies();
+    let by_namespace = policies.iter().any(|policy| {
+        policy.spec.selector.as_ref().is_some_and(|selector| selector.namespace_selector.is_some())
+    });
+    let labels = if by_namespace {
+        let key = Key::new::<Namespace>(None, &cluster.namespace().unwrap_or_default());
+        context.host.get(&key).await?.map(|namespace| namespace.labels().clone()).unwrap_or_default()
+    } else {
+        BTreeMap::new()
+    };
+    let policy = match policy::bind(cluster, &labels, &policies) {
+        Binding::Unbound => None,
+        Binding::Bound(policy) => Some(policy),
+        Binding::Missing(name) => {
+            // What was built under it stays as it is: without it we do not know what is allowed.
+            let message = format!("VirtualClusterPolicy {name} does not exist");
+            report.checks.policy = Check::Unknown(Reason::PolicyMissing, message.clone());
+            return Err(Stop::Stalled(Reason::PolicyMissing, message));
+        }
+        Binding::NotAllowed(name) => {
+            let message = format!("the selector of VirtualClusterPolicy {name} does not match this cluster");
+            report.checks.policy = Check::Failed(Reason::PolicyNotAllowed, message.clone());
+            return Err(Stop::Stalled(Reason::PolicyNotAllowed, message));
+        }
+    };
+    let merged = policy::merge(&cluster.spec, policy.as_deref());
+    let effective = merged.map_err(|error| Stop::Stalled(Reason::InvalidSpec, error.to_string()))?;
+    let constraints = policy.as_ref().and_then(|policy| policy.spec.constraints.clone()).unwrap_or_default();
+    let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
+    let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
+        .map_err(|wrong| Stop::Stalled(Reason::InvalidSpec, wrong.join("; ")))?;
+    let violations = policy::constrain(&settings, &constraints, &context.options.image);
+    if !violations.is_empty() {
+        let message = violations.join("; ");
+        report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
+        return Err(Stop::Stalled(Reason::PolicyRejected, message));
+    }
+    report.policy = policy.as_ref().map(|policy| PolicyStatus {
+        name: policy.name_any(),
+        uid: policy.uid().unwrap_or_default(),
+        observed_generation: policy.metadata.generation.unwrap_or_default(),
+        enforced_fields: effective.enforced,
+    });
+    report.checks.policy = accepted(policy.as_deref());
+    Ok((settings, policy.map(|policy| policy.name_any())))
+}
+
+fn accepted(policy: Option<&VirtualClusterPolicy>) -> Check {
+    match policy {
+        None => Check::Passed(Reason::NoPolicy, "no policy applies".into()),
+        Some(policy) => Check::Passed(
+            Reason::PolicyApplied,
+            format!("VirtualClusterPolicy {} is in force", policy.name_any()),
+        ),
+    }
+}
+
+/// Says at once that a new generation is being worked on, so that nobody takes the old state for the new one's.
+async fn announce(attempt: &Attempt<'_>, report: &Report) -> Result<(), Stop> {
+    let observed = attempt.cluster.status.as_ref().and_then(|status| status.observed_generation);
+    if observed != attempt.cluster.metadata.generation {
+        publish(attempt.context, attempt.cluster, report).await?;
+    }
+    Ok(())
+}
+
+/// Gives the operator its rights in the cluster's namespaces.
+async fn grant(attempt: &Attempt<'_>) -> Result<(), Stop> {
+    let grants = build::grants(&attempt.identity, &attempt.context.options);
+    attempt.apply_all(grants).await?;
+    attempt.context.secrets.hold(&attempt.identity.namespace, &attempt.identity.uid);
+    Ok(())
+}
+
+/// The Services of a cluster, as the host has them.
+#[derive(Default)]
+pub(super) struct Services {
+    pub(super) internal: Option<DynamicObject>,
+    pub(super) external: Option<DynamicObject>,
+}
+
+/// Puts everything in place that has to be there before the first pod.
+async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, Stop> {
+    let guards = build::guards(&attempt.identity, &attempt.settings);
+    let unwanted: Vec<Key> = build::optional(&attempt.identity)
+        .into_iter()
+        .filter(|key| guards.iter().all(|object| object.key != *key))
+        .collect();
+    let removal = futures::future::try_join_all(
+        unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)),
+    );
+    let (live, removed) = tokio::join!(attempt.apply_all(guards), removal);
+    let live =
+        live.inspect_err(|_| report.checks.isolation = Check::Pending("guards are being applied".into()))?;
+    removed?;
+    report.checks.isolation = isolation(&attempt.settings);
+    let mut services = Services::default();
+    for object in live.into_iter().filter(is_service) {
+        if object.name_any() == attempt.identity.name {
+            services.internal = Some(object);
+        } else {
+            services.external = Some(object);
+        }
+    }
+    endpoint(attempt, &services, report)?;
+    Ok(services)
+}
+
+fn is_service(object: &DynamicObject) -> bool {
+    object.types.as_ref().is_some_and(|types| types.kind == Service::kind(&()))
+}
+
+fn isolation(settings: &Settings) -> Check {
+    let isolation = &settings.isolation;
+    let off: Vec<_> = [
+        ("quota", isolation.quota.is_none()),
+        ("limit range", isolation.limits.is_none()),
+        ("network policy", isolation.network.is_none()),
+    ]
+    .into_iter()
+    .filter_map(|(name, off)| off.then_some(name))
+    .collect();
+    if off.is_empty() {
+        return Check::applied("quota, limits, network policies and Pod Security are in force");
+    }
+    Check::Passed(Reason::PartlyDisabled, format!("switched off by the spec: {}", off.join(", ")))
+}
+
+/// Derives the addresses of the API server from its Services.
+fn endpoint(attempt: &Attempt<'_>, services: &Services, report: &mut Report) -> Result<(), Stop> {
+    let Some(address) =
+        services.internal.as_ref().and_then(|live| observe::cluster_ips(live).into_iter().next())
+    else {
+        report.checks.endpoint = Check::Pending("the Service has no cluster IP yet".into());
+        return Err(Stop::Waiting("waiting for the Service's cluster IP".into()));
+    };
+    let host = match attempt.context.options.internal_address {
+        InternalAddress::ServiceName => attempt.identity.service_host(),
+        InternalAddress::ClusterIp if address.contains(':') => format!("[{address}]"),
+        InternalAddress::ClusterIp => address,
+    };
+    let external_url = external_url(&attempt.settings, services.external.as_ref());
+    report.checks.endpoint = match (attempt.settings.expose.type_, &external_url) {
+        (ExposeType::LoadBalancer, None) => {
+            Check::Failed(Reason::EndpointPending, "the load balancer has no address yet".into())
+        }
+        _ => Check::applied("the API server has its addresses"),
+    };
+    report.endpoints = Some(Endpoints { internal_url: Some(format!("https://{host}:443")), external_url });
+    Ok(())
+}
+
+fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<String> {
+    let service = service?;
+    let balancer = observe::balancer_addresses(service);
+    let host = settings.expose.external_address.clone().or_else(|| balancer.into_iter().next())?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let port = match settings.expose.type_ {
+        ExposeType::NodePort => observe::node_port(service)?,
+        ExposeType::ClusterIP | ExposeType::LoadBalancer => 443,
+    };
+    Some(format!("https://{host}:{port}"))
+}
+
+/// Puts the volume in place; returns whether the data is in one. A claim that exists is always used, and keeps its
+/// class and at least its size.
+async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop> {
+    let identity = &attempt.identity;
+    let key = Key::new::<PersistentVolumeClaim>(Some(&identity.host_namespace), &identity.volume_claim());
+    let live = attempt.context.host.get(&key).await?;
+    let text =
+        |path: &str| live.as_ref().and_then(|live| live.data.pointer(path)?.as_str().map(ToOwned::to_owned));
+    let present = text("/spec/resources/requests/storage").map(Quantity);
+    let (wanted, size) = match (attempt.settings.volume.clone(), present) {
+        (None, None) => {
+            report.checks.store =
+                Check::Passed(Reason::Ephemeral, "data is kept in the pod and lost with it".into());
+            return Ok(false);
+        }
+        (None, Some(present)) => (settings::Volume::default(), present),
+        (Some(wanted), Some(present)) if present.compare(&wanted.size) == Some(Ordering::Greater) => {
+            if attempt.asks_for_size() {
+                let message = format!(
+                    "backingStore.volume.size: {} is less than the volume's {}; volumes only grow",
+                    wanted.size.0, present.0
+                );
+                return Err(Stop::Stalled(Reason::InvalidSpec, message));
+            }
+            (wanted, present)
+        }
+        (Some(wanted), _) => (wanted.clone(), wanted.size),
+    };
+    let class = text("/spec/storageClassName").or(wanted.storage_class);
+    let claim = build::volume_claim(identity, &size, class.as_deref());
+    let applied = attempt.context.host.apply_over(live, Object::of(claim), identity).await?;
+    let live = attempt.ours(applied)?;
+    let phase = live.data.pointer("/status/phase").and_then(|phase| phase.as_str()).unwrap_or("Pending");
+    report.checks.store = if phase == "Bound" {
+        Check::Passed(Reason::VolumeBound, "the volume is bound".into())
+    } else {
+        Check::Pending(format!("the volume is {phase}"))
+    };
+    Ok(true)
+}
+
+/// Applies the StatefulSet and waits until its pod is ready.
+async fn control_plane(
+    attempt: &Attempt<'_>,
+    certificates: &Certificates,
+    persistent: bool,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let set = build::stateful_set(&attempt.identity, &attempt.settings, persistent, &certificates.hash);
+    let applied = attempt.context.host.apply(Object::of(set), &attempt.identity).await?;
+    let live = attempt.ours(applied)?;
+    let rollout = observe::rollout(&live);
+    report.replicas = rollout.replicas;
+    report.ready_replicas = rollout.ready;
+    if attempt.settings.replicas == 0 {
+        return Ok(());
+    }
+    if rollout.current && rollout.ready >= attempt.settings.replicas {
+        report.checks.control_plane = Check::applied("the control plane's pod is ready");
+        // A volume that binds to its first consumer was still pending when it was looked at.
+        if let Check::Pending(_) = report.checks.store {
+            report.checks.store = Check::Passed(Reason::VolumeBound, "the volume is bound".into());
+        }
+        return Ok(());
+    }
+    report.checks.available =
+        Check::Failed(Reason::PodNotReady, "the control plane's pod is not ready".into());
+    let message = "waiting for the control plane's pod".to_owned();
+    report.checks.control_plane = match observe::pod_problem(&attempt.context.host, &attempt.identity).await?
+    {
+        Some(problem) => Check::Failed(Reason::PodFailing, problem),
+        None => Check::Pending(message.clone()),
+    };
+    Err(Stop::WaitFor(POD_POLL, message))
+}
+
+/// Asks the API server through its Service.
+async fn available(
+    attempt: &Attempt<'_>,
+    services: &Services,
+    certificates: &Certificates,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    if !attempt.context.options.probe {
+        report.checks.available = Check::applied("the control plane's pod is ready");
+        return Ok(());
+    }
+    let address = services.internal.as_ref().and_then(|live| observe::cluster_ips(live).into_iter().next());
+    let authority = &certificates.authority.pair.certificate;
+    match observe::answers(&address.unwrap_or_default(), &attempt.identity.service_host(), authority).await {
+        Ok(version) => {
+            if !version.is_empty() {
+                report.version = Some(version);
+            }
+            report.checks.available = Check::applied("the API server answers through its Service");
+            Ok(())
+        }
+        Err(why) => {
+            let message = format!("the API server does not answer through its Service: {why}");
+            report.checks.available = Check::Failed(Reason::ApiUnreachable, message.clone());
+            Err(Stop::WaitFor(PROBE_POLL, message))
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Applies objects that do not depend on each other; returns them as the host has them.
+    pub(super) async fn apply_all(&self, objects: Vec<Object>) -> Result<Vec<DynamicObject>, Stop> {
+        let applied = self.context.host.apply_all(objects, &self.identity).await?;
+        applied.into_iter().map(|applied| self.ours(applied)).collect()
+    }
+
+    /// The live object, if it is ours and its namespace stays.
+    pub(super) fn ours(&self, applied: Applied) -> Result<DynamicObject, Stop> {
+        match applied {
+            Applied::Ours { live, written } => {
+                if written && self.has_settled() {
+                    let kind = live.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
+                    self.context.metrics.corrected(kind);
+                }
+                Ok(*live)
+            }
+            Applied::Foreign(key) => Err(Stop::Stalled(
+                Reason::NameConflict,
+                format!("{} exists and does not belong to this cluster", key.describe()),
+            )),
+            Applied::Terminating => {
+                Err(Stop::Waiting(format!("namespace {} is being deleted", self.identity.host_namespace)))
+            }
+        }
+    }
+
+    /// Whether this generation was built before, so that what is written now had drifted.
+    fn has_settled(&self) -> bool {
+        let status = self.cluster.status.as_ref();
+        status.is_some_and(|status| {
+            status.observed_generation == self.cluster.metadata.generation
+                && status.conditions.iter().all(|condition| condition.type_ != "Reconciling")
+        })
+    }
+
+    /// Whether the cluster itself, not a default, states the volume's size.
+    fn asks_for_size(&self) -> bool {
+        let store = self.cluster.spec.backing_store.as_ref();
+        store.and_then(|store| store.volume.as_ref()).is_some_and(|volume| volume.size.is_some())
+    }
+}

@@ -1,0 +1,285 @@
+//! From what is asked to what is built: every default filled in, every value checked. Pure.
+//!
+//! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
+//! its shape.
+
+mod isolation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Toleration;
+use vkube_crds::{
+    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Quantity,
+    VirtualCluster, labels,
+};
+
+pub use isolation::{Isolation, Network};
+
+use crate::names::PRIORITY_CLASS;
+use crate::options::{KUBERNETES_VERSION, Options};
+
+/// Everything about a virtual cluster that the builders need.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Pods of the control plane: 0 or 1.
+    pub replicas: i32,
+    /// Image of the control plane.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Requests of the control plane.
+    pub requests: BTreeMap<String, Quantity>,
+    /// Limits of the control plane.
+    pub limits: BTreeMap<String, Quantity>,
+    /// Nodes that the control plane may run on.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the control plane tolerates.
+    pub tolerations: Vec<Toleration>,
+    /// Priority class of the control plane.
+    pub priority_class: String,
+    /// Further labels of the host namespace.
+    pub namespace_labels: BTreeMap<String, String>,
+    /// Further annotations of the host namespace.
+    pub namespace_annotations: BTreeMap<String, String>,
+    /// The store's volume; `None` keeps data in the pod.
+    pub volume: Option<Volume>,
+    /// DNS domain of the cluster.
+    pub cluster_domain: String,
+    /// How clients reach the API server.
+    pub expose: Expose,
+    /// Validity of issued certificates.
+    pub validity: Duration,
+    /// How long before their end they are renewed.
+    pub renew_before: Duration,
+    /// The administrator's Secret.
+    pub kubeconfig_secret: String,
+    /// URL in the kubeconfig, if chosen.
+    pub server: Option<String>,
+    /// Kubeconfigs of other identities.
+    pub additional: Vec<AdditionalKubeconfig>,
+    /// Bounds of the workloads.
+    pub isolation: Isolation,
+    /// What becomes of the host namespace on deletion.
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// The store's volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Its size.
+    pub size: Quantity,
+    /// Its storage class; `None` is the host's default.
+    pub storage_class: Option<String>,
+}
+
+/// How clients reach the API server.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expose {
+    /// Type of the Service.
+    pub type_: ExposeType,
+    /// Its details.
+    pub service: ExposeService,
+    /// Name or address outside.
+    pub external_address: Option<String>,
+    /// Further names in the serving certificate.
+    pub extra_sans: Vec<String>,
+}
+
+const HOUR: u64 = 3600;
+const DEFAULT_VALIDITY: Duration = Duration::from_secs(365 * 24 * HOUR);
+const DEFAULT_RENEW_BEFORE: Duration = Duration::from_secs(90 * 24 * HOUR);
+/// Shorter ones would be renewed, and the control plane restarted, all the time.
+const LEAST_VALIDITY: Duration = Duration::from_secs(HOUR);
+
+/// Checks the effective spec and fills in what is open. `bounds` are the policy's limits of the quota.
+///
+/// The error lists everything that is wrong, as `path: why`.
+pub fn validate(
+    cluster: &VirtualCluster,
+    options: &Options,
+    bounds: &BTreeMap<String, Quantity>,
+) -> Result<Settings, Vec<String>> {
+    let spec = &cluster.spec;
+    let mut wrong = Vec::new();
+    let control_plane = spec.control_plane.clone().unwrap_or_default();
+    let host = spec.host_namespace.clone().unwrap_or_default();
+    let lifecycle = spec.lifecycle.clone().unwrap_or_default();
+    let kubeconfig = spec.kubeconfig.clone().unwrap_or_default();
+    let resources = control_plane.resources.clone().unwrap_or_default();
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+
+    if let Some(version) = &spec.version
+        && version.trim_start_matches('v') != KUBERNETES_VERSION
+    {
+        wrong.push(format!("version: {version:?} is not served by this release, {KUBERNETES_VERSION} is"));
+    }
+    for (path, keys) in [("labels", &host.labels), ("annotations", &host.annotations)] {
+        for key in keys.keys().filter(|key| is_reserved(key)) {
+            wrong.push(format!("hostNamespace.{path}: {key} belongs to Kubernetes or vkube"));
+        }
+    }
+    quantities("controlPlane.resources.requests", &resources.requests, &mut wrong);
+    quantities("controlPlane.resources.limits", &resources.limits, &mut wrong);
+    let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
+    let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
+    let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
+    let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
+
+    let secret = kubeconfig.secret_name.clone().unwrap_or_else(|| format!("{name}-kubeconfig"));
+    if kubeconfig.additional.iter().any(|additional| additional.name == secret) {
+        wrong.push(format!("kubeconfig.additional: {secret} is the administrator's Secret"));
+    }
+    for additional in &kubeconfig.additional {
+        if additional.group.as_deref() == Some("system:masters") {
+            wrong.push(format!(
+                "kubeconfig.additional.{}: system:masters cannot be revoked; bind a role inside the cluster",
+                additional.name
+            ));
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    Ok(Settings {
+        replicas: spec.replicas.unwrap_or(1).clamp(0, 1),
+        image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
+        image: control_plane.image.unwrap_or_else(|| options.image.clone()),
+        requests: with_defaults(resources.requests, &[("cpu", "20m"), ("memory", "32Mi")]),
+        limits: with_defaults(resources.limits, &[("memory", "512Mi")]),
+        node_selector: control_plane.node_selector,
+        tolerations: control_plane.tolerations,
+        priority_class: control_plane.priority_class_name.unwrap_or_else(|| PRIORITY_CLASS.into()),
+        namespace_labels: host.labels,
+        namespace_annotations: host.annotations,
+        volume,
+        cluster_domain: spec
+            .networking
+            .as_ref()
+            .and_then(|networking| networking.cluster_domain.clone())
+            .unwrap_or_else(|| "cluster.local".into()),
+        expose,
+        validity,
+        renew_before,
+        kubeconfig_secret: secret,
+        server: kubeconfig.server,
+        additional: kubeconfig.additional,
+        isolation,
+        deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
+    })
+}
+
+fn certificates(asked: Option<&vkube_crds::Certificates>, wrong: &mut Vec<String>) -> (Duration, Duration) {
+    let mut read = |path: &str, text: Option<&String>, default: Duration| {
+        let Some(text) = text else { return default };
+        match text.parse::<kube::core::Duration>() {
+            Ok(duration) if !duration.is_negative() => duration.into(),
+            _ => {
+                wrong.push(format!("certificates.{path}: {text:?} is not a duration such as 8760h"));
+                default
+            }
+        }
+    };
+    let validity = read("validity", asked.and_then(|asked| asked.validity.as_ref()), DEFAULT_VALIDITY);
+    // A short validity alone is a complete request; certificates are then renewed at two thirds of it.
+    let default = if validity > DEFAULT_RENEW_BEFORE { DEFAULT_RENEW_BEFORE } else { validity / 3 };
+    let renew_before = read("renewBefore", asked.and_then(|asked| asked.renew_before.as_ref()), default);
+    if validity < LEAST_VALIDITY {
+        wrong.push("certificates.validity: must be an hour or more".into());
+    } else if renew_before >= validity {
+        wrong.push("certificates.renewBefore: must be shorter than the validity".into());
+    }
+    (validity, renew_before)
+}
+
+fn expose(asked: vkube_crds::Expose, wrong: &mut Vec<String>) -> Expose {
+    let type_ = asked.type_.unwrap_or_default();
+    let service = asked.service.unwrap_or_default();
+    let mut needs = |present: bool, field: &str, types: &[ExposeType]| {
+        if present && !types.contains(&type_) {
+            wrong.push(format!("expose.service.{field}: not for type {}", type_.as_str()));
+        }
+    };
+    let outside = [ExposeType::NodePort, ExposeType::LoadBalancer];
+    needs(service.node_port.is_some(), "nodePort", &outside);
+    needs(service.external_traffic_policy.is_some(), "externalTrafficPolicy", &outside);
+    needs(service.load_balancer_class.is_some(), "loadBalancerClass", &[ExposeType::LoadBalancer]);
+    needs(
+        !service.load_balancer_source_ranges.is_empty(),
+        "loadBalancerSourceRanges",
+        &[ExposeType::LoadBalancer],
+    );
+    for key in service.labels.keys().filter(|key| is_reserved(key)) {
+        wrong.push(format!("expose.service.labels: {key} belongs to Kubernetes or vkube"));
+    }
+    for range in &service.load_balancer_source_ranges {
+        isolation::cidr("expose.service.loadBalancerSourceRanges", range, wrong);
+    }
+    for name in asked.extra_sans.iter().chain(&asked.external_address) {
+        if name.parse::<IpAddr>().is_err() && !is_host_name(name) {
+            wrong.push(format!("expose: {name:?} is neither a host name nor an address"));
+        }
+    }
+    Expose { type_, service, external_address: asked.external_address, extra_sans: asked.extra_sans }
+}
+
+fn volume(
+    asked: Option<&vkube_crds::BackingStore>,
+    options: &Options,
+    wrong: &mut Vec<String>,
+) -> Option<Volume> {
+    let asked = asked.and_then(|store| store.volume.clone()).unwrap_or_default();
+    let size = asked.size.unwrap_or_else(|| "5Gi".into());
+    if size.nanos().is_none_or(|amount| amount <= 0) {
+        wrong.push(format!("backingStore.volume.size: {:?} is not a size", size.0));
+    }
+    asked
+        .enabled
+        .unwrap_or(options.persistence)
+        .then_some(Volume { size, storage_class: asked.storage_class_name })
+}
+
+/// Names a value for each that is not named yet.
+fn with_defaults(
+    mut map: BTreeMap<String, Quantity>,
+    defaults: &[(&str, &str)],
+) -> BTreeMap<String, Quantity> {
+    for (name, amount) in defaults {
+        map.entry((*name).to_owned()).or_insert_with(|| (*amount).into());
+    }
+    map
+}
+
+fn quantities(path: &str, map: &BTreeMap<String, Quantity>, wrong: &mut Vec<String>) {
+    for (name, amount) in map {
+        if amount.nanos().is_none_or(|amount| amount < 0) {
+            wrong.push(format!("{path}.{name}: {:?} is not an amount", amount.0));
+        }
+    }
+}
+
+/// Keys that mean something to Kubernetes, or to us.
+fn is_reserved(key: &str) -> bool {
+    let Some((prefix, _)) = key.split_once('/') else { return false };
+    let domain = labels::MANAGED.split('/').next().unwrap_or_default();
+    [domain, "kubernetes.io", "k8s.io"]
+        .iter()
+        .any(|reserved| prefix == *reserved || prefix.ends_with(&format!(".{reserved}")))
+}
+
+/// A DNS name, possibly with a leading wildcard.
+fn is_host_name(name: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        })
+}
