@@ -6,6 +6,7 @@ use vkube_store::{Change, Expect, Write};
 
 use crate::{
     metadata,
+    rbac::bootstrap_policy,
     resource::Definition,
     server::{Server, builtin},
     status::ApiError,
@@ -27,6 +28,7 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
         });
         objects.push((builtin("", "namespaces")?, namespace));
     }
+    objects.extend(bootstrap_policy::objects()?);
     ensure(server, objects).await
 }
 

@@ -1,5 +1,6 @@
 //! Documents on the wire: JSON, YAML and protobuf.
 
+pub mod indent;
 pub mod protobuf;
 
 use bytes::Bytes;
@@ -7,14 +8,17 @@ use serde_json::Value;
 
 use crate::{
     negotiation::Encoding,
-    schema::{json, types::Type},
+    schema::{
+        json,
+        types::{Type, Type::Builtin},
+    },
     status::ApiError,
 };
 
 /// The type of `Status`.
 pub const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 
-/// Encodes a document; what has no type has no protobuf form and becomes JSON.
+/// Encodes a document; what has no built-in type has no protobuf form and becomes JSON.
 pub fn encode(
     document: &Value,
     encoding: Encoding,
@@ -22,15 +26,38 @@ pub fn encode(
 ) -> Result<(&'static str, Bytes), ApiError> {
     let bytes = match (encoding, ty) {
         (Encoding::Yaml, _) => yaml(document)?.into_bytes(),
-        (Encoding::Protobuf, Some(ty @ Type::Builtin(_))) => protobuf::encode(document, ty),
-        (Encoding::Json | Encoding::Protobuf, ty) => {
-            let mut bytes = Vec::with_capacity(256);
-            json::write(document, ty, &mut bytes);
-            bytes.push(b'\n');
-            return Ok((Encoding::Json.media_type(), bytes.into()));
+        (Encoding::Protobuf, Some(ty @ Builtin(_))) => protobuf::encode(document, ty),
+        (Encoding::Json | Encoding::Protobuf, _) => {
+            return Ok((Encoding::Json.media_type(), to_json(document, ty, false)));
         }
+        (Encoding::PrettyJson, _) => return Ok((encoding.media_type(), to_json(document, ty, true))),
     };
     Ok((encoding.media_type(), bytes.into()))
+}
+
+/// Encodes a list whose items are of type `item`.
+pub fn encode_list(
+    list: &Value,
+    encoding: Encoding,
+    item: Type<'_>,
+) -> Result<(&'static str, Bytes), ApiError> {
+    encode(list, encoding, protobuf::list_of(item))
+}
+
+/// JSON as the real server writes it: fields in Go's order, and a newline unless it is indented.
+fn to_json(document: &Value, ty: Option<Type<'_>>, pretty: bool) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    json::write(document, ty, &mut out);
+    finish_json(out, pretty)
+}
+
+/// Ends encoded JSON as the real server does.
+pub fn finish_json(mut bytes: Vec<u8>, pretty: bool) -> Bytes {
+    if pretty {
+        return indent::indent(&bytes).into();
+    }
+    bytes.push(b'\n');
+    bytes.into()
 }
 
 /// A document as YAML.
@@ -43,13 +70,9 @@ pub fn from_yaml(bytes: &[u8]) -> Result<Value, String> {
     serde_saphyr::from_slice(bytes).map_err(|e| e.to_string())
 }
 
-/// Encodes a list whose items are of type `item`.
-pub fn encode_list(
-    list: &Value,
-    encoding: Encoding,
-    item: Type<'_>,
-) -> Result<(&'static str, Bytes), ApiError> {
-    encode(list, encoding, protobuf::list_of(item))
+/// Decodes protobuf of this type, envelope and all.
+pub fn from_protobuf(bytes: &[u8], ty: Type<'_>) -> Result<Value, String> {
+    protobuf::decode(bytes, ty).map_err(|e| e.to_string())
 }
 
 /// Encodes one event of a watch.
@@ -59,18 +82,11 @@ pub fn watch_frame(
     encoding: Encoding,
     ty: Option<Type<'_>>,
 ) -> Result<Bytes, ApiError> {
-    // An error is a Status, whatever is watched.
-    let ty = if kind == "ERROR" { Type::builtin(STATUS) } else { ty };
-    if let (Encoding::Protobuf, Some(ty @ Type::Builtin(_))) = (encoding, ty) {
+    if let (Encoding::Protobuf, Some(ty @ Builtin(_))) = (encoding, ty) {
         return Ok(protobuf::watch_frame(kind, object, ty).into());
     }
     let mut bytes = format!("{{\"type\":\"{kind}\",\"object\":").into_bytes();
     json::write(object, ty, &mut bytes);
     bytes.extend_from_slice(b"}\n");
     Ok(bytes.into())
-}
-
-/// Decodes protobuf of this type, envelope and all.
-pub fn from_protobuf(bytes: &[u8], ty: Type<'_>) -> Result<Value, String> {
-    protobuf::decode(bytes, ty).map_err(|e| e.to_string())
 }

@@ -86,7 +86,7 @@ fn each<R>(server: &Server, group: &str, version: &str, mut show: impl FnMut(Sho
                         name: s.name,
                         group: s.group,
                         version: s.version,
-                        kind: s.kind,
+                        kind: if s.kind.is_empty() { &r.kind } else { s.kind },
                         verbs: s.verbs.to_vec(),
                     })
                     .collect(),
@@ -369,7 +369,7 @@ pub fn roots(server: &Server, headers: &HeaderMap) -> Response {
         paths.push(path.into());
     }
     paths.sort();
-    respond::document(StatusCode::OK, &json!({"paths": paths}), negotiation::encoding(headers), None)
+    respond::document(StatusCode::OK, &json!({"paths": paths}), negotiation::encoding(&Query::default(), headers), None)
 }
 
 /// `/version`
@@ -389,14 +389,4 @@ pub fn version() -> Value {
         "compiler": "rustc",
         "platform": concat!("linux/", "amd64"),
     })
-}
-
-/// `/openapi/v2` and `/openapi/v3`
-pub fn openapi(
-    _server: &Server,
-    _segments: &[&str],
-    _headers: &HeaderMap,
-    _query: &Query,
-) -> Result<Response, ApiError> {
-    Ok(respond::page_not_found())
 }

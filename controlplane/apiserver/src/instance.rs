@@ -17,7 +17,9 @@ use crate::{
     authorization::{AlwaysAllow, AlwaysDeny, Authorizer},
     bootstrap,
     connect::Connector,
+    custom,
     listener::{self, TlsFiles},
+    rbac::authorizer::Rbac,
     server::{Parts, Server},
     service_allocation::{Allocator, range::RangeAllocator},
     status::ApiError,
@@ -153,6 +155,7 @@ impl Instance {
             Some(allocator) => allocator,
             None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
         };
+        let rbac = Rbac::default();
         let server = Server::new(Parts {
             store: store.clone(),
             authenticators: Authenticators {
@@ -160,7 +163,8 @@ impl Instance {
                 service_accounts: Issuer::new(options.issuer),
                 anonymous: true,
             },
-            authorizers: authorizers(&options.authorization_modes)?,
+            authorizers: authorizers(&options.authorization_modes, &rbac)?,
+            rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
             admission: Chain::default(),
             connector: options.connector,
             allocator,
@@ -168,6 +172,9 @@ impl Instance {
             service_range: options.service_range,
         });
         bootstrap::run(&server).await?;
+        rbac.follow(store.clone(), shutdown.clone()).await?;
+        let definitions = custom::controller::Controller::start(&server).await?;
+        tasks.spawn(definitions.run(shutdown.clone()));
         server.set_ready();
 
         if let Some(listener) = listener {
@@ -209,11 +216,12 @@ async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, Ap
     page.entries.iter().map(stored::decode).collect()
 }
 
-fn authorizers(modes: &[String]) -> Result<Vec<Box<dyn Authorizer>>, Error> {
+fn authorizers(modes: &[String], rbac: &Rbac) -> Result<Vec<Box<dyn Authorizer>>, Error> {
     modes
         .iter()
         .map(|mode| -> Result<Box<dyn Authorizer>, Error> {
             match mode.as_str() {
+                "RBAC" => Ok(Box::new(rbac.clone())),
                 "AlwaysAllow" => Ok(Box::new(AlwaysAllow)),
                 "AlwaysDeny" => Ok(Box::new(AlwaysDeny)),
                 other => Err(Error::Mode(other.into())),

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, header};
 
-use crate::status::ApiError;
+use crate::{options::Query, status::ApiError};
 
 /// How a document is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Encoding {
     /// `application/json`
     #[default]
     Json,
+    /// `application/json`, indented.
+    PrettyJson,
     /// `application/yaml`
     Yaml,
     /// `application/vnd.kubernetes.protobuf`
@@ -21,7 +23,7 @@ impl Encoding {
     /// The media type.
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Json => "application/json",
+            Self::Json | Self::PrettyJson => "application/json",
             Self::Yaml => "application/yaml",
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
         }
@@ -104,9 +106,21 @@ pub fn accept(headers: &HeaderMap, custom: bool) -> Result<Accepted, ApiError> {
     Err(error)
 }
 
+/// Whether JSON is to be indented: as `?pretty` says, or because a person seems to be reading.
+pub fn is_pretty(query: &Query, headers: &HeaderMap) -> bool {
+    if query.has("pretty") {
+        return query.flag("pretty");
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
+}
+
 /// Reads `Accept` where only the encoding matters (errors, discovery); unknown types give JSON.
-pub fn encoding(headers: &HeaderMap) -> Encoding {
-    accept(headers, false).map(|a| a.encoding).unwrap_or_default()
+pub fn encoding(query: &Query, headers: &HeaderMap) -> Encoding {
+    match accept(headers, false).map(|a| a.encoding).unwrap_or_default() {
+        Encoding::Json if is_pretty(query, headers) => Encoding::PrettyJson,
+        encoding => encoding,
+    }
 }
 
 /// Reads `Content-Type` of an object.

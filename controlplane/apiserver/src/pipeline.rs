@@ -18,8 +18,9 @@ use crate::{
 
 /// Request info → authentication → impersonation → authorization → route.
 pub async fn serve(server: &Server, mut request: Request) -> Response {
-    let encoding = negotiation::encoding(request.headers());
-    let mut response = match run(server, &mut request).await {
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let encoding = negotiation::encoding(&query, request.headers());
+    let mut response = match run(server, &mut request, query).await {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
@@ -31,7 +32,7 @@ pub async fn serve(server: &Server, mut request: Request) -> Response {
     response
 }
 
-async fn run(server: &Server, request: &mut Request) -> Result<Response, ApiError> {
+async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Response, ApiError> {
     let info =
         RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     let user = match request.extensions_mut().remove::<Arc<User>>() {
@@ -46,6 +47,5 @@ async fn run(server: &Server, request: &mut Request) -> Result<Response, ApiErro
             return Err(attributes.forbidden(&reason));
         }
     }
-    let query = Query::parse(request.uri().query().unwrap_or_default());
     routes::route(server, request, info, user, query).await
 }

@@ -1,6 +1,10 @@
 //! Role-based access control
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/>), and the reviews that ask about it.
 
+pub mod authorizer;
+pub mod bootstrap_policy;
+pub mod rules;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -88,17 +92,22 @@ pub fn review_rules(call: &Call, review: &mut Value) -> Result<(), ApiError> {
     if namespace.is_empty() {
         return Err(ApiError::bad_request("no namespace on request"));
     }
-    let everything = call.user.in_group(crate::user::MASTERS);
-    let (resources, others) = if everything {
-        (
-            json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]),
-            json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]),
-        )
-    } else {
-        (json!([]), json!([]))
-    };
-    review["status"] =
-        json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": !everything});
+    let masters = call.user.in_group(crate::user::MASTERS);
+    let (mut resources, mut others) = (Vec::new(), Vec::new());
+    if masters {
+        resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        others.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+    } else if let Some(rbac) = &call.server.parts.rbac {
+        for granted in rbac.rules(&call.user, namespace) {
+            if granted.rule.non_resource_urls.is_empty() {
+                resources.push(granted.rule.to_value());
+            } else if !granted.namespaced {
+                others.push(granted.rule.to_value());
+            }
+        }
+    }
     metadata::remove(review, "name");
+    review["spec"] = json!({});
+    review["status"] = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false});
     Ok(())
 }

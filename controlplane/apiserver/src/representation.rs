@@ -204,7 +204,7 @@ fn column_definitions(definition: &Definition) -> Value {
 fn row(call: &Call, object: &Value) -> Value {
     // Rules know the stored version; only those of events and autoscalers are served at another.
     let stored = call.definition.stored();
-    let cells = if call.definition.is_converted() {
+    let cells = if call.definition.judged().version() != call.definition.version() {
         let converted = call.definition.convert(object.clone(), &stored);
         stored.rules().cells(&converted, Timestamp::now())
     } else {

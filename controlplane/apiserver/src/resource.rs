@@ -146,11 +146,21 @@ impl Definition {
         }
     }
 
-    /// Whether objects are stored at another version than this.
+    /// The same resource at the version that admission and validation see: custom objects are judged at
+    /// the version of the request, built-in ones at the stored one.
+    pub fn judged(&self) -> Self {
+        match self {
+            Self::Builtin(_) => self.stored(),
+            Self::Custom(_) => self.clone(),
+        }
+    }
+
+    /// Whether stored objects are not what this version shows: they are of another version, or from
+    /// before the schema changed.
     pub fn is_converted(&self) -> bool {
         match self {
             Self::Builtin(r) => r.stored_as.is_some(),
-            Self::Custom(r) => r.stored.is_some(),
+            Self::Custom(r) => r.is_converted(),
         }
     }
 
@@ -182,6 +192,9 @@ impl Definition {
         let mut object = match (self, to) {
             (Self::Builtin(from), Self::Builtin(to)) if !std::ptr::eq(*from, *to) => {
                 crate::conversion::convert(object, from, to)
+            }
+            (Self::Custom(from), Self::Custom(to)) => {
+                return crate::custom::conversion::convert(object, from, to);
             }
             _ => object,
         };

@@ -26,6 +26,7 @@ use crate::{
     connect::Connector,
     metrics::Counters,
     pipeline,
+    rbac::authorizer::Rbac,
     registry::Resource,
     resource::Definition,
     service_allocation::Allocator,
@@ -42,6 +43,8 @@ pub struct Parts {
     pub authenticators: Authenticators,
     /// Who may do what.
     pub authorizers: Vec<Box<dyn Authorizer>>,
+    /// The roles and bindings, if RBAC is among the authorizers.
+    pub rbac: Option<Rbac>,
     /// What objects must be like.
     pub admission: Chain,
     /// Where streams to pods, nodes and services go; without one they are refused.

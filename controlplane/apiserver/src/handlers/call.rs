@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     body::{self, Request, Response},
+    codec,
     negotiation::{self, Accepted, Encoding, Target},
     options::Query,
     registry::kind::Writer,
@@ -61,8 +62,11 @@ impl Call {
         let custom = matches!(definition, Definition::Custom(_));
         let streaming =
             matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
-        let accepted =
+        let mut accepted =
             if streaming { Accepted::default() } else { negotiation::accept(request.headers(), custom)? };
+        if accepted.encoding == Encoding::Json && negotiation::is_pretty(&query, request.headers()) {
+            accepted.encoding = Encoding::PrettyJson;
+        }
         let user_agent = text(request.headers(), header::USER_AGENT);
         Ok(Self {
             server,
@@ -146,7 +150,8 @@ impl Call {
     pub fn respond_stored(&self, code: StatusCode, stored: Bytes) -> Result<Response, ApiError> {
         let plain = self.accepted == Accepted::default() && !self.definition.is_converted();
         if plain {
-            let mut response = respond::bytes(code, Encoding::Json.media_type(), stored);
+            let body = codec::finish_json(stored.into(), false);
+            let mut response = respond::bytes(code, Encoding::Json.media_type(), body);
             respond::warn(&mut response, &self.warnings);
             return Ok(response);
         }

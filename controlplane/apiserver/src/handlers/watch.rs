@@ -249,7 +249,7 @@ impl Encoder {
 
     fn entry(&mut self, kind: &str, entry: &Entry) -> Frame {
         let plain = self.call.accepted.target == Target::Object
-            && self.call.accepted.encoding == Encoding::Json
+            && self.call.accepted.encoding != Encoding::Protobuf
             && !self.call.definition.is_converted();
         if plain {
             let mut frame = Vec::with_capacity(entry.value.len() + 32);

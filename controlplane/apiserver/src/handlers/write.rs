@@ -49,25 +49,27 @@ impl Written {
 /// Stores a new object. `object` is decoded and defaulted, at the version of the request.
 pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Result<Written, ApiError> {
     let stored_definition = call.definition.stored();
+    let definition = call.definition.judged();
     check_namespace(call, &mut object)?;
     if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
         return Err(ApiError::unknown("resourceVersion should not be set on objects to be created"));
     }
     own_fields(call, None, &mut object, options)?;
-    object = call.definition.convert(object, &stored_definition);
+    object = call.definition.convert(object, &definition);
     admit(call, Operation::Create, None, &mut object, options).await?;
 
-    system_metadata::prepare_create(&mut object, &stored_definition, call.now);
-    stored_definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
-    let mut errors = validation::metadata::create(&object, &stored_definition);
-    errors.extend(stored_definition.rules().validate(&object));
+    system_metadata::prepare_create(&mut object, &definition, call.now);
+    definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
+    let mut errors = validation::metadata::create(&object, &definition);
+    errors.extend(definition.rules().validate(&object));
     let name = metadata::name(&object).to_owned();
     if !errors.is_empty() {
-        return Err(ApiError::invalid(stored_definition.group_kind(), &name, &errors));
+        return Err(ApiError::invalid(definition.group_kind(), &name, &errors));
     }
-    let warnings = stored_definition.rules().warnings(&object, None);
+    let warnings = definition.rules().warnings(&object, None);
     call.warnings.extend(warnings);
     consent(call, Operation::Create, None, &object, options).await?;
+    object = definition.convert(object, &stored_definition);
 
     let services = stored_definition.is("", "services");
     if services {
@@ -127,9 +129,12 @@ where
         check_namespace(call, &mut object)?;
         check_identity(call, &object, &entry, &old)?;
         let demanded = demands_version(&object);
+        check_conditional(call, demanded)?;
         own_fields(call, Some(&live), &mut object, options)?;
-        object = call.definition.convert(object, &stored_definition);
-        match store_update(call, &stored_definition, &entry, &old, object, options).await? {
+        let definition = call.definition.judged();
+        object = call.definition.convert(object, &definition);
+        let old = stored_definition.convert(old, &definition);
+        match store_update(call, &definition, &entry, &old, object, options).await? {
             Some(written) => return Ok(written),
             None if demanded => {
                 return Err(ApiError::modified(call.definition.group_resource(), &call.info.name));
@@ -138,6 +143,20 @@ where
         }
     }
     Err(ApiError::modified(call.definition.group_resource(), &call.info.name))
+}
+
+/// Some kinds are updated only by those who know the latest version.
+fn check_conditional(call: &Call, demanded: bool) -> Result<(), ApiError> {
+    if demanded || call.info.verb != "update" || call.definition.rules().unconditional_update() {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid(
+        &Path::new("metadata").child("resourceVersion"),
+        &Value::from(0),
+        "must be specified for an update",
+    );
+    Err(ApiError::invalid(call.definition.group_resource(), &call.info.name, &errors))
 }
 
 fn demands_version(object: &Value) -> bool {
@@ -164,18 +183,13 @@ async fn store_update(
         system_metadata::bump_generation(&mut object, old, definition);
     }
     let mut errors = validation::metadata::update(&object, old, definition);
+    // Kubernetes checks metadata for all kinds and again with the kind's own fields; clients see both.
+    errors.extend(errors.clone());
     errors.extend(if subresource == "status" {
         rules.validate_status_update(&object, old)
     } else {
         rules.validate_update(&object, old)
     });
-    if !demands_version(&object) && !rules.unconditional_update() && call.info.verb == "update" {
-        errors.invalid(
-            &Path::new("metadata").child("resourceVersion"),
-            &Value::from(0),
-            "must be specified for an update",
-        );
-    }
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
     }
@@ -191,7 +205,10 @@ async fn store_update(
     }
     metadata::set(&mut object, "resourceVersion", metadata::text(old, "resourceVersion"));
     managed_fields::keep_times(old, &mut object);
-    if object == *old || options.dry_run {
+    let unchanged = object == *old;
+    let stored_definition = definition.stored();
+    let mut object = definition.convert(object, &stored_definition);
+    if unchanged || options.dry_run {
         return Ok(Some(Written { object, created: false }));
     }
     if metadata::is_terminating(&object)
@@ -201,7 +218,7 @@ async fn store_update(
         && !super::delete::has_content(definition, &object)
     {
         // The last finalizer is gone: what was an update ends the object.
-        let last = stored::encode(&object, definition)?;
+        let last = stored::encode(&object, &stored_definition)?;
         let write = Write {
             key: entry.key.clone(),
             expect: Expect::Modified(entry.modified),
@@ -216,7 +233,7 @@ async fn store_update(
             Err(error) => Err(error.into()),
         };
     }
-    let document = stored::encode(&object, definition)?;
+    let document = stored::encode(&object, &stored_definition)?;
     let write = Write {
         key: entry.key.clone(),
         expect: Expect::Modified(entry.modified),

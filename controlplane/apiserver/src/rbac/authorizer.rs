@@ -1,0 +1,212 @@
+//! The RBAC authorizer: roles and bindings in memory, kept up to date by watches on the store.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use futures::{StreamExt, stream};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use vkube_store::{Range, Signal, Store};
+
+use super::rules::Rule;
+use crate::{
+    authorization::{Attributes, Authorizer, Decision},
+    metadata,
+    server::builtin,
+    status::ApiError,
+    stored,
+    user::User,
+};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// Roles and bindings, by namespace (empty for cluster-wide ones) and name.
+#[derive(Debug, Default)]
+struct State {
+    roles: BTreeMap<(String, String), Vec<Rule>>,
+    bindings: BTreeMap<(String, String), Binding>,
+}
+
+#[derive(Debug)]
+struct Binding {
+    /// The namespace of its role: that of the binding, or empty for a ClusterRole.
+    role_namespace: String,
+    role: String,
+    role_kind: String,
+    subjects: Vec<Subject>,
+}
+
+#[derive(Debug)]
+struct Subject {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+/// The RBAC authorizer; clones share their state.
+#[derive(Clone, Debug, Default)]
+pub struct Rbac(Arc<RwLock<State>>);
+
+/// A rule that a user has, and what gives it.
+pub struct Granted {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether it holds in one namespace only.
+    pub namespaced: bool,
+}
+
+impl Rbac {
+    /// Reads the present roles and bindings, and follows their changes until `shutdown`.
+    pub async fn follow(&self, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), ApiError> {
+        let mut watches = Vec::new();
+        for plural in ["clusterroles", "roles", "clusterrolebindings", "rolebindings"] {
+            let prefix = builtin(GROUP, plural)?.prefix();
+            let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
+            for entry in &page.entries {
+                self.put(plural, &stored::decode(entry)?);
+            }
+            let watch = store.watch(&prefix, page.revision).await?;
+            watches.push(watch.map(move |signal| (plural, signal)));
+        }
+        let state = self.clone();
+        tokio::spawn(async move {
+            let mut changes = stream::select_all(watches);
+            loop {
+                let change = tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    change = changes.next() => change,
+                };
+                match change {
+                    Some((plural, Signal::Event(event))) => match stored::decode(&event.entry) {
+                        Ok(object) if event.deleted => state.remove(plural, &object),
+                        Ok(object) => state.put(plural, &object),
+                        Err(error) => tracing::error!(%error, "failed to read a role or binding"),
+                    },
+                    Some((_, Signal::Progress(_))) => {}
+                    None => return tracing::error!("the watch of roles ended"),
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn put(&self, plural: &str, object: &Value) {
+        let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if plural.ends_with("roles") {
+            state.roles.insert(key, Rule::of(object));
+        } else {
+            let binding = Binding::parse(object, &key.0);
+            state.bindings.insert(key, binding);
+        }
+    }
+
+    fn remove(&self, plural: &str, object: &Value) {
+        let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if plural.ends_with("roles") {
+            state.roles.remove(&key);
+        } else {
+            state.bindings.remove(&key);
+        }
+    }
+
+    /// Shows `visit` every rule that a user has cluster-wide and in a namespace, with the text that says
+    /// why, until it returns true.
+    fn visit(&self, user: &User, namespace: &str, mut visit: impl FnMut(&Rule, &dyn Fn() -> String, bool) -> bool) {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for ((bound_in, name), binding) in &state.bindings {
+            if !bound_in.is_empty() && bound_in != namespace {
+                continue;
+            }
+            let Some(subject) = binding.subjects.iter().find(|s| s.is(user, bound_in)) else { continue };
+            let key = (binding.role_namespace.clone(), binding.role.clone());
+            let Some(rules) = state.roles.get(&key) else { continue };
+            let why = || {
+                let kind = if bound_in.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
+                let place = if bound_in.is_empty() { name.clone() } else { format!("{name}/{bound_in}") };
+                format!("RBAC: allowed by {kind} {place:?} of {} {:?} to {subject}", binding.role_kind, binding.role)
+            };
+            for rule in rules {
+                if visit(rule, &why, !bound_in.is_empty()) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// All rules that a user has cluster-wide and in a namespace.
+    pub fn rules(&self, user: &User, namespace: &str) -> Vec<Granted> {
+        let mut rules = Vec::new();
+        self.visit(user, namespace, |rule, _, namespaced| {
+            rules.push(Granted { rule: rule.clone(), namespaced });
+            false
+        });
+        rules
+    }
+}
+
+impl Binding {
+    fn parse(object: &Value, namespace: &str) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let role_kind = text("/roleRef/kind");
+        let subjects = object.get("subjects").and_then(Value::as_array);
+        Self {
+            role_namespace: if role_kind == "ClusterRole" { String::new() } else { namespace.to_owned() },
+            role: text("/roleRef/name"),
+            role_kind,
+            subjects: subjects.into_iter().flatten().map(Subject::parse).collect(),
+        }
+    }
+}
+
+impl Subject {
+    fn parse(value: &Value) -> Self {
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { kind: text("kind"), namespace: text("namespace"), name: text("name") }
+    }
+
+    fn is(&self, user: &User, bound_in: &str) -> bool {
+        match self.kind.as_str() {
+            "User" => user.name == self.name,
+            "Group" => user.in_group(&self.name),
+            "ServiceAccount" => {
+                let namespace = if self.namespace.is_empty() { bound_in } else { &self.namespace };
+                let account = user.name.strip_prefix("system:serviceaccount:").and_then(|n| n.split_once(':'));
+                !namespace.is_empty() && account == Some((namespace, self.name.as_str()))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.kind == "ServiceAccount" {
+            let name = format!("{}/{}", self.name, self.namespace);
+            write!(f, "ServiceAccount {name:?}")
+        } else {
+            write!(f, "{} {:?}", self.kind, self.name)
+        }
+    }
+}
+
+impl Authorizer for Rbac {
+    fn mode(&self) -> &'static str {
+        "RBAC"
+    }
+
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        let mut decision = Decision::NoOpinion(String::new());
+        self.visit(attributes.user, attributes.namespace, |rule, why, _| {
+            let allowed = rule.allows(attributes);
+            if allowed {
+                decision = Decision::Allow(why());
+            }
+            allowed
+        });
+        decision
+    }
+}
