@@ -32,7 +32,7 @@ mod triggers;
 
 pub use build::{API_PORT, DNS_PORT};
 pub use error::Error;
-pub use install::{install_manifests, install_yaml};
+pub use install::{DEFAULT_IMAGE, install_manifests, install_yaml};
 pub use lease::Error as LeaseError;
 pub use options::{InternalAddress, KUBERNETES_VERSION, Options};
 pub use pki::Error as CertificateError;
