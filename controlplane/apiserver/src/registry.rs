@@ -24,6 +24,7 @@ pub mod resource;
 pub mod scheduling;
 pub mod storage;
 mod table;
+mod workload;
 
 use kind::Kind;
 pub use table::RESOURCES;

@@ -3,14 +3,32 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{bool_at, int_at, list_at, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, bool_at, int_at, list_at, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
+use crate::validation::fields::{immutable, non_negative};
 
 /// The rules of controller revisions.
 pub struct ControllerRevision;
 
 impl Kind for ControllerRevision {
+    fn validate(&self, revision: &Value) -> Errors {
+        let mut errors = Errors::default();
+        if at(revision, "/data").is_null() {
+            errors.required(&Path::new("data"), "data is mandatory");
+        }
+        non_negative(&mut errors, &Path::ROOT, revision, "revision");
+        errors
+    }
+
+    fn validate_update(&self, revision: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        non_negative(&mut errors, &Path::ROOT, revision, "revision");
+        immutable(&mut errors, &Path::new("data"), at(revision, "/data"), at(old, "/data"));
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, int_at, make_map, restore, set_default, str_at};
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, labels, name, wide};
+use crate::validation::fields::{at_most_100_percent, int_or_percent, int_or_percent_value};
+use crate::validation::labels;
 
 /// Counts the changes of the template, for clients from before controller revisions.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
@@ -42,6 +46,31 @@ impl Kind for DaemonSet {
 
     fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
         default_status(set);
+    }
+
+    fn validate(&self, set: &Value) -> Errors {
+        validate(set)
+    }
+
+    fn validate_update(&self, set: &Value, old: &Value) -> Errors {
+        let mut errors = validate(set);
+        workload::validate_selector_kept(&mut errors, set, old);
+        errors
+    }
+
+    fn validate_status_update(&self, set: &Value, old: &Value) -> Errors {
+        const COUNTS: &[&str] = &[
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "observedGeneration",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+            "collisionCount",
+        ];
+        workload::validate_status(set, old, COUNTS, &[])
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -84,6 +113,48 @@ fn template_generation(set: &Value) -> i64 {
 
 fn count_template(set: &mut Value, generation: i64) {
     make_map(set, "/metadata/annotations").insert(TEMPLATE_GENERATION.into(), generation.to_string().into());
+}
+
+fn validate(set: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let (selector, template) = (at(set, "/spec/selector"), at(set, "/spec/template"));
+    let selector_path = SPEC.child("selector");
+    labels::selector(&mut errors, &selector_path, selector);
+    if workload::is_selector(selector) {
+        workload::validate_selected(&mut errors, &SPEC.child("template"), selector, template);
+    }
+    if !selector.is_null() && labels::is_empty(selector) {
+        errors.invalid(&selector_path, selector, "empty selector is invalid for daemonset");
+    }
+    workload::validate_lasting_template(&mut errors, set, Reason::Invalid, "must not be specified");
+    workload::validate_counts(&mut errors, set, &["minReadySeconds"]);
+    validate_strategy(&mut errors, &SPEC.child("updateStrategy"), at(set, "/spec/updateStrategy"));
+    workload::validate_counts(&mut errors, set, &["revisionHistoryLimit"]);
+    errors
+}
+
+fn validate_strategy(errors: &mut Errors, path: &Path<'_>, strategy: &Value) {
+    match str_at(strategy, "/type") {
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            let (unavailable, surge) =
+                (at(strategy, "/rollingUpdate/maxUnavailable"), at(strategy, "/rollingUpdate/maxSurge"));
+            let path = path.child("rollingUpdate");
+            let (unavailable_path, surge_path) = (path.child("maxUnavailable"), path.child("maxSurge"));
+            int_or_percent(errors, &unavailable_path, unavailable);
+            int_or_percent(errors, &surge_path, surge);
+            let (without, beyond) = (int_or_percent_value(unavailable), int_or_percent_value(surge));
+            if without != 0 && beyond != 0 {
+                errors.invalid(&surge_path, surge, "may not be set when maxUnavailable is non-zero");
+            }
+            if without == 0 && beyond == 0 {
+                errors.required(&unavailable_path, "cannot be 0 when maxSurge is 0");
+            }
+            at_most_100_percent(errors, &unavailable_path, unavailable);
+            at_most_100_percent(errors, &surge_path, surge);
+        }
+        _ => workload::unknown_strategy(errors, path, strategy, &["RollingUpdate", "OnDelete"]),
+    }
 }
 
 const COLUMNS: &[Column] = &[

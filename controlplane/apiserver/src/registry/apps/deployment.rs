@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{at, int_at, make_map, set, set_default, str_at};
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, has, int_at, make_map, opt_int, set, set_default, str_at};
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, name, selector_text, wide};
+use crate::validation::fields::{at_most_100_percent, int_or_percent, int_or_percent_value};
 
 /// The rules of deployments.
 pub struct Deployment;
@@ -40,6 +43,31 @@ impl Kind for Deployment {
         make_map(deployment, "/status");
     }
 
+    fn validate(&self, deployment: &Value) -> Errors {
+        validate(deployment)
+    }
+
+    fn validate_update(&self, deployment: &Value, old: &Value) -> Errors {
+        let mut errors = validate(deployment);
+        workload::validate_selector_kept(&mut errors, deployment, old);
+        errors
+    }
+
+    fn validate_status_update(&self, deployment: &Value, old: &Value) -> Errors {
+        const COUNTS: &[&str] = &[
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
+        ];
+        let limited = &["updatedReplicas", "readyReplicas", "availableReplicas"];
+        workload::validate_status(deployment, old, COUNTS, limited)
+    }
+
     fn generation_fields(&self) -> &'static [&'static str] {
         &["spec"]
     }
@@ -63,6 +91,63 @@ impl Kind for Deployment {
             selector_text(at(deployment, "/spec/selector")).into(),
         ]
     }
+}
+
+fn validate(deployment: &Value) -> Errors {
+    let mut errors = Errors::default();
+    workload::validate_counts(&mut errors, deployment, &["replicas"]);
+    workload::validate_selector(&mut errors, deployment, "deployment");
+    let selector = at(deployment, "/spec/selector");
+    if workload::is_selector(selector) {
+        let path = SPEC.child("template");
+        workload::validate_selected(&mut errors, &path, selector, at(deployment, "/spec/template"));
+        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        workload::validate_lasting_template(&mut errors, deployment, Reason::Forbidden, why);
+    } else {
+        errors.invalid(&SPEC.child("selector"), selector, "invalid label selector");
+    }
+    validate_strategy(&mut errors, &SPEC.child("strategy"), at(deployment, "/spec/strategy"));
+    let counts = &["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"];
+    workload::validate_counts(&mut errors, deployment, counts);
+    if let Some(deadline) = opt_int(deployment, "/spec/progressDeadlineSeconds")
+        && deadline <= int_at(deployment, "/spec/minReadySeconds")
+    {
+        let path = SPEC.child("progressDeadlineSeconds");
+        errors.invalid(&path, &deadline.into(), "must be greater than minReadySeconds");
+    }
+    errors
+}
+
+fn validate_strategy(errors: &mut Errors, path: &Path<'_>, strategy: &Value) {
+    let rolling_path = path.child("rollingUpdate");
+    match str_at(strategy, "/type") {
+        "Recreate" => {
+            if has(strategy, "/rollingUpdate") {
+                let why = "may not be specified when strategy `type` is 'Recreate'";
+                errors.forbidden(&rolling_path, why);
+            }
+        }
+        "RollingUpdate" => {
+            let (unavailable, surge) =
+                (at(strategy, "/rollingUpdate/maxUnavailable"), at(strategy, "/rollingUpdate/maxSurge"));
+            let unavailable_path = rolling_path.child("maxUnavailable");
+            int_or_percent(errors, &unavailable_path, unavailable);
+            int_or_percent(errors, &rolling_path.child("maxSurge"), surge);
+            if int_or_percent_value(unavailable) == 0
+                && int_or_percent_value(surge) == 0
+                && surge_is_number(surge)
+            {
+                errors.invalid(&unavailable_path, unavailable, "may not be 0 when `maxSurge` is 0");
+            }
+            at_most_100_percent(errors, &unavailable_path, unavailable);
+        }
+        _ => workload::unknown_strategy(errors, path, strategy, &["Recreate", "RollingUpdate"]),
+    }
+}
+
+/// Whether it is a number or share at all; Go reads other texts as numbers where it can.
+fn surge_is_number(surge: &Value) -> bool {
+    surge.as_str().is_none_or(|text| text.ends_with('%') || text.parse::<i64>().unwrap_or_default() == 0)
 }
 
 const COLUMNS: &[Column] = &[

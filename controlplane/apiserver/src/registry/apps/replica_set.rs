@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{int_at, make_map, set_default};
+use crate::field::{Errors, Reason};
+use crate::registry::access::{at, int_at, make_map, set_default};
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, name, wide};
 
 /// The rules of replica sets.
@@ -24,6 +26,29 @@ impl Kind for ReplicaSet {
 
     fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
         default_status(set);
+    }
+
+    fn validate(&self, set: &Value) -> Errors {
+        validate(set)
+    }
+
+    fn validate_update(&self, set: &Value, old: &Value) -> Errors {
+        let mut errors = validate(set);
+        workload::validate_selector_kept(&mut errors, set, old);
+        errors
+    }
+
+    fn validate_status_update(&self, set: &Value, old: &Value) -> Errors {
+        const COUNTS: &[&str] = &[
+            "replicas",
+            "fullyLabeledReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "observedGeneration",
+            "terminatingReplicas",
+        ];
+        let limited = &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+        workload::validate_status(set, old, COUNTS, limited)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -59,6 +84,22 @@ impl Kind for ReplicaSet {
 
 fn default_status(set: &mut Value) {
     make_map(set, "/status").entry("replicas").or_insert(0.into());
+}
+
+fn validate(set: &Value) -> Errors {
+    let mut errors = Errors::default();
+    workload::validate_counts(&mut errors, set, &["replicas", "minReadySeconds"]);
+    workload::validate_selector(&mut errors, set, "deployment");
+    let selector = at(set, "/spec/selector");
+    if workload::is_selector(selector) {
+        let path = SPEC.child("template");
+        workload::validate_selected(&mut errors, &path, selector, at(set, "/spec/template"));
+        let why = "activeDeadlineSeconds in ReplicaSet is not Supported";
+        workload::validate_lasting_template(&mut errors, set, Reason::Forbidden, why);
+    } else {
+        errors.invalid(&SPEC.child("selector"), selector, "invalid label selector");
+    }
+    errors
 }
 
 const COLUMNS: &[Column] = &[

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::job::default_job_spec;
-use crate::registry::access::{count_at, get, has, make_map, set_default, str_at};
+use super::job::{default_job_spec, validate_spec};
+use super::schedule;
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, bool_at, count_at, get, has, make_map, opt_str, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, name, shown_or, since, wide};
+use crate::validation::fields::one_of;
 
 /// The rules of cron jobs.
 pub struct CronJob;
@@ -28,6 +32,22 @@ impl Kind for CronJob {
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
         make_map(job, "/status");
+    }
+
+    fn validate(&self, job: &Value) -> Errors {
+        // A job's name gets a suffix of 11 characters, and has 63 at most.
+        const NAME_MAX: usize = 52;
+        let mut errors = validate(job, None);
+        let name = str_at(job, "/metadata/name");
+        if name.len() > NAME_MAX {
+            let path = Path::new("metadata");
+            errors.invalid_str(&path.child("name"), name, "must be no more than 52 characters");
+        }
+        errors
+    }
+
+    fn validate_update(&self, job: &Value, old: &Value) -> Errors {
+        validate(job, Some(old))
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -62,6 +82,72 @@ impl Kind for CronJob {
             images,
             label_selector(job, "/spec/jobTemplate/spec/selector"),
         ]
+    }
+}
+
+fn validate(job: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    let spec = at(job, "/spec");
+    let path = SPEC.child("schedule");
+    let text = str_at(spec, "/schedule");
+    if text.is_empty() {
+        errors.required(&path, "");
+    } else {
+        if let Err(why) = schedule::validate(text) {
+            errors.invalid_str(&path, text, &why);
+        }
+        let zoned = old.is_some_and(|old| str_at(old, "/spec/schedule").contains("TZ"));
+        if text.contains("TZ") && !zoned {
+            errors.invalid_str(
+                &path,
+                text,
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            );
+        } else if text.contains("TZ") && has(spec, "/timeZone") {
+            errors.invalid_str(&path, text, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+        }
+    }
+    workload::validate_counts(&mut errors, job, &["startingDeadlineSeconds"]);
+    if old.is_none_or(|old| at(old, "/spec/timeZone") != at(spec, "/timeZone")) {
+        validate_time_zone(&mut errors, &SPEC.child("timeZone"), spec);
+    }
+    one_of(&mut errors, &SPEC, spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"]);
+    let template = SPEC.child("jobTemplate");
+    let job_spec = at(spec, "/jobTemplate/spec");
+    let job_path = template.child("spec");
+    validate_spec(&mut errors, &job_path, job_spec);
+    if let Some(selector) = get(job_spec, "/selector") {
+        errors.invalid(&job_path.child("selector"), selector, "`selector` will be auto-generated");
+    }
+    if bool_at(job_spec, "/manualSelector") {
+        errors.not_supported(&job_path.child("manualSelector"), &true.into(), &["nil", "false"]);
+    }
+    let limits = &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"];
+    workload::validate_counts(&mut errors, job, limits);
+    errors
+}
+
+/// A name of the IANA database, by its form.
+fn validate_time_zone(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    const PART_MAX: usize = 14;
+    let Some(zone) = opt_str(spec, "/timeZone") else { return };
+    if zone.is_empty() {
+        let why = "timeZone must be nil or non-empty string";
+        return errors.push(path, Reason::Invalid, format!("Invalid value: \"\": {why}"));
+    }
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= PART_MAX
+            && !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b".-_+".contains(&c))
+    };
+    if !zone.split('/').all(is_part) {
+        return errors.invalid_str(path, zone, &format!("unknown time zone {zone}"));
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errors.invalid_str(path, zone, why);
     }
 }
 

@@ -1,8 +1,11 @@
 //! Jobs.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{
     bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, set, set_default,
     str_at,
@@ -10,6 +13,8 @@ use crate::registry::access::{
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, containers, human_duration, label_selector, name, time_at, wide};
+
+pub use validate::validate_spec;
 
 /// The rules of jobs.
 pub struct Job;
@@ -45,6 +50,18 @@ impl Kind for Job {
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
         make_map(job, "/status");
+    }
+
+    fn validate(&self, job: &Value) -> Errors {
+        validate::validate_create(job)
+    }
+
+    fn validate_update(&self, job: &Value, old: &Value) -> Errors {
+        validate::validate_update(job, old)
+    }
+
+    fn validate_status_update(&self, job: &Value, _old: &Value) -> Errors {
+        validate::validate_status_update(job)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -13,6 +13,8 @@ use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
 use crate::validation::labels;
 
+pub use validate::validate_spec;
+
 /// The rules of persistent volume claims.
 pub struct PersistentVolumeClaim;
 
@@ -108,7 +110,7 @@ pub fn validate_template(errors: &mut Errors, path: &Path<'_>, template: &Value)
             errors.forbidden(&metadata.child(field), "cannot be set");
         }
     }
-    validate::validate_spec(errors, &path.child("spec"), at(template, "/spec"));
+    validate_spec(errors, &path.child("spec"), at(template, "/spec"));
 }
 
 /// `dataSource` and `dataSourceRef` say the same where both can.

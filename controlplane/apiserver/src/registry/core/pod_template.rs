@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::pod_spec::default_template;
+use super::pod_spec::{default_template, validate_template};
+use crate::field::{Errors, Path};
+use crate::registry::access::at;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{NAME, column, containers, labels, name};
 
@@ -13,6 +15,12 @@ pub struct PodTemplate;
 impl Kind for PodTemplate {
     fn default(&self, template: &mut Value) {
         default_template(template, "/template");
+    }
+
+    fn validate(&self, template: &Value) -> Errors {
+        let mut errors = Errors::default();
+        validate_template(&mut errors, &Path::new("template"), at(template, "/template"));
+        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::default_template;
-use crate::registry::access::{count_at, get, has, int_at, make_map, remove, set, set_default};
+use crate::field::{Errors, Reason};
+use crate::registry::access::{at, count_at, entries, get, has, int_at, make_map, remove, set, set_default};
 use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, labels, name, wide};
 
 /// The rules of replication controllers.
@@ -38,6 +40,17 @@ impl Kind for ReplicationController {
 
     fn prepare_status_update(&self, controller: &mut Value, _old: &Value) {
         default_status(controller);
+    }
+
+    fn validate(&self, controller: &Value) -> Errors {
+        validate(controller)
+    }
+
+    fn validate_status_update(&self, controller: &Value, old: &Value) -> Errors {
+        const COUNTS: &[&str] =
+            &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+        let limited = &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
+        workload::validate_status(controller, old, COUNTS, limited)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -73,6 +86,31 @@ impl Kind for ReplicationController {
 
 fn default_status(controller: &mut Value) {
     make_map(controller, "/status").entry("replicas").or_insert(0.into());
+}
+
+fn validate(controller: &Value) -> Errors {
+    let mut errors = Errors::default();
+    workload::validate_counts(&mut errors, controller, &["minReadySeconds"]);
+    if count_at(controller, "/spec/selector") == 0 {
+        errors.required(&SPEC.child("selector"), "");
+    }
+    workload::validate_counts(&mut errors, controller, &["replicas"]);
+    let path = SPEC.child("template");
+    let Some(template) = get(controller, "/spec/template") else {
+        errors.required(&path, "");
+        return errors;
+    };
+    let labels = at(template, "/metadata/labels");
+    if !entries(controller, "/spec/selector").all(|(key, value)| labels.get(key) == Some(value)) {
+        errors.invalid(
+            &path.child("metadata").child("labels"),
+            labels,
+            "`selector` does not match template `labels`",
+        );
+    }
+    let why = "activeDeadlineSeconds in ReplicationController is not Supported";
+    workload::validate_lasting_template(&mut errors, controller, Reason::Forbidden, why);
+    errors
 }
 
 const COLUMNS: &[Column] = &[
