@@ -9,6 +9,7 @@ pub mod columns;
 pub mod compile;
 pub mod conditions;
 pub mod controller;
+pub mod conversion;
 pub mod json_path;
 pub mod pattern;
 pub mod rules;
@@ -63,6 +64,8 @@ pub struct CustomResource {
     pub deprecation: Option<String>,
     /// Whether its definition is being deleted: then nothing can be created.
     pub terminating: bool,
+    /// Whether the definition has changed, so that stored objects may not fit the schema of today.
+    pub revised: bool,
     /// The version that is stored, if it is not this one.
     pub stored: Option<Arc<CustomResource>>,
 }
@@ -125,6 +128,11 @@ pub struct SelectableField {
 }
 
 impl CustomResource {
+    /// Whether stored objects are not what this version shows.
+    pub fn is_converted(&self) -> bool {
+        self.revised || self.stored.is_some()
+    }
+
     /// The columns of its Table.
     pub fn column_definitions(&self) -> Value {
         columns::definitions(&self.columns)

@@ -57,6 +57,7 @@ fn version(
         columns: super::columns::read(list_at(version, "/additionalPrinterColumns")),
         deprecation: deprecation(definition, version),
         terminating: crate::metadata::is_terminating(definition),
+        revised: crate::metadata::generation(definition) > 1,
         stored,
     }
 }

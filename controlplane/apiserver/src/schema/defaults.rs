@@ -6,11 +6,11 @@ use super::types::{Field, Shape, Type};
 
 /// Sets the declared default of every absent field, deeply; a default is itself completed.
 ///
-/// In custom types a `null` counts as absent where the schema has a default and does not allow `null`.
+/// In custom types a `null` counts as absent where the schema does not allow `null`.
 pub fn apply_defaults(value: &mut Value, ty: Type<'_>) {
     match (ty.shape(), value) {
         (Shape::Object(described), Value::Object(object)) => {
-            for field in described.fields() {
+            for field in described.fields().filter(|f| f.has_default()) {
                 match object.get_mut(field.name()) {
                     Some(value) if is_absent(value, field) => {
                         if let Some(default) = shown_default(field) {
@@ -25,6 +25,9 @@ pub fn apply_defaults(value: &mut Value, ty: Type<'_>) {
                     }
                 }
             }
+            object.retain(|key, value| {
+                !value.is_null() || described.field(key).is_none_or(|f| may_be_null(f.ty()))
+            });
             for (key, value) in object.iter_mut() {
                 if let Some(field) = described.field(key) {
                     apply_defaults(value, field.ty());
@@ -32,6 +35,7 @@ pub fn apply_defaults(value: &mut Value, ty: Type<'_>) {
             }
         }
         (Shape::Map(map), Value::Object(object)) => {
+            object.retain(|_, value| !value.is_null() || may_be_null(map.values()));
             for value in object.values_mut() {
                 default_null(value, map.values());
                 apply_defaults(value, map.values());
@@ -60,6 +64,14 @@ fn is_absent(value: &Value, field: Field<'_>) -> bool {
 fn shown_default(field: Field<'_>) -> Option<Value> {
     let omits = matches!(field.ty(), Type::Builtin(_)) && !field.always() && !field.pointer();
     field.default().filter(|default| !(omits && is_empty_text(default)))
+}
+
+/// Whether a `null` stays: custom types without a default drop it where they do not allow it.
+fn may_be_null(ty: Type<'_>) -> bool {
+    match ty {
+        Type::Builtin(_) => true,
+        Type::Custom(node) => node.nullable || node.default.is_some(),
+    }
 }
 
 fn is_empty_text(value: &Value) -> bool {
@@ -115,8 +127,10 @@ mod tests {
     #[test]
     fn custom_defaults_are_deep_and_replace_null_unless_nullable() {
         let inner = object([("b", text("beta", false))], Some(json!({})));
-        let root = object([("a", inner), ("n", text("x", true)), ("m", text("x", false))], None);
-        let mut value = json!({"n": null, "m": null});
+        let plain = Node { form: Form::Scalar(Scalar::String), ..Node::default() };
+        let root =
+            object([("a", inner), ("n", text("x", true)), ("m", text("x", false)), ("p", plain)], None);
+        let mut value = json!({"n": null, "m": null, "p": null});
         apply_defaults(&mut value, Type::Custom(&root));
         assert_eq!(value, json!({"a": {"b": "beta"}, "n": null, "m": "x"}));
     }
