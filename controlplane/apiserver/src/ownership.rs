@@ -53,28 +53,64 @@ pub fn on_update(
     object: &mut Value,
     manager: &str,
 ) -> Result<(), ApiError> {
-    let api_version = call.definition.api_version();
-    let reset = reset(&call.definition, &call.info.subresource);
-    managed_fields::on_update(live, object, &request(call, manager, &api_version, &reset)?);
-    Ok(())
+    let others = other_versions(call, &[live, Some(object)]);
+    with_request(call, manager, &others, |request| managed_fields::on_update(live, object, request))
 }
 
-fn request<'a>(
-    call: &'a Call,
-    manager: &'a str,
-    api_version: &'a str,
-    reset: &'a Reset<'a>,
-) -> Result<Request<'a>, ApiError> {
-    Ok(Request {
+/// The resource in the other versions that entries of these objects name.
+fn other_versions(call: &Call, objects: &[Option<&Value>]) -> Vec<Definition> {
+    let own = call.definition.api_version();
+    let mut names: Vec<&str> = objects
+        .iter()
+        .flatten()
+        .filter_map(|object| object.pointer("/metadata/managedFields")?.as_array())
+        .flatten()
+        .filter_map(|entry| entry.get("apiVersion")?.as_str())
+        .filter(|name| *name != own)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let stored = |definition: &Definition| {
+        let stored = definition.stored();
+        (stored.api_version(), stored.plural().to_owned())
+    };
+    let find = |name: &str| {
+        let (group, version) = name.split_once('/').unwrap_or(("", name));
+        call.server.catalog.find(group, version, call.definition.plural())
+    };
+    names.into_iter().filter_map(find).filter(|other| stored(other) == stored(&call.definition)).collect()
+}
+
+fn with_request<T>(
+    call: &Call,
+    manager: &str,
+    others: &[Definition],
+    write: impl FnOnce(&Request<'_>) -> T,
+) -> Result<T, ApiError> {
+    let api_version = call.definition.api_version();
+    let version = |name: &str| {
+        if name == api_version {
+            Some(&call.definition)
+        } else {
+            others.iter().find(|o| o.api_version() == name)
+        }
+    };
+    let convert = |object: &Value, to: &str| {
+        let from = version(object.get("apiVersion")?.as_str()?)?;
+        let to = version(to)?;
+        Some((from.convert(object.clone(), to), to.ty().ok()?))
+    };
+    let reset = reset(&call.definition, &call.info.subresource);
+    Ok(write(&Request {
         manager,
-        api_version,
+        api_version: &api_version,
         kind: call.definition.kind(),
         subresource: &call.info.subresource,
         ty: call.definition.ty()?,
         now: call.now,
-        reset,
-        convert: None,
-    })
+        reset: &reset,
+        convert: Some(&convert),
+    }))
 }
 
 /// Server-side apply of `config` to the live object: the merged object, decoded and defaulted.
@@ -86,11 +122,9 @@ pub fn apply(
     force: bool,
     validation: FieldValidation,
 ) -> Result<Value, ApiError> {
-    let merged = {
-        let api_version = call.definition.api_version();
-        let reset = reset(&call.definition, &call.info.subresource);
-        managed_fields::apply(live, config, force, &request(call, manager, &api_version, &reset)?)?
-    };
+    let others = other_versions(call, &[live]);
+    let merged =
+        with_request(call, manager, &others, |request| managed_fields::apply(live, config, force, request))??;
     let definition = call.definition.clone();
     documents::decode_made(call, merged, validation, Vec::new(), &|why| {
         let (kind, version) = (definition.kind(), definition.version());

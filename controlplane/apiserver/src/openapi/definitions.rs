@@ -250,7 +250,7 @@ fn extensions(field: Field<'_>, schema: &mut Map<String, Value>) {
             ListType::Atomic if field.atomic() => {
                 schema.insert("x-kubernetes-list-type".into(), "atomic".into());
             }
-            ListType::Atomic => {}
+            ListType::Atomic | ListType::Map(Keys::Custom(_)) => {}
             ListType::Set => {
                 schema.insert("x-kubernetes-list-type".into(), "set".into());
             }
@@ -258,7 +258,6 @@ fn extensions(field: Field<'_>, schema: &mut Map<String, Value>) {
                 schema.insert("x-kubernetes-list-type".into(), "map".into());
                 schema.insert("x-kubernetes-list-map-keys".into(), keys.split(',').collect());
             }
-            ListType::Map(Keys::Custom(_)) => {}
         },
         Shape::Map(_) | Shape::Object(_) if field.atomic() => {
             schema.insert("x-kubernetes-map-type".into(), "atomic".into());

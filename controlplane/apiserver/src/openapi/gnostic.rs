@@ -20,7 +20,7 @@ enum Form {
     /// Each schema of an array.
     Schemas,
     /// An object with free keys: pairs of name and value in a message of their own.
-    Named(&'static Form),
+    Named(&'static Self),
     /// The value as YAML text, which JSON is.
     Any,
     /// Each value of an array as text.

@@ -189,7 +189,7 @@ impl<'a> Paths<'a> {
             return;
         };
         if subresource.name == "log" {
-            let call = self.text_call("get", self.id("read", &suffix), "get", self.kind());
+            let call = Self::text_call("get", self.id("read", &suffix), "get", self.kind());
             self.add(path, vec![call], false);
             return;
         }
@@ -230,14 +230,13 @@ impl<'a> Paths<'a> {
             if subresource.verbs.contains(verb) {
                 let mut id = self.id("connect", suffix);
                 id.insert_str("connect".len() + self.group_id().len(), &name["connect".len()..]);
-                calls.push(self.text_call(method, id, "connect", kind));
+                calls.push(Self::text_call(method, id, "connect", kind));
             }
         }
         self.add(path.to_owned(), calls, false);
     }
 
     fn text_call(
-        &self,
         method: &'static str,
         id: String,
         action: &'static str,
@@ -300,13 +299,13 @@ impl<'a> Paths<'a> {
         }
         let mut item = Map::new();
         for call in calls {
-            item.insert(call.method.into(), self.operation(call));
+            item.insert(call.method.into(), self.operation(&call));
         }
         item.insert("parameters".into(), parameters::path(&path, list, self.flavor).into());
         self.found.push((path, Value::Object(item)));
     }
 
-    fn operation(&self, call: Call<'_>) -> Value {
+    fn operation(&self, call: &Call<'_>) -> Value {
         let flavor = self.flavor;
         let mut shown = json!({
             "tags": [tag(self.served.group, self.served.version)],

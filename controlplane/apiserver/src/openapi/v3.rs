@@ -91,7 +91,7 @@ pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
     let prose = text.index();
     if let Some((_, path, tag, id, answer)) = OTHERS.iter().find(|(other, ..)| *other == name) {
         let paths = vec![operations::plain(path, tag, id, *answer, Flavor::V3)];
-        return Some(assemble(paths, answer.iter().copied().map(str::to_owned).collect(), &[], &prose));
+        return Some(assemble(paths, &answer.iter().copied().map(str::to_owned).collect(), &[], &prose));
     }
     let mut parts = name.split('/');
     let (group, version) = match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
@@ -106,7 +106,7 @@ pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
         let path = format!("/apis/{group}/");
         let paths =
             vec![operations::plain(&path, &operations::tag(group, ""), &id, Some(&answer), Flavor::V3)];
-        return Some(assemble(paths, BTreeSet::from([answer]), &[], &prose));
+        return Some(assemble(paths, &BTreeSet::from([answer]), &[], &prose));
     };
 
     let served: Vec<&Served<'_>> = group_version(served, group, version).collect();
@@ -125,7 +125,7 @@ pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
     for resource in &served {
         roots.extend(referred(resource));
     }
-    Some(assemble(paths, roots, &served, &prose))
+    Some(assemble(paths, &roots, &served, &prose))
 }
 
 fn group_version<'s>(
@@ -177,12 +177,12 @@ pub(super) fn groups<'s>(served: impl Iterator<Item = &'s Served<'s>>) -> Vec<(S
 
 fn assemble(
     mut paths: Vec<operations::PathItem>,
-    roots: BTreeSet<String>,
+    roots: &BTreeSet<String>,
     served: &[&Served<'_>],
     prose: &Prose<'_>,
 ) -> Vec<u8> {
     let mut names = BTreeSet::new();
-    for root in &roots {
+    for root in roots {
         definitions::reachable(root, &mut names);
     }
     let groups = groups(served.iter().copied());

@@ -13,7 +13,6 @@ use base64::{
 use serde_json::{Map, Value};
 
 use super::{
-    json::{self, JsonError},
     quantity::{Quantity, QuantityError},
     table::AnyForm,
     time::{self, TimeError},
@@ -34,9 +33,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Why a document is not of a type, in Go's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The text is no JSON.
-    #[error(transparent)]
-    Json(#[from] JsonError),
     /// A value of the wrong type in a field.
     #[error("json: cannot unmarshal {found} into Go struct field {field} of type {expected}")]
     Field {
@@ -64,18 +60,6 @@ pub enum DecodeError {
     /// Bytes that are not base64.
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
-}
-
-/// Reads and decodes JSON text. Also returns what strict validation objects to, such as
-/// `unknown field "spec.x"` and `duplicate field "data.a"`, in the real server's order.
-pub fn decode_json(text: &[u8], ty: Type<'_>) -> Result<(Value, Vec<String>), DecodeError> {
-    let (value, mut notes) = json::parse(text, Some(ty))?;
-    let (value, unknown) = decode(value, ty)?;
-    // The text's reader has noted what a built-in type does not know, in the order of the text.
-    if matches!(ty, Type::Custom(_)) {
-        notes.extend(unknown);
-    }
-    Ok((value, notes))
 }
 
 /// Decodes a document. Also returns the unknown fields that it had, as `unknown field "spec.x"`.
@@ -121,26 +105,6 @@ fn add_always(object: &mut Map<String, Value>, described: Object<'_>) {
             object.insert(field.name().to_owned(), value);
         }
     }
-}
-
-/// `kind` and `apiVersion` of a document, which are read before its type is known.
-pub fn type_meta(document: &Value) -> Result<(&str, &str), DecodeError> {
-    const GO: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
-    let object = match document {
-        Value::Object(object) => object,
-        Value::Null => return Ok(("", "")),
-        other => return Err(DecodeError::Value { found: found(other), expected: GO.into() }),
-    };
-    let text = |name: &str| match object.get(name) {
-        Some(Value::String(text)) => Ok(text.as_str()),
-        None | Some(Value::Null) => Ok(""),
-        Some(other) => Err(DecodeError::Field {
-            found: found(other),
-            field: format!(".{name}"),
-            expected: "string".into(),
-        }),
-    };
-    Ok((text("kind")?, text("apiVersion")?))
 }
 
 #[derive(Default)]

@@ -431,6 +431,14 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether an absent field gets a value.
+    pub fn has_default(self) -> bool {
+        match self.0 {
+            FieldRef::Builtin(row) => field_word(row, 10) != 0,
+            FieldRef::Custom { node, .. } => node.default.is_some(),
+        }
+    }
+
     /// How a strategic merge patch treats it.
     pub fn patch(self) -> PatchStrategy<'a> {
         let FieldRef::Builtin(row) = self.0 else { return PatchStrategy::default() };

@@ -197,16 +197,3 @@ fn custom_objects_are_pruned_and_keep_their_metadata() {
         "json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"
     );
 }
-
-#[test]
-fn type_and_version_are_read_first() {
-    assert_eq!(type_meta(&json!({"kind": "A", "apiVersion": "v1"})).unwrap(), ("A", "v1"));
-    assert_eq!(
-        type_meta(&json!({"kind": 3})).unwrap_err().to_string(),
-        "json: cannot unmarshal number into Go struct field .kind of type string"
-    );
-    assert_eq!(
-        type_meta(&json!([])).unwrap_err().to_string(),
-        r#"json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#
-    );
-}
