@@ -3,7 +3,7 @@
 //! A set is a tree: each node says whether its own path is a member, and holds the longer paths below it.
 //! Nodes are sorted, and none is empty, so equal sets are equal trees and every operation is one walk.
 
-use std::{cmp::Ordering, fmt::Write};
+use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
@@ -267,29 +267,6 @@ impl Set {
             out.into()
         }
         write(self, false)
-    }
-
-    /// [`Self::to_value`] as text in canonical order, byte for byte what Kubernetes stores.
-    pub fn to_json(&self) -> String {
-        fn write(set: &Set, member: bool, out: &mut String) {
-            out.push('{');
-            let mut first = true;
-            if member && !set.is_empty() {
-                out.push_str("\".\":{}");
-                first = false;
-            }
-            for node in &set.nodes {
-                if !std::mem::take(&mut first) {
-                    out.push(',');
-                }
-                let _ = write!(out, "{}:", Value::String(node.element.to_text()));
-                write(&node.children, node.member, out);
-            }
-            out.push('}');
-        }
-        let mut out = String::new();
-        write(self, false, &mut out);
-        out
     }
 }
 

@@ -32,11 +32,12 @@ fn members_come_before_what_is_below_their_siblings() {
 }
 
 #[test]
-fn writes_the_canonical_order() {
-    let text = r#"{"f:finalizers":{"v:\"x\"":{}},"f:ports":{".":{},"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:port":{}},"k:{\"port\":443,\"protocol\":\"TCP\"}":{}}}"#;
-    let set = set(serde_json::from_str(text).unwrap());
-    assert_eq!(set.to_json(), text);
-    assert_eq!(Set::default().to_json(), "{}");
+fn writes_what_it_reads() {
+    let fields = json!({"f:finalizers": {"v:\"x\"": {}}, "f:ports": {".": {},
+        "k:{\"port\":80,\"protocol\":\"TCP\"}": {".": {}, "f:port": {}},
+        "k:{\"port\":443,\"protocol\":\"TCP\"}": {}}});
+    assert_eq!(set(fields.clone()).to_value(), fields);
+    assert_eq!(Set::default().to_value(), json!({}));
 }
 
 #[test]
@@ -96,9 +97,7 @@ proptest! {
 
     #[test]
     fn json_survives_a_round_trip(a in sets()) {
-        prop_assert_eq!(Set::from_value(&a.to_value()), Ok(a.clone()));
-        let text: Value = serde_json::from_str(&a.to_json()).unwrap();
-        prop_assert_eq!(text, a.to_value());
+        prop_assert_eq!(Set::from_value(&a.to_value()), Ok(a));
     }
 
     #[test]
