@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use crate::{connect, controlplane, hello, operator, sandbox};
+use crate::{bench, connect, controlplane, hello, operator, sandbox};
 
 /// What a subcommand ends with.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -33,8 +33,14 @@ pub enum Command {
     /// Print the manifests that install vkube on a host cluster.
     Manifests {
         /// The image of the operator and of control planes.
-        #[arg(long, value_name = "IMAGE", default_value = vkube_operator::DEFAULT_IMAGE)]
+        #[arg(long, value_name = "IMAGE", default_value = vkube_operator::install::DEFAULT_IMAGE)]
         image: String,
+    },
+    /// Measure what vkube claims.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        command: bench::Command,
     },
     /// Print the completion script of a shell.
     Completion {
@@ -47,20 +53,13 @@ pub enum Command {
     Controlplane(Box<controlplane::Options>),
     /// Run a small web server, as a workload to try things with.
     Hello(hello::Options),
-    /// Run a container of the sandbox in its own mounts.
-    #[command(hide = true)]
-    SandboxExec {
-        /// The file that describes the container.
-        #[arg(long, value_name = "FILE")]
-        spec: PathBuf,
-    },
 }
 
 impl Command {
     /// Threads for the async runtime. What runs in pods is idle most of its life.
     pub fn worker_threads(&self) -> usize {
         match self {
-            Self::Sandbox(_) => 4,
+            Self::Sandbox(_) | Self::Bench { .. } => 4,
             Self::Hello(_) => 1,
             _ => 2,
         }
@@ -76,6 +75,7 @@ pub async fn run(command: Command) -> Outcome {
             print!("{}", vkube_operator::install_yaml(&image));
             Ok(())
         }
+        Command::Bench { command } => bench::run(command).await,
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "vkube", &mut std::io::stdout());
             Ok(())
@@ -83,8 +83,6 @@ pub async fn run(command: Command) -> Outcome {
         Command::Operator(options) => operator::run(options).await,
         Command::Controlplane(options) => controlplane::run(*options).await,
         Command::Hello(options) => hello::run(options).await,
-        // Handled before there is a runtime.
-        Command::SandboxExec { .. } => Ok(()),
     }
 }
 

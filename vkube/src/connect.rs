@@ -130,7 +130,7 @@ pub async fn kubeconfig_of(host: &Client, cluster: &VirtualCluster) -> Result<Va
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let reference =
-        cluster.status.as_ref().and_then(|s| s.kubeconfig.as_ref()).and_then(|k| k.secret_ref.as_ref());
+        cluster.status.as_ref().and_then(|s| s.kubeconfig.as_ref()).map(|k| &k.secret_ref);
     let reference = reference.ok_or_else(|| {
         format!("VirtualCluster {name:?} has no kubeconfig yet; `kubectl -n {namespace} describe virtualcluster {name}` says why")
     })?;

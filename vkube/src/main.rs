@@ -1,5 +1,6 @@
 //! The `vkube` binary: operator, control plane, sandbox and command line in one.
 
+mod bench;
 mod cli;
 mod connect;
 mod controlplane;
@@ -13,14 +14,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Command::SandboxExec { spec } = &cli.command {
+    if std::env::args_os().nth(1).is_some_and(|a| a == vkube_sandbox::exec::SUBCOMMAND) {
         // Entering namespaces needs a process with one thread, so this comes before any runtime.
-        return vkube_sandbox::exec::main(spec);
+        vkube_sandbox::exec::exec_main(std::env::args_os().skip(2));
     }
+    let cli = Cli::parse();
     cli::init_logging(cli.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cli.command.worker_threads())

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Options {
     /// The image of control planes; normally the operator's own.
-    #[arg(long, env = "VKUBE_IMAGE", value_name = "IMAGE", default_value = vkube_operator::DEFAULT_IMAGE)]
+    #[arg(long, env = "VKUBE_IMAGE", value_name = "IMAGE", default_value = vkube_operator::install::DEFAULT_IMAGE)]
     pub image: String,
     /// The operator's namespace.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "vkube-system")]

@@ -1,6 +1,6 @@
 //! `vkube sandbox`: a host cluster in one command, for trying and testing.
 
-mod demo;
+pub mod demo;
 mod progress;
 mod start;
 pub mod state;

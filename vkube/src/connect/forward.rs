@@ -25,11 +25,7 @@ pub async fn open(
     let namespace = cluster.status.as_ref().and_then(|s| s.host_namespace.clone());
     let namespace = namespace.ok_or("the VirtualCluster has no host namespace yet")?;
     let pods: Api<Pod> = Api::namespaced(host.clone(), &namespace);
-    let params = ListParams::default().labels(&format!(
-        "{}={}",
-        vkube_crds::labels::COMPONENT,
-        vkube_operator::CONTROL_PLANE
-    ));
+    let params = ListParams::default().labels(&format!("{}=control-plane", vkube_crds::labels::COMPONENT));
     let pod = pods.list(&params).await?.items.into_iter().find_map(|p| p.metadata.name);
     let pod = pod.ok_or("the control plane has no pod; is the cluster asleep?")?;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;

@@ -68,7 +68,8 @@ pub async fn run(sandbox: &Sandbox, progress: &mut Progress, state: &State) -> O
     Ok(())
 }
 
-fn is_ready(cluster: Option<&VirtualCluster>) -> bool {
+/// Whether a virtual cluster is ready.
+pub fn is_ready(cluster: Option<&VirtualCluster>) -> bool {
     let conditions = cluster.and_then(|c| c.status.as_ref()).map(|s| s.conditions.as_slice()).unwrap_or_default();
     conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
@@ -120,7 +121,7 @@ async fn apply(client: &Client, manifest: &str) -> Outcome {
 async fn side_by_side(tenant: &Client, host: &Client, host_namespace: &str) -> Result<Table, Failure> {
     let mut table = Table::new();
     table
-        .load_preset(UTF8_FULL_CONDENSED)
+        .load_style(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["", "the tenant sees", "the host sees"]);
     let all = ListParams::default();

@@ -37,15 +37,12 @@ pub async fn run(options: StartOptions) -> Outcome {
 async fn serve(options: &StartOptions, state: &state::State) -> Outcome {
     let mut stop = Stop::new()?;
     let mut progress = Progress::new();
-    progress.begin("Starting a host cluster");
+    progress.begin("Starting a host cluster and installing vkube on it");
     let sandbox = Sandbox::start(host::Options {
-        data_dir: state.directory().to_path_buf(),
         listen: options.listen,
-        ..host::Options::new(std::env::current_exe()?)
+        ..host::Options::new(state.directory().to_path_buf())?
     })
     .await?;
-    progress.begin("Installing vkube on it");
-    sandbox.install().await?;
     let shown = if options.demo { demo::run(&sandbox, &mut progress, state).await } else { Ok(()) };
     progress.finish();
     if shown.is_ok() && !options.demo {
