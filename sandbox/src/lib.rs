@@ -1,11 +1,16 @@
 //! An embedded host cluster for trying and testing vkube.
+//!
+//! [`host`] starts it all; the rest are its parts, each written against the Kubernetes API alone.
 
 mod events;
 pub mod exec;
 mod feed;
+pub mod host;
 pub mod node;
 mod provisioner;
 mod quantity;
 pub mod scheduler;
 mod services;
 pub mod streams;
+
+pub use host::{Options, Sandbox, Step};

@@ -131,6 +131,11 @@ impl Node {
         })
     }
 
+    /// Whether its processes get mounts of their own.
+    pub fn is_isolated(&self) -> bool {
+        self.context.isolated
+    }
+
     /// The running pod of a name.
     pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Arc<PodContext>> {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,9 +5,9 @@ use std::time::Duration;
 /// The first wait; the second start comes without one.
 const FIRST: Duration = Duration::from_secs(10);
 /// The longest wait.
-const MOST: Duration = Duration::from_mins(5);
+const MOST: Duration = Duration::from_secs(5 * 60);
 /// A run of this length forgives earlier failures.
-const FORGIVEN_AFTER: Duration = Duration::from_mins(10);
+const FORGIVEN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The back-off of one container.
 #[derive(Debug, Default)]

@@ -429,5 +429,5 @@ fn prepare(pod: &PodContext, container: &Container, launch: &Launch) -> std::io:
 /// An id as container runtimes give them.
 fn run_id() -> String {
     let mut random = rand::rng();
-    (0..4).map(|_| format!("{:016x}", random.random::<u64>())).collect()
+    format!("{:032x}{:032x}", random.random::<u128>(), random.random::<u128>())
 }

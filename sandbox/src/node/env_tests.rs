@@ -19,7 +19,7 @@ impl Lookup for Fixed {
     }
 }
 
-fn resolve_env(env: serde_json::Value) -> Result<BTreeMap<String, String>, EnvError> {
+fn resolve_env(env: &serde_json::Value) -> Result<BTreeMap<String, String>, EnvError> {
     let mut container = json!({"name": "c"});
     container.as_object_mut().unwrap().extend(env.as_object().unwrap().clone());
     let pod: Pod = serde_json::from_value(json!({
@@ -37,7 +37,7 @@ fn resolve_env(env: serde_json::Value) -> Result<BTreeMap<String, String>, EnvEr
 
 #[test]
 fn later_variables_see_earlier_ones() {
-    let env = resolve_env(json!({
+    let env = resolve_env(&json!({
         "envFrom": [{"prefix": "P_", "configMapRef": {"name": "config"}}, {"secretRef": {"name": "vault"}}],
         "env": [
             {"name": "A", "value": "1"},
@@ -56,17 +56,17 @@ fn later_variables_see_earlier_ones() {
 
 #[test]
 fn names_what_is_missing() {
-    let missing = resolve_env(json!({"envFrom": [{"configMapRef": {"name": "nope"}}]})).unwrap_err();
+    let missing = resolve_env(&json!({"envFrom": [{"configMapRef": {"name": "nope"}}]})).unwrap_err();
     assert_eq!(missing.to_string(), "configmap \"nope\" not found");
     let key = json!({"env": [
         {"name": "X", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "nope"}}},
     ]});
-    assert_eq!(resolve_env(key).unwrap_err().to_string(), "couldn't find key nope in Secret ns/vault");
+    assert_eq!(resolve_env(&key).unwrap_err().to_string(), "couldn't find key nope in Secret ns/vault");
 }
 
 #[test]
 fn skips_optional_sources() {
-    let env = resolve_env(json!({
+    let env = resolve_env(&json!({
         "envFrom": [{"secretRef": {"name": "nope", "optional": true}}],
         "env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "nope", "key": "k", "optional": true}}}],
     }))

@@ -17,7 +17,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Where a container leaves its last words unless it says otherwise.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Tells a process its pod's address, so that it can listen there alone: pods share the machine's network.
-const POD_ADDRESS: &str = "VKUBE_POD_IP";
+const POD_ADDRESS: &str = "POD_IP";
 
 /// What the node has prepared for a pod.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub(crate) fn plan(
     for text in argv.iter_mut().skip(1).chain(env.values_mut()) {
         *text = narrow(text, with.ip);
     }
-    env.insert(POD_ADDRESS.into(), with.ip.to_string());
+    env.entry(POD_ADDRESS.into()).or_insert_with(|| with.ip.to_string());
 
     let directory = container.working_dir.clone().filter(|directory| !directory.is_empty());
     let mut directory = directory.unwrap_or_else(|| "/".into());
@@ -109,7 +109,7 @@ pub(crate) fn hosts_file(pod: &Pod, ip: IpAddr) -> String {
     let mut text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{ip}\t{}\n", hostname(pod));
     for alias in pod.spec.iter().flat_map(|spec| spec.host_aliases.iter().flatten()) {
         let names = alias.hostnames.as_deref().unwrap_or_default().join("\t");
-        text.push_str(&format!("{}\t{names}\n", alias.ip));
+        text.extend([alias.ip.as_str(), "\t", &names, "\n"]);
     }
     text
 }
@@ -247,7 +247,7 @@ mod tests {
             ]
         );
         assert_eq!(launch.env["HOSTNAME"], "plane-0");
-        assert_eq!(launch.env["VKUBE_POD_IP"], "127.64.0.9");
+        assert_eq!(launch.env["POD_IP"], "127.64.0.9");
         let Place::Own { root, .. } = launch.place else { panic!("not isolated") };
         assert!(root.read_only);
         let pki = &root.mounts[1];

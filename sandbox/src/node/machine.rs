@@ -14,7 +14,7 @@ const PODS: u32 = 1000;
 pub(crate) fn capacity(data: &Path) -> BTreeMap<String, Quantity> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let memory = fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory_kibibytes(&text));
-    let disk = statvfs(data).map_or(0, |stat| stat.blocks() as u64 * stat.fragment_size() as u64 / 1024);
+    let disk = statvfs(data).map_or(0, |stat| stat.blocks() * stat.fragment_size() / 1024);
     BTreeMap::from(
         [
             ("cpu", cpus.to_string()),

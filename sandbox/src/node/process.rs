@@ -144,7 +144,7 @@ impl Process {
         match status {
             Ok(status) => {
                 let signal = status.signal();
-                let code = status.code().or(signal.map(|signal| 128 + signal)).unwrap_or(255);
+                let code = status.code().or_else(|| signal.map(|signal| 128 + signal)).unwrap_or(255);
                 Exit { code, signal }
             }
             Err(_) => Exit { code: 255, signal: None },

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
@@ -57,11 +57,11 @@ impl Sources {
     /// Keeps the objects current.
     pub async fn run(&self, client: Client) {
         let mut changes = futures::stream::select_all([
-            self.mirror(&self.config_maps, namespaced(&client)),
-            self.mirror(&self.secrets, namespaced(&client)),
-            self.mirror(&self.claims, namespaced(&client)),
-            self.mirror(&self.services, namespaced(&client)),
-            self.mirror(&self.volumes, feed::changes(Api::all(client), watcher::Config::default()).boxed()),
+            mirror(&self.config_maps, namespaced(&client)),
+            mirror(&self.secrets, namespaced(&client)),
+            mirror(&self.claims, namespaced(&client)),
+            mirror(&self.services, namespaced(&client)),
+            mirror(&self.volumes, feed::changes(Api::all(client), watcher::Config::default()).boxed()),
         ]);
         let mut missing = 5_u32;
         while let Some(first_sync) = changes.next().await {
@@ -72,40 +72,39 @@ impl Sources {
         }
     }
 
-    /// Applies the changes of one kind; an item says whether it completed the kind's first list.
-    fn mirror<'a, K>(
-        &'a self,
-        objects: &'a Mirror<K>,
-        changes: impl Stream<Item = Change<K>> + Send + 'a,
-    ) -> BoxStream<'a, bool>
-    where
-        K: Resource + Send + Sync + 'static,
-    {
-        let mut synced = false;
-        changes
-            .map(move |change| {
-                let mut objects = objects.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-                match change {
-                    Change::Applied(object) => {
-                        objects.insert(feed::key(&*object), object);
-                        false
-                    }
-                    Change::Deleted(object) => {
-                        objects.remove(&feed::key(&*object));
-                        false
-                    }
-                    Change::Synced => !std::mem::replace(&mut synced, true),
-                }
-            })
-            .boxed()
-    }
-
     /// The variables that Services give to the pods of a namespace.
     pub fn service_links(&self, namespace: &str) -> BTreeMap<String, String> {
-        let services = self.services.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let services = self.services.read().unwrap_or_else(PoisonError::into_inner);
         let own = services.iter().filter(|((own, _), _)| own == namespace);
         env::service_links(own.map(|(_, service)| service.as_ref()))
     }
+}
+
+/// Applies the changes of one kind; an item says whether it completed the kind's first list.
+fn mirror<'a, K>(
+    objects: &'a Mirror<K>,
+    changes: impl Stream<Item = Change<K>> + Send + 'a,
+) -> BoxStream<'a, bool>
+where
+    K: Resource + Send + Sync + 'static,
+{
+    let mut synced = false;
+    changes
+        .map(move |change| {
+            let mut objects = objects.write().unwrap_or_else(PoisonError::into_inner);
+            match change {
+                Change::Applied(object) => {
+                    objects.insert(feed::key(&*object), object);
+                    false
+                }
+                Change::Deleted(object) => {
+                    objects.remove(&feed::key(&*object));
+                    false
+                }
+                Change::Synced => !std::mem::replace(&mut synced, true),
+            }
+        })
+        .boxed()
 }
 
 fn namespaced<K>(client: &Client) -> BoxStream<'static, Change<K>>
@@ -122,7 +121,7 @@ where
 }
 
 fn read<K>(objects: &Mirror<K>, namespace: &str, name: &str) -> Option<Arc<K>> {
-    let objects = objects.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let objects = objects.read().unwrap_or_else(PoisonError::into_inner);
     objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
 }
 
@@ -146,7 +145,7 @@ impl Claims for Sources {
         let spec = volume.spec.as_ref();
         let path = spec.and_then(|spec| {
             let host = spec.host_path.as_ref().map(|source| &source.path);
-            host.or(spec.local.as_ref().map(|source| &source.path))
+            host.or_else(|| spec.local.as_ref().map(|source| &source.path))
         });
         path.map_or(Claim::Foreign, |path| Claim::Bound(PathBuf::from(path)))
     }

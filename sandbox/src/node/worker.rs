@@ -58,7 +58,8 @@ pub(crate) struct Worker {
     views: BTreeMap<String, View>,
     tasks: JoinSet<String>,
     stops: BTreeMap<String, watch::Sender<Option<Duration>>>,
-    reports: (mpsc::Sender<(String, View)>, mpsc::Receiver<(String, View)>),
+    reporting: mpsc::Sender<(String, View)>,
+    reports: mpsc::Receiver<(String, View)>,
     reporter: Reporter,
     mounted: Mounted,
     mounted_ok: bool,
@@ -88,6 +89,7 @@ impl Worker {
         let started = status.and_then(|status| status.start_time.as_ref()).map(|time| time.0);
         let containers = all_containers(&pod);
         let real = containers.iter().any(|container| context.node.is_real(container));
+        let (reporting, reports) = mpsc::channel(REPORTS);
         let mut worker = Self {
             reporter: Reporter::start(&context),
             context,
@@ -95,7 +97,8 @@ impl Worker {
             views: BTreeMap::new(),
             tasks: JoinSet::new(),
             stops: BTreeMap::new(),
-            reports: mpsc::channel(REPORTS),
+            reporting,
+            reports,
             mounted: Mounted::default(),
             mounted_ok: false,
             retry: None,
@@ -160,7 +163,7 @@ impl Worker {
         let deadline = self.deadline(pod);
         tokio::select! {
             biased;
-            Some((name, view)) = self.reports.1.recv() => Woken::Report(name, Box::new(view)),
+            Some((name, view)) = self.reports.recv() => Woken::Report(name, Box::new(view)),
             Some(Ok(name)) = self.tasks.join_next() => Woken::Ended(name),
             _ = self.ending.changed() => Woken::Ending,
             Ok(()) = objects.changed() => Woken::Pod,
@@ -252,7 +255,7 @@ impl Worker {
             container,
             restart,
             stop: stopped,
-            reports: self.reports.0.clone(),
+            reports: self.reporting.clone(),
             view: view.clone(),
         };
         self.stops.insert(name.clone(), stop);
@@ -347,14 +350,14 @@ impl Worker {
             let ordinary = self.stops.keys().any(|name| !sidecars.contains(name));
             for (name, stop) in &self.stops {
                 if !ordinary || !sidecars.contains(name) {
-                    stop.send_if_modified(|old| std::mem::replace(old, Some(grace)) != Some(grace));
+                    stop.send_if_modified(|old| old.replace(grace) != Some(grace));
                 }
             }
             if self.stops.is_empty() {
                 break;
             }
             tokio::select! {
-                Some((name, view)) = self.reports.1.recv() => self.take_report(name, view),
+                Some((name, view)) = self.reports.recv() => self.take_report(name, view),
                 Some(ended) = self.tasks.join_next() => {
                     if let Ok(name) = ended {
                         self.stops.remove(&name);
@@ -368,7 +371,7 @@ impl Worker {
                 }
             }
         }
-        while let Ok((name, view)) = self.reports.1.try_recv() {
+        while let Ok((name, view)) = self.reports.try_recv() {
             self.take_report(name, view);
         }
     }
@@ -383,7 +386,7 @@ impl Worker {
             None => Duration::from_secs(grace_seconds(&pod)),
         };
         self.stop_all(grace).await;
-        let ending = ending.or(*self.ending.borrow());
+        let ending = ending.or_else(|| *self.ending.borrow());
         if ending == Some(Ending::Shutdown) {
             return;
         }

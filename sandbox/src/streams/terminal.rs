@@ -29,7 +29,10 @@ impl Terminal {
         grantpt(&master)?;
         unlockpt(&master)?;
         let path = ptsname_r(&master)?.into();
-        #[expect(deprecated, reason = "its unsoundness is that of types that lend a foreign descriptor; this owns its own")]
+        #[expect(
+            deprecated,
+            reason = "its unsoundness is that of types that lend a foreign descriptor; this owns its own"
+        )]
         let master = AsyncFd::new(master)?;
         Ok(Self { master, path, hung_up: Notify::new() })
     }

@@ -147,18 +147,17 @@ impl Filter {
         let mut out = Vec::new();
         let mut start = 0;
         while let Some(length) = self.pending[start..].iter().position(|byte| *byte == b'\n') {
-            if let Some(line) = Line::parse(&self.pending[start..start + length]) {
-                if wanted(&self.options, &line) {
-                    if self.options.timestamps && !self.continues {
-                        out.extend_from_slice(line.time.as_bytes());
-                        out.push(b' ');
-                    }
-                    out.extend_from_slice(line.text);
-                    if line.full {
-                        out.push(b'\n');
-                    }
-                    self.continues = !line.full;
+            let line = Line::parse(&self.pending[start..start + length]);
+            if let Some(line) = line.filter(|line| wanted(&self.options, line)) {
+                if self.options.timestamps && !self.continues {
+                    out.extend_from_slice(line.time.as_bytes());
+                    out.push(b' ');
                 }
+                out.extend_from_slice(line.text);
+                if line.full {
+                    out.push(b'\n');
+                }
+                self.continues = !line.full;
             }
             start += length + 1;
         }

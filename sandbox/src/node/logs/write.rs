@@ -63,8 +63,7 @@ impl Log {
     pub async fn keep(&self, output: Output, source: impl AsyncRead + Unpin) {
         let mut source = BufReader::with_capacity(MOST_LINE, source);
         let mut pending = Vec::new();
-        loop {
-            let Ok(bytes) = source.fill_buf().await else { break };
+        while let Ok(bytes) = source.fill_buf().await {
             if bytes.is_empty() {
                 break;
             }

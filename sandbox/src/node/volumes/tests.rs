@@ -32,7 +32,7 @@ impl Claims for Fixed {
     }
 }
 
-fn resolve_volume(source: serde_json::Value) -> Result<Backing, VolumeError> {
+fn resolve_volume(source: &serde_json::Value) -> Result<Backing, VolumeError> {
     let mut volume = json!({"name": "v"});
     volume.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
     let volume: Volume = serde_json::from_value(volume).unwrap();
@@ -57,9 +57,9 @@ fn contents(backing: Backing) -> Vec<(String, String, u32)> {
 
 #[test]
 fn config_maps_give_a_file_a_key() {
-    let all = resolve_volume(json!({"configMap": {"name": "config"}})).unwrap();
+    let all = resolve_volume(&json!({"configMap": {"name": "config"}})).unwrap();
     assert_eq!(contents(all), [("a".into(), "1".into(), 0o644), ("b".into(), "2".into(), 0o644)]);
-    let some = resolve_volume(json!({"configMap": {
+    let some = resolve_volume(&json!({"configMap": {
         "name": "config", "defaultMode": 0o400, "items": [{"key": "b", "path": "sub/dir/b.txt"}],
     }}))
     .unwrap();
@@ -68,7 +68,7 @@ fn config_maps_give_a_file_a_key() {
 
 #[test]
 fn projections_join_their_sources() {
-    let joined = resolve_volume(json!({"projected": {"sources": [
+    let joined = resolve_volume(&json!({"projected": {"sources": [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
         {"configMap": {"name": "config", "items": [{"key": "a", "path": "ca.crt"}]}},
         {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
@@ -99,7 +99,7 @@ fn names_what_it_waits_for() {
             "MountVolume.SetUp failed for volume \"v\" : persistentvolumeclaim \"p-v\" not found",
         ),
     ] {
-        assert_eq!(resolve_volume(source).unwrap_err().to_string(), message);
+        assert_eq!(resolve_volume(&source).unwrap_err().to_string(), message);
     }
 }
 
@@ -107,17 +107,17 @@ fn names_what_it_waits_for() {
 fn refuses_paths_that_leave_the_volume() {
     for path in ["../x", "/etc/passwd", "a/../../b", ""] {
         let source = json!({"configMap": {"name": "config", "items": [{"key": "a", "path": path}]}});
-        assert!(matches!(resolve_volume(source), Err(VolumeError::Path { .. })), "{path}");
+        assert!(matches!(resolve_volume(&source), Err(VolumeError::Path { .. })), "{path}");
     }
 }
 
 #[test]
 fn claims_and_host_paths_are_directories_of_the_machine() {
-    let claim = resolve_volume(json!({"persistentVolumeClaim": {"claimName": "bound"}})).unwrap();
+    let claim = resolve_volume(&json!({"persistentVolumeClaim": {"claimName": "bound"}})).unwrap();
     assert_eq!(claim, Backing::Host { path: "/data/x".into(), create: true });
-    let host = resolve_volume(json!({"hostPath": {"path": "/srv"}})).unwrap();
+    let host = resolve_volume(&json!({"hostPath": {"path": "/srv"}})).unwrap();
     assert_eq!(host, Backing::Host { path: "/srv".into(), create: false });
-    assert_eq!(resolve_volume(json!({"emptyDir": {}})).unwrap(), Backing::Empty);
+    assert_eq!(resolve_volume(&json!({"emptyDir": {}})).unwrap(), Backing::Empty);
 }
 
 #[test]

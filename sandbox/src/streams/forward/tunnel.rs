@@ -23,11 +23,10 @@ pub(super) async fn carry(
     let upload = async {
         while let Some(Ok(message)) = messages.next().await {
             match message {
-                Message::Binary(bytes) => {
-                    if writer.write_all(&bytes).await.is_err() {
-                        break;
-                    }
-                }
+                Message::Binary(bytes) => match writer.write_all(&bytes).await {
+                    Ok(()) => {}
+                    Err(_) => break,
+                },
                 Message::Close(_) => break,
                 _ => {}
             }
