@@ -193,7 +193,13 @@ impl Context {
     {
         let name = object.meta().name.clone().unwrap_or_default();
         let params = PatchParams::apply(MANAGER).force();
-        self.host_api::<K>().patch(&name, &params, &Patch::Apply(object)).await.map_err(Error::Host)
+        let api = self.host_api::<K>();
+        match api.patch(&name, &params, &Patch::Apply(object)).await {
+            // Forced applies conflict only when two of them create the object at once; the second attempt finds it.
+            Err(error) if is_conflict(&error) => api.patch(&name, &params, &Patch::Apply(object)).await,
+            result => result,
+        }
+        .map_err(Error::Host)
     }
 
     /// Deletes exactly this host object, not a successor of its name; that it is gone already is success.
