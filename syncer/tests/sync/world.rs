@@ -31,7 +31,7 @@ use vkube_syncer::{Config, Names, ServiceAllocator, Syncer};
 pub const HOST_NAMESPACE: &str = "tenant-demo";
 
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub host: Client,
