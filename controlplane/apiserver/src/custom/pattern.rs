@@ -39,6 +39,10 @@ fn translate(pattern: &str) -> String {
                     (Some('s'), true) => out.push_str(r"\t\n\f\r "),
                     (Some('S'), false) => out.push_str(r"[^\t\n\f\r ]"),
                     (Some('b'), false) => out.push_str(r"(?-u:\b)"),
+                    (Some('p' | 'P' | 'x'), _) if tail[1..].starts_with('{') => {
+                        taken = rest.find('}').map_or(rest.len(), |at| at + 1);
+                        out.push_str(&rest[..taken]);
+                    }
                     (Some('D'), true) => out.push_str("[^0-9]"),
                     (Some('W'), true) => out.push_str("[^0-9A-Za-z_]"),
                     (Some('S'), true) => out.push_str(r"[^\t\n\f\r ]"),

@@ -19,7 +19,8 @@ pub fn root(schema: &Value) -> Node {
     root
 }
 
-fn node(schema: &Value) -> Node {
+/// The structure of a value inside of an object, given its schema.
+pub fn node(schema: &Value) -> Node {
     let preserve_unknown = bool_at(schema, "/x-kubernetes-preserve-unknown-fields");
     let embedded = bool_at(schema, "/x-kubernetes-embedded-resource");
     let mut node = Node {

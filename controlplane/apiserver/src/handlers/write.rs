@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 use vkube_store::{Change, Entry, Expect, Write};
 
-use super::call::Call;
+use super::{call::Call, parts};
 use crate::{
     admission::{Attributes, Operation},
     body::Response,
@@ -176,10 +176,12 @@ async fn store_update(
     let subresource = call.info.subresource.clone();
     admit(call, Operation::Update, Some(old), &mut object, options).await?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
-    if subresource == "status" {
-        rules.prepare_status_update(&mut object, old);
-    } else {
-        rules.prepare_update(&mut object, old, &call.writer(options.dry_run));
+    match subresource.as_str() {
+        "status" => rules.prepare_status_update(&mut object, old),
+        "" | "scale" | "binding" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),
+        part => parts::keep_rest(&mut object, old, part),
+    }
+    if subresource != "status" {
         system_metadata::bump_generation(&mut object, old, definition);
     }
     let mut errors = validation::metadata::update(&object, old, definition);
@@ -187,9 +189,10 @@ async fn store_update(
     errors.extend(errors.clone());
     errors.extend(match subresource.as_str() {
         "status" => rules.validate_status_update(&object, old),
+        "" | "scale" => rules.validate_update(&object, old),
         // A binding sets what no update may, and its handler has checked it.
         "binding" => Errors::default(),
-        _ => rules.validate_update(&object, old),
+        part => parts::validate(&object, old, part),
     });
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
@@ -212,11 +215,13 @@ async fn store_update(
     if unchanged || options.dry_run {
         return Ok(Some(Written { object, created: false }));
     }
+    let held = |object: &Value| {
+        !metadata::finalizers(object).is_empty() || super::delete::has_content(definition, object)
+    };
     if metadata::is_terminating(&object)
-        && metadata::finalizers(&object).is_empty()
-        && !metadata::finalizers(old).is_empty()
+        && held(old)
+        && !held(&object)
         && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
-        && !super::delete::has_content(definition, &object)
     {
         // The last finalizer is gone: what was an update ends the object.
         let last = stored::encode(&object, &stored_definition)?;

@@ -1,7 +1,16 @@
 //! Custom resource definitions.
 
+mod defaults;
+pub mod definition;
+mod internal;
+mod rules;
+mod schema;
+mod structural;
+mod version;
+
 use serde_json::{Value, json};
 
+use crate::field::Errors;
 use crate::registry::access::{bool_at, has, list_at, make_map, set, set_default, str_at};
 use crate::registry::kind::{Kind, Writer};
 
@@ -43,6 +52,20 @@ impl Kind for CustomResourceDefinition {
         {
             list.push(name.into());
         }
+    }
+
+    fn validate(&self, definition: &Value) -> Errors {
+        definition::create(definition)
+    }
+
+    fn validate_update(&self, definition: &Value, old: &Value) -> Errors {
+        definition::update(definition, old)
+    }
+
+    fn validate_status_update(&self, definition: &Value, _old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        definition::status(definition, &mut errors);
+        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

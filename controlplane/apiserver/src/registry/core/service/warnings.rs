@@ -1,0 +1,66 @@
+//! What is questionable about services.
+
+use serde_json::Value;
+
+use super::validate::TOPOLOGY_HINTS;
+use crate::field::Path;
+use crate::registry::access::{list_at, map_at, str_at, strs_at};
+use crate::validation::ip;
+
+/// What is questionable about a service.
+pub fn warnings(service: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (spec, path) = (&service["spec"], Path::new("spec"));
+    if map_at(service, "/metadata/annotations").is_some_and(|all| all.contains_key(TOPOLOGY_HINTS)) {
+        warnings.push(format!(
+            "annotation {TOPOLOGY_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead"
+        ));
+    }
+    if str_at(spec, "/trafficDistribution") == "PreferClose" {
+        warnings.push(
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into(),
+        );
+    }
+    let headless = str_at(spec, "/type") == "ClusterIP" && str_at(spec, "/clusterIP") == "None";
+    if headless {
+        headless_warnings(&mut warnings, spec);
+    } else {
+        for (index, address) in strs_at(spec, "/clusterIPs").enumerate() {
+            warnings.extend(ip::address_warnings(&path.child("clusterIPs").index(index), address));
+        }
+    }
+    for (index, address) in strs_at(spec, "/externalIPs").enumerate() {
+        warnings.extend(ip::address_warnings(&path.child("externalIPs").index(index), address));
+    }
+    let balancer = str_at(spec, "/loadBalancerIP");
+    if !balancer.is_empty() {
+        warnings.extend(ip::address_warnings(&path.child("loadBalancerIP"), balancer));
+    }
+    for (index, range) in strs_at(spec, "/loadBalancerSourceRanges").enumerate() {
+        warnings.extend(ip::cidr_warnings(&path.child("loadBalancerSourceRanges").index(index), range));
+    }
+    let external = str_at(spec, "/type") == "ExternalName";
+    if !list_at(spec, "/externalIPs").is_empty() {
+        warnings.push(if external {
+            "spec.externalIPs is ignored when spec.type is \"ExternalName\"".into()
+        } else {
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".into()
+        });
+    }
+    if !external && !str_at(spec, "/externalName").is_empty() {
+        warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
+    }
+    warnings
+}
+
+fn headless_warnings(warnings: &mut Vec<String>, spec: &Value) {
+    if !str_at(spec, "/loadBalancerIP").is_empty() {
+        warnings.push("spec.loadBalancerIP is ignored for headless services".into());
+    }
+    if !list_at(spec, "/externalIPs").is_empty() {
+        warnings.push("spec.externalIPs is ignored for headless services".into());
+    }
+    if !str_at(spec, "/sessionAffinity").is_empty() {
+        warnings.push("spec.SessionAffinity is ignored for headless services".into());
+    }
+}
