@@ -169,7 +169,8 @@ fn selectable_fields(version: &Value, old: Option<&Value>, path: &Path<'_>, erro
     let mut seen = Vec::new();
     for (i, field) in fields.iter().enumerate() {
         let json_path = str_at(field, "/jsonPath");
-        let path = path.index(i).child("jsonPath");
+        let path = path.index(i);
+        let path = path.child("jsonPath");
         if json_path.is_empty() {
             errors.required(&path, "");
             continue;
