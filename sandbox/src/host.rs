@@ -54,6 +54,9 @@ pub struct Options {
     pub image: String,
     /// The executable, normally the running one. See [`crate::exec`].
     pub executable: PathBuf,
+    /// Whether processes get mounts of their own, if the machine lets them. Otherwise they see the real
+    /// directories, to which paths in their arguments and environment are rewritten.
+    pub isolate: bool,
     /// Whether to install vkube into the host.
     pub install: bool,
     /// Told of each step.
@@ -68,6 +71,7 @@ impl Options {
             listen: SocketAddr::new(NODE_ADDRESS, 6443),
             image: vkube_operator::install::DEFAULT_IMAGE.into(),
             executable: std::env::current_exe()?,
+            isolate: true,
             install: true,
             progress: Box::new(|_| {}),
         })
@@ -182,6 +186,7 @@ impl Sandbox {
             image: options.image.clone(),
             executable: options.executable.clone(),
             api: address,
+            isolate: options.isolate,
         };
         let kubelet = client(&instance, &format!("system:node:{NODE}"));
         let node = Node::new(kubelet, node, Pool::new(PODS)).await;

@@ -73,6 +73,8 @@ pub struct NodeOptions {
     pub executable: PathBuf,
     /// Where pods find the API server.
     pub api: SocketAddr,
+    /// Whether processes get mounts of their own, if the machine lets them.
+    pub isolate: bool,
 }
 
 /// A process node.
@@ -103,7 +105,7 @@ impl Node {
         fs::create_dir_all(&directory)?;
         let spawner = Spawner::new()?;
         let scratch = options.data_dir.join("rehearsal");
-        let isolated = process::can_isolate(&spawner, &options.executable, &scratch).await;
+        let isolated = options.isolate && process::can_isolate(&spawner, &options.executable, &scratch).await;
         let registration = Registration {
             name: options.name.clone(),
             address: options.address,

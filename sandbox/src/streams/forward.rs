@@ -22,7 +22,7 @@ use tokio_tungstenite::{
 use super::{
     handshake::{Dialect, Upgrade},
     spdy::{self, Stream},
-    transport::TransportError,
+    transport::{TransportError, web_socket::normal_end},
 };
 
 /// How long a port of the pod may take to accept.
@@ -187,7 +187,7 @@ async fn over_web_socket(
         while let Some(message) = output.recv().await {
             sink.send(Message::Binary(message.into())).await?;
         }
-        sink.close().await
+        sink.send(Message::Close(Some(normal_end()))).await
     };
     tokio::select! {
         () = receive => {}

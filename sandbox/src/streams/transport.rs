@@ -1,7 +1,7 @@
 //! Carries a session's pipes over the connection that the client asked for.
 
 mod spdy_channels;
-mod web_socket;
+pub(crate) mod web_socket;
 
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;

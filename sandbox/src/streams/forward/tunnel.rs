@@ -8,7 +8,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::Role},
 };
 
-use super::super::transport::TransportError;
+use super::super::transport::{TransportError, web_socket::normal_end};
 
 const READ: usize = 32 * 1024;
 
@@ -38,7 +38,7 @@ pub(super) async fn carry(
             let mut bytes = BytesMut::with_capacity(READ);
             match reader.read_buf(&mut bytes).await {
                 Ok(1..) => sink.send(Message::Binary(bytes.freeze())).await?,
-                _ => break sink.close().await,
+                _ => break sink.send(Message::Close(Some(normal_end()))).await,
             }
         }
     };

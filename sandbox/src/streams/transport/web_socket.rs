@@ -9,7 +9,10 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::Role},
+    tungstenite::{
+        Message, Utf8Bytes,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
 };
 
 use super::{
@@ -36,6 +39,11 @@ impl From<Size> for Input {
     fn from(size: Size) -> Self {
         Self::Resize { width: size.width, height: size.height }
     }
+}
+
+/// The end of a connection on which all was said; kubectl takes any other for a failure.
+pub(crate) fn normal_end() -> CloseFrame {
+    CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() }
 }
 
 /// Carries messages until the session has told its status or the client is gone.
@@ -67,7 +75,7 @@ pub(super) async fn carry(
         while let Some(out) = output.recv().await {
             sink.send(Message::Binary(encode(&out))).await?;
         }
-        sink.close().await
+        sink.send(Message::Close(Some(normal_end()))).await
     };
     tokio::pin!(receive, send);
     tokio::select! {

@@ -37,6 +37,25 @@ pub async fn a_process_runs_with_its_mounts_and_its_address(host: Host) {
     assert!(!pod.annotations().contains_key("vkube.dev/simulated"));
 }
 
+pub async fn a_process_sees_rewritten_paths(host: Host) {
+    host.create::<ConfigMap>(json!({"metadata": {"name": "config"}, "data": {"color": "blue"}})).await;
+    host.run(
+        "web",
+        &["serve", "0.0.0.0:8080", "/etc/config/color"],
+        json!({"spec": {
+            "volumes": [{"name": "config", "configMap": {"name": "config"}}],
+            "containers": [{
+                "volumeMounts": [{"name": "config", "mountPath": "/etc/config"}],
+                "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
+            }],
+        }}),
+    )
+    .await;
+    let pod = host.wait_until_ready("web").await;
+    assert_eq!(get(&format!("{}:8080", ip(&pod))).await, "blue");
+    assert_eq!(pod.annotations()["vkube.dev/paths-rewritten"], "true");
+}
+
 pub async fn other_images_are_simulated_and_say_so(host: Host) {
     host.create::<Pod>(json!({
         "metadata": {"name": "nginx"},

@@ -40,19 +40,22 @@ struct Shared {
 }
 
 impl Host {
-    pub async fn start() -> Self {
+    pub async fn start(isolate: bool) -> Self {
         if let Ok(level) = std::env::var("SANDBOX_LOG") {
             let level: tracing_subscriber::filter::LevelFilter = level.parse().unwrap();
-            tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+            let logs = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+            // The second host finds it set.
+            let _ = logs.try_init();
         }
         let directory = tempfile::tempdir().unwrap();
         let began = std::time::Instant::now();
         let sandbox = Sandbox::start(Options {
             listen: "127.0.0.1:0".parse().unwrap(),
             image: "vkube:test".into(),
+            isolate,
             install: false,
             progress: Box::new(move |step| {
-                println!("       {step:?} after {} ms", began.elapsed().as_millis())
+                println!("       {step:?} after {} ms", began.elapsed().as_millis());
             }),
             ..Options::new(directory.path().join("data")).unwrap()
         })

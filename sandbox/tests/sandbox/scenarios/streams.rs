@@ -29,7 +29,7 @@ pub async fn exec_runs_beside_the_process(host: Host) {
     host.wait_until_ready("shell").await;
     let api = host.remote_pods();
 
-    let command = ["sh", "-c", "cat /proc/sys/kernel/hostname; echo oops >&2; exit 3"];
+    let command = ["sh", "-c", "echo $HOSTNAME; echo oops >&2; exit 3"];
     let mut process = api.exec("shell", command, &AttachParams::default()).await.unwrap();
     let (mut out, mut err) = (String::new(), String::new());
     let (stdout, stderr) = (process.stdout(), process.stderr());

@@ -38,6 +38,7 @@ pub async fn tokens_speak_for_the_service_account(host: Host) {
         "web",
         &["serve", "0.0.0.0:8080", &file("token"), &file("ca.crt"), &file("namespace")],
         json!({"spec": {
+            "serviceAccountName": "default",
             "volumes": [{"name": "access", "projected": {"sources": [
                 {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
                 {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
