@@ -113,9 +113,14 @@ fn control_plane() -> Vec<Value> {
             ],
             WRITE,
         ),
-        rule(&[""], &["pods/status"], READ),
+        // The conditions of readiness gates that tenants set.
+        rule(&[""], &["pods/status"], &["get", "patch"]),
         rule(&[""], &["pods/log"], &["get"]),
-        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy"], &["create", "get"]),
+        rule(
+            &[""],
+            &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
+            &["create", "get"],
+        ),
         rule(&[""], &["pods/eviction"], &["create"]),
         rule(&[""], &["events"], READ),
         rule(&["events.k8s.io"], &["events"], READ),
