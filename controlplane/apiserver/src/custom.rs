@@ -64,7 +64,8 @@ pub struct CustomResource {
     pub deprecation: Option<String>,
     /// Whether its definition is being deleted: then nothing can be created.
     pub terminating: bool,
-    /// Whether the definition has changed, so that stored objects may not fit the schema of today.
+    /// Whether the definition has changed or has other versions, so that stored objects may not be what
+    /// the schema of today makes of them.
     pub revised: bool,
     /// The version that is stored, if it is not this one.
     pub stored: Option<Arc<CustomResource>>,

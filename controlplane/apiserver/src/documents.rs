@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use crate::{
     codec,
+    field::{Errors, Path},
     handlers::call::Call,
     negotiation::{self, Encoding},
     options::FieldValidation,
     resource::Definition,
     schema::{decode, defaults, json, types::Type},
-    status::ApiError,
+    status::{ApiError, GroupResource},
 };
 
 /// Reads an object of the call's resource (or of its subresource's kind, where that is the object itself).
@@ -186,24 +187,7 @@ fn check_type(
         return Err(unrecognized(&format!("unexpected GroupVersion string: {api_version}")));
     }
     if expected.custom {
-        let missing =
-            |what: &str| ApiError::bad_request(format!("Object '{what}' is missing in '{document}'"));
-        if kind.is_empty() {
-            return Err(unrecognized_custom(missing("Kind"), document));
-        }
-        if api_version.is_empty() {
-            return Err(unrecognized_custom(missing("apiVersion"), document));
-        }
-        if api_version != expected.api_version || kind != expected.kind {
-            return Err(ApiError::bad_request(if kind == expected.kind {
-                format!(
-                    "the API version in the data ({api_version}) does not match the expected API version ({})",
-                    expected.api_version
-                )
-            } else {
-                format!("the kind in the data ({kind}) does not match the expected kind ({})", expected.kind)
-            }));
-        }
+        return check_custom_type(document, expected, unrecognized);
     }
     let wrong = (!api_version.is_empty() && api_version != expected.api_version)
         || (!kind.is_empty() && kind != expected.kind);
@@ -228,13 +212,29 @@ fn check_type(
     Ok(())
 }
 
-fn unrecognized_custom(mut error: ApiError, document: &Value) -> ApiError {
-    error.message = format!(
-        "the object provided is unrecognized (must be of type {}): {}",
-        document.get("kind").and_then(Value::as_str).unwrap_or("Unstructured"),
-        error.message
-    );
-    error
+fn check_custom_type(
+    document: &Value,
+    expected: &Expected,
+    unrecognized: &dyn Fn(&str) -> ApiError,
+) -> Result<(), ApiError> {
+    let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if kind.is_empty() {
+        return Err(unrecognized(&format!("Object 'Kind' is missing in '{document}'")));
+    }
+    if api_version != expected.api_version {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            expected.api_version
+        )));
+    }
+    if kind != expected.kind {
+        let mut errors = Errors::default();
+        errors.invalid_str(&Path::new("kind"), kind, &format!("must be {}", expected.kind));
+        let resource = GroupResource { group: &expected.group, resource: kind };
+        return Err(ApiError::invalid(resource, crate::metadata::name(document), &errors));
+    }
+    Ok(())
 }
 
 /// Warns of, or refuses, unknown and duplicate fields.

@@ -96,7 +96,8 @@ pub fn accept(headers: &HeaderMap, custom: bool) -> Result<Accepted, ApiError> {
     if unknown_target || custom {
         return Err(ApiError::not_acceptable(format!(
             "only the following media types are accepted: {}",
-            if custom { "application/json, application/yaml" } else { ENCODINGS }
+            // Tables and metadata have a protobuf form, and the real server tells of it here too.
+            ENCODINGS
         )));
     }
     let mut error = ApiError::not_acceptable(format!(

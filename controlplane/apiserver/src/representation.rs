@@ -68,7 +68,9 @@ fn partial(object: &Value, version: &str) -> Value {
 pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response, ApiError> {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), listing.revision.to_string().into());
-    if !listing.continue_token.is_empty() {
+    // Lists of custom objects always say whether there is more.
+    let always = matches!((&call.definition, call.accepted.target), (Definition::Custom(_), Target::Object));
+    if always || !listing.continue_token.is_empty() {
         metadata.insert("continue".into(), listing.continue_token.as_str().into());
     }
     if let Some(remaining) = listing.remaining {
@@ -216,7 +218,7 @@ fn row(call: &Call, object: &Value) -> Value {
     };
     let mut row = json!({"cells": cells});
     match call.query.get("includeObject") {
-        "None" => {}
+        "None" => row["object"] = Value::Null,
         "Object" => row["object"] = object.clone(),
         _ => row["object"] = partial(object, version),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 
 use crate::{
     body::{Request, Response},
@@ -11,6 +11,7 @@ use crate::{
     health, negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
+    resource::Definition,
     respond,
     server::Server,
     status::ApiError,
@@ -28,18 +29,31 @@ pub async fn route(
     if !info.is_resource {
         return other(server, request, &query).await;
     }
-    if !server.catalog.has_version(&info.group, &info.version) {
-        return if info.group.is_empty() || server.catalog.has_group(&info.group) {
-            Err(ApiError::no_such_resource())
-        } else {
-            Ok(respond::page_not_found())
-        };
-    }
-    let definition = server
-        .catalog
-        .find(&info.group, &info.version, &info.resource)
-        .ok_or_else(ApiError::no_such_resource)?;
-    resource(Call::new(server.clone(), definition, info, user, query, request)?, request).await
+    let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) else {
+        return unknown(&info);
+    };
+    let deprecation = match &definition {
+        Definition::Custom(custom) => custom.deprecation.clone(),
+        Definition::Builtin(_) => None,
+    };
+    let answer = match Call::new(server.clone(), definition, info, user, query, request) {
+        Ok(call) => resource(call, request).await,
+        Err(error) => Err(error),
+    };
+    let Some(warning) = deprecation else { return answer };
+    let mut response =
+        answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, negotiation::Encoding::Json)))?;
+    let others: Vec<_> = response.headers().get_all(header::WARNING).iter().cloned().collect();
+    response.headers_mut().remove(header::WARNING);
+    respond::warn(&mut response, &[warning]);
+    response.headers_mut().extend(others.into_iter().map(|other| (header::WARNING, other)));
+    Ok(response)
+}
+
+/// The groups of custom resources have no handler for what they do not serve.
+fn unknown(info: &RequestInfo) -> Result<Response, ApiError> {
+    let builtin = crate::registry::RESOURCES.iter().any(|r| r.group == info.group);
+    if builtin { Err(ApiError::no_such_resource()) } else { Ok(respond::page_not_found()) }
 }
 
 async fn resource(mut call: Call, request: &mut Request) -> Result<Response, ApiError> {
@@ -87,7 +101,10 @@ async fn resource(mut call: Call, request: &mut Request) -> Result<Response, Api
 
 async fn subresource(mut call: Call, request: &mut Request, method: &Method) -> Result<Response, ApiError> {
     let subresource =
-        *call.definition.subresource(&call.info.subresource).ok_or_else(ApiError::no_such_resource)?;
+        *call.definition.subresource(&call.info.subresource).ok_or_else(|| match call.definition {
+            Definition::Builtin(_) => ApiError::no_such_resource(),
+            Definition::Custom(_) => call.not_found(),
+        })?;
     let verb = match *method {
         Method::GET | Method::HEAD => "get",
         Method::POST => "create",

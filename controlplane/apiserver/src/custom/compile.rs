@@ -57,7 +57,8 @@ fn version(
         columns: super::columns::read(list_at(version, "/additionalPrinterColumns")),
         deprecation: deprecation(definition, version),
         terminating: crate::metadata::is_terminating(definition),
-        revised: crate::metadata::generation(definition) > 1,
+        revised: crate::metadata::generation(definition) > 1
+            || list_at(definition, "/spec/versions").len() > 1,
         stored,
     }
 }

@@ -43,6 +43,9 @@ pub fn form(request: &Request, definition: &Definition) -> Result<Form, ApiError
             Ok(Form::Strategic)
         }
         "application/apply-patch+yaml" => Ok(Form::Apply),
+        _ if matches!(definition, Definition::Custom(_)) => Err(ApiError::unsupported_media_type(
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
         _ => {
             let mut error = ApiError::unsupported_media_type("415: Unsupported Media Type");
             error.details = Some(Box::default());

@@ -23,7 +23,15 @@ const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 /// Answers the scale.
 pub async fn get(call: &Call) -> Result<Response, ApiError> {
     let entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
-    answer(call, &stored::decode(&entry)?)
+    let object = call.definition.stored().convert(stored::decode(&entry)?, &call.definition);
+    if let Definition::Custom(_) = &call.definition {
+        let (spec, ..) = pointers(&call.definition);
+        if object.pointer(&spec).is_none() {
+            let path = spec.replace('/', ".");
+            return Err(ApiError::internal(format!("the spec replicas field {path:?} does not exist")));
+        }
+    }
+    answer(call, &object)
 }
 
 /// Replaces the scale: sets the replicas.
@@ -178,7 +186,8 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
     }
     let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
     let mut errors = Errors::default();
-    if replicas < 0 {
+    // Custom resources are judged as a whole.
+    if replicas < 0 && matches!(call.definition, Definition::Builtin(_)) {
         errors.invalid(
             &Path::new("spec").child("replicas"),
             &replicas.into(),

@@ -147,7 +147,8 @@ where
 
 /// Some kinds are updated only by those who know the latest version.
 fn check_conditional(call: &Call, demanded: bool) -> Result<(), ApiError> {
-    if demanded || call.info.verb != "update" || call.definition.rules().unconditional_update() {
+    let whole = call.info.subresource != "scale";
+    if demanded || !whole || call.info.verb != "update" || call.definition.rules().unconditional_update() {
         return Ok(());
     }
     let mut errors = Errors::default();
