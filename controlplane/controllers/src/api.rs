@@ -149,16 +149,16 @@ impl Api {
         self.send(Method::PUT, &target, "application/json", "application/json", body).await
     }
 
-    /// Merges `patch` into what is at `path`.
-    pub async fn patch<T: DeserializeOwned>(&self, path: &str, patch: &Value) -> Result<T, Error> {
-        let body = encode(path, patch)?;
+    /// Merges `change` into what is at `path`.
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, change: &Value) -> Result<T, Error> {
+        let body = encode(path, change)?;
         let target = format!("{path}?fieldManager={FIELD_MANAGER}");
         self.send(Method::PATCH, &target, "application/json", "application/merge-patch+json", body).await
     }
 
-    /// Merges `patch` into what is at `path` and returns metadata only.
-    pub async fn patch_metadata<T: DeserializeOwned>(&self, path: &str, patch: &Value) -> Result<T, Error> {
-        let body = encode(path, patch)?;
+    /// Merges `change` into what is at `path` and returns metadata only.
+    pub async fn patch_metadata<T: DeserializeOwned>(&self, path: &str, change: &Value) -> Result<T, Error> {
+        let body = encode(path, change)?;
         let target = format!("{path}?fieldManager={FIELD_MANAGER}");
         self.send(Method::PATCH, &target, METADATA, "application/merge-patch+json", body).await
     }

@@ -99,7 +99,7 @@ impl Controller {
         let now = self.clock.now();
         let plan = plan(&Observed { deployment: &deployment, sets, running: &running, now });
         let after = plan.recheck_after;
-        self.act(&deployment, plan).await?;
+        Box::pin(self.act(&deployment, plan)).await?;
         if let Some(wait) = after {
             self.queue.add_after(key, wait);
         }

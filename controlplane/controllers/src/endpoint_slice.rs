@@ -173,7 +173,7 @@ fn plan(service: &Service, pods: &[Arc<Pod>], zones: &Zones, slices: &[Arc<Endpo
         existing.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         let mut layout = Layout::default();
         for (ports, endpoints) in wanted(service, pods, zones, *family) {
-            layout.place(ports, endpoints, &mut existing);
+            layout.place(&ports, endpoints, &mut existing);
         }
         layout.spare = existing;
         layout.settle(service, *family, &labels, &mut plan);
@@ -283,7 +283,7 @@ struct Layout {
 
 impl Layout {
     /// Places the endpoints of one set of ports, using up the slices of `existing` that have those ports.
-    fn place(&mut self, ports: Ports, endpoints: Vec<Endpoint>, existing: &mut Vec<Arc<EndpointSlice>>) {
+    fn place(&mut self, ports: &Ports, endpoints: Vec<Endpoint>, existing: &mut Vec<Arc<EndpointSlice>>) {
         let identity = |endpoint: &Endpoint| {
             let uid = endpoint.target_ref.as_ref().and_then(|reference| reference.uid.clone());
             (uid, endpoint.addresses.clone())
@@ -291,7 +291,7 @@ impl Layout {
         let mut left: BTreeMap<_, _> =
             endpoints.into_iter().map(|endpoint| (identity(&endpoint), endpoint)).collect();
         let (same, others) =
-            existing.drain(..).partition(|slice| slice.ports.clone().unwrap_or_default() == ports);
+            existing.drain(..).partition(|slice| slice.ports.clone().unwrap_or_default() == *ports);
         *existing = others;
 
         let same: Vec<Arc<EndpointSlice>> = same;

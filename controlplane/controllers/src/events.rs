@@ -115,8 +115,8 @@ async fn publish(api: &Api, now: Timestamp, posted: Posted, known: Option<Sent>)
     if let Some(mut sent) = known {
         sent.count += 1;
         let patch = json!({"count": sent.count, "lastTimestamp": time(now)});
-        let path = format!("{}/{}", Event::url_path(&(), Some(&namespace)), sent.name);
-        match api.patch::<serde_json::Value>(&path, &patch).await {
+        let url = format!("{}/{}", Event::url_path(&(), Some(&namespace)), sent.name);
+        match api.patch::<serde_json::Value>(&url, &patch).await {
             Ok(_) => return Ok(sent),
             // Events expire; then the next one starts a new count.
             Err(error) if error.is_not_found() => {}

@@ -11,6 +11,7 @@
 
 mod graph;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -132,10 +133,10 @@ impl Collector {
         }
         let mut listed = Vec::new();
         for resource in wanted {
-            if !watches.contains_key(&resource) {
+            if let Entry::Vacant(vacant) = watches.entry(resource) {
                 let stop = shutdown.child_token();
-                listed.push(self.watch_one(resource.clone(), stop.clone()));
-                watches.insert(resource, stop);
+                listed.push(self.watch_one(vacant.key().clone(), stop.clone()));
+                vacant.insert(stop);
             }
         }
         if wait {
@@ -212,7 +213,9 @@ impl Collector {
     }
 
     fn enqueue(&self, work: Vec<Work>) {
-        work.into_iter().for_each(|work| self.queue.add(work));
+        for work in work {
+            self.queue.add(work);
+        }
     }
 
     async fn attend(self: Arc<Self>, work: Work) -> Result<(), Error> {

@@ -136,8 +136,8 @@ impl<K: Object> Informer<K> {
             return Ok(());
         }
         let Some(patch) = api::change(old, new)? else { return Ok(()) };
-        let path = format!("{}{subresource}", api::path_of::<K>(old.meta()));
-        self.wrote(self.0.api.patch(&path, &patch).await?);
+        let url = format!("{}{subresource}", api::path_of::<K>(old.meta()));
+        self.wrote(self.0.api.patch(&url, &patch).await?);
         Ok(())
     }
 
@@ -187,16 +187,19 @@ impl<K: Object> Informer<K> {
     }
 }
 
+/// Told of an object, and whether it is gone.
+pub(crate) type FeedHandler = Box<dyn Fn(&ObjectMeta, bool) + Send + Sync>;
+
 /// The part of an informer that needs only metadata, whatever the kind; for the garbage collector.
 pub(crate) trait Feed: Send + Sync {
     /// Calls `handler` with the kind's objects and their changes: what is new (or last), and whether it is gone.
-    fn follow(&self, handler: Box<dyn Fn(&ObjectMeta, bool) + Send + Sync>);
+    fn follow(&self, handler: FeedHandler);
     /// Waits until everything there is has been told.
     fn synced(&self) -> BoxFuture<'_, ()>;
 }
 
 impl<K: Object> Feed for Informer<K> {
-    fn follow(&self, handler: Box<dyn Fn(&ObjectMeta, bool) + Send + Sync>) {
+    fn follow(&self, handler: FeedHandler) {
         self.subscribe(move |change| match (&change.old, &change.new) {
             (_, Some(new)) => handler(new.meta(), false),
             (Some(old), None) => handler(old.meta(), true),

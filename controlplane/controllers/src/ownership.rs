@@ -81,10 +81,10 @@ pub(crate) async fn claim_all<O: Object, K: Object>(
     let (namespace, name) =
         (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
     let mut may_adopt = false;
-    let mut owned = Vec::new();
+    let mut kept = Vec::new();
     for candidate in candidates {
         match claim(meta, selector, candidate.meta()) {
-            Claim::Keep => owned.push(candidate),
+            Claim::Keep => kept.push(candidate),
             Claim::Ignore => {}
             Claim::Release => {
                 let mut released = K::clone(&candidate);
@@ -109,11 +109,11 @@ pub(crate) async fn claim_all<O: Object, K: Object>(
                 adopted.meta_mut().owner_references.get_or_insert_default().push(controller_reference(owner));
                 gone_is_fine(informer.update(&candidate, &adopted).await)?;
                 let name = candidate.meta().name.as_deref().unwrap_or_default();
-                owned.extend(informer.get(namespace, name));
+                kept.extend(informer.get(namespace, name));
             }
         }
     }
-    Ok(owned)
+    Ok(kept)
 }
 
 /// Queues an owner when what it controls changes; and each owner that may adopt it when it has no controller.

@@ -224,15 +224,15 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
                 Some(()) = running.next(), if !running.is_empty() => {}
                 key = self.next(), if running.len() < concurrency => {
                     let outcome = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
-                    running.push(async move { self.settle(key, outcome.await) });
+                    running.push(async move { self.settle(&key, outcome.await) });
                 }
             }
         }
     }
 
-    fn settle(&self, key: T, outcome: Result<Result<(), Error>, Box<dyn std::any::Any + Send>>) {
+    fn settle(&self, key: &T, outcome: Result<Result<(), Error>, Box<dyn std::any::Any + Send>>) {
         match outcome {
-            Ok(Ok(())) => self.forget(&key),
+            Ok(Ok(())) => self.forget(key),
             Ok(Err(error)) => {
                 if error.is_transient() {
                     tracing::debug!(%key, %error, "will try again");
@@ -246,7 +246,7 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
                 self.retry(key.clone());
             }
         }
-        self.done(&key);
+        self.done(key);
     }
 }
 

@@ -220,7 +220,7 @@ impl Controller {
             let key = Key::of(&claim);
             match self.claims.get(&key.namespace, &key.name) {
                 None if pods::phase(pod) == "Pending" && !condemned => {
-                    self.ensure_claim(set, &claim, pod_name).await?
+                    self.ensure_claim(set, &claim, pod_name).await?;
                 }
                 None => {}
                 Some(existing) => {

@@ -107,13 +107,11 @@ impl Session {
         }
 
         let seconds = rand::rng().random_range(SESSION_SECONDS);
-        let mut query = format!("watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}");
-        match &self.resume {
-            Some(version) => query.push_str(&format!("&resourceVersion={version}")),
-            None => {
-                query.push_str("&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=")
-            }
-        }
+        let from = match &self.resume {
+            Some(version) => format!("resourceVersion={version}"),
+            None => "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=".to_owned(),
+        };
+        let query = format!("watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&{from}");
         let events = self.source.client.request_events::<T>(self.request(&query, METADATA)?).await;
         let events = events.inspect_err(|error| self.refused(error))?;
         // Long after the server should have ended the watch, the connection is dead.

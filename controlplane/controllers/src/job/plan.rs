@@ -185,12 +185,13 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
         return Plan { remove, kill, end: Some(end), ..Plan::default() };
     }
 
-    let deadline = deadline(job, &spec, now);
     if is_suspended(&spec) {
         return Plan { remove: active, ..Plan::default() };
     }
     let mut plan = staff(observed, &spec, &tally, active);
-    plan.recheck_after = sooner(plan.recheck_after, deadline.flatten());
+    if let Deadline::In(wait) = deadline(job, &spec, now) {
+        plan.recheck_after = sooner(plan.recheck_after, Some(wait));
+    }
     plan
 }
 
@@ -217,12 +218,13 @@ fn end(observed: &Observed<'_>, spec: &JobSpec, tally: &Tally, active: &Pods) ->
     if let Some(end) = success_policy(spec, tally) {
         return Some(end);
     }
-    let limit =
-        spec.backoff_limit.unwrap_or(if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 });
+    let limit = spec
+        .backoff_limit
+        .unwrap_or_else(|| if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 });
     if tally.failed > limit || restarts_exceed(spec, active, limit) {
         return Some(End::failed("BackoffLimitExceeded", "Job has reached the specified backoff limit"));
     }
-    if deadline(job, spec, observed.now) == Some(None) {
+    if deadline(job, spec, observed.now) == Deadline::Over {
         return Some(End::failed("DeadlineExceeded", "Job was active longer than specified deadline"));
     }
     if spec.max_failed_indexes.is_some_and(|most| tally.lost.len() as i32 > most) {
@@ -272,11 +274,20 @@ fn restarts_exceed(spec: &JobSpec, active: &Pods, limit: i32) -> bool {
     in_place && restarts >= limit.max(1)
 }
 
-/// The time left of a running job with a deadline; `Some(None)` if it is over.
-fn deadline(job: &Job, spec: &JobSpec, now: Timestamp) -> Option<Option<Duration>> {
-    let seconds = spec.active_deadline_seconds.filter(|_| !is_suspended(spec))?;
+/// Where a running job stands with its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deadline {
+    None,
+    In(Duration),
+    Over,
+}
+
+fn deadline(job: &Job, spec: &JobSpec, now: Timestamp) -> Deadline {
+    let Some(seconds) = spec.active_deadline_seconds.filter(|_| !is_suspended(spec)) else {
+        return Deadline::None;
+    };
     let started = job.status.as_ref().and_then(|status| status.start_time.as_ref());
-    Some(remaining(started.map_or(now, |at| at.0), seconds, now))
+    remaining(started.map_or(now, |at| at.0), seconds, now).map_or(Deadline::Over, Deadline::In)
 }
 
 /// Brings the number of running pods to what the job needs.

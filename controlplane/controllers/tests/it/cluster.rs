@@ -1,0 +1,209 @@
+//! A cluster in memory: API server, controllers, and a pretended kubelet.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use vkube_apiserver::instance::{Instance, Options};
+use vkube_apiserver::user::User;
+use vkube_controllers::Controllers;
+
+/// A failing test fails after this; a passing one never waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the tests work with.
+pub struct Cluster {
+    pub client: Client,
+    shutdown: CancellationToken,
+    controllers: tokio::task::JoinHandle<Result<(), vkube_controllers::Error>>,
+    _instance: Arc<Instance>,
+}
+
+impl Cluster {
+    /// A cluster with all controllers, and one node called `node`.
+    pub async fn start() -> Self {
+        let instance = Arc::new(Instance::start(Options::default()).await.unwrap());
+        let server = instance.server.clone();
+        let client_of = |name| Client::new(server.service(User::component(name)), "default");
+        let client = client_of("admin");
+        let shutdown = CancellationToken::new();
+        let options = vkube_controllers::Options {
+            root_ca: Some("the CA".to_owned()),
+            enabled: Controllers::all(),
+            ..vkube_controllers::Options::default()
+        };
+        let run = vkube_controllers::run(client_of("system:kube-controller-manager"), options, shutdown.clone());
+        let controllers = tokio::spawn(run);
+        let cluster = Self { client, shutdown, controllers, _instance: instance };
+        let nodes: Api<Node> = Api::all(cluster.client.clone());
+        let labels = json!({"topology.kubernetes.io/zone": "a"});
+        let node = json!({"metadata": {"name": "node", "labels": labels}});
+        nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+        tokio::spawn(cluster.shutdown.clone().run_until_cancelled_owned(kubelet(client_of("kubelet"))));
+        cluster
+    }
+
+    /// Stops the controllers, and checks that they ended well.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.controllers.await.unwrap().unwrap();
+    }
+
+    /// Objects of kind `K` in the namespace `default`.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), "default")
+    }
+
+    /// Creates an object in the namespace `default`.
+    pub async fn create<K>(&self, object: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let object: K = serde_json::from_value(object).unwrap();
+        self.api().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Merges `patch` into an object of the namespace `default`.
+    pub async fn patch<K>(&self, name: &str, patch: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        self.api().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Waits until the objects of the namespace `default` are as `wanted`; returns them.
+    pub async fn until<K>(&self, what: &str, wanted: impl Fn(&[K]) -> bool) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        until(self.api(), what, wanted).await
+    }
+
+    /// Waits until an object of the namespace `default` is as `wanted`; returns it.
+    pub async fn until_one<K>(&self, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> K
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let found = until(self.api::<K>(), what, |all| all.iter().any(|one| one.name_any() == name && wanted(one)));
+        found.await.into_iter().find(|one| one.name_any() == name).unwrap()
+    }
+
+    /// Waits for an event about `name` with this reason; returns its message.
+    pub async fn event(&self, name: &str, reason: &str) -> String {
+        let about = |event: &&Event| {
+            event.involved_object.name.as_deref() == Some(name) && event.reason.as_deref() == Some(reason)
+        };
+        let events = self.until::<Event>(reason, |events| events.iter().any(|event| about(&event))).await;
+        events.iter().find(about).and_then(|event| event.message.clone()).unwrap()
+    }
+}
+
+/// Follows a collection until it is as `wanted`.
+pub async fn until<K>(api: Api<K>, what: &str, wanted: impl Fn(&[K]) -> bool) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut known: BTreeMap<String, K> = BTreeMap::new();
+    let watching = async {
+        let mut events = watcher(api, watcher::Config::default()).boxed();
+        let mut listed = false;
+        while let Some(event) = events.try_next().await.unwrap() {
+            match event {
+                watcher::Event::Init => known.clear(),
+                watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
+                    known.insert(object.name_any(), object);
+                }
+                watcher::Event::Delete(object) => drop(known.remove(&object.name_any())),
+                watcher::Event::InitDone => listed = true,
+            }
+            let all: Vec<K> = known.values().cloned().collect();
+            if listed && wanted(&all) {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(PATIENCE, watching).await.is_err() {
+        panic!("waited in vain until {what}: {known:#?}");
+    }
+    known.into_values().collect()
+}
+
+/// How a pod fares is said by its container's image: `pause` runs and is ready, `broken` never gets ready,
+/// `true` succeeds, `false` fails.
+async fn kubelet(client: Client) {
+    let pods: Api<Pod> = Api::all(client.clone());
+    let mut events = watcher(pods, watcher::Config::default()).boxed();
+    let mut addresses = 0_u32;
+    while let Some(event) = events.next().await {
+        let Ok(watcher::Event::InitApply(pod) | watcher::Event::Apply(pod)) = event else { continue };
+        let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap());
+        let name = pod.name_any();
+        if pod.meta().deletion_timestamp.is_some() {
+            if pod.spec.as_ref().unwrap().node_name.is_some() {
+                // Whoever is quicker may have deleted it.
+                let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+            }
+            continue;
+        }
+        let spec = pod.spec.unwrap_or_default();
+        if spec.node_name.is_none() {
+            let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "node"}});
+            let r: Result<Value, _> = api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
+            eprintln!("bind {name}: {r:?}");
+            continue;
+        }
+        if pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some()) {
+            continue;
+        }
+        addresses += 1;
+        let image = spec.containers[0].image.clone().unwrap_or_default();
+        let ready = if image.starts_with("pause") { "True" } else { "False" };
+        let phase = match image.as_str() {
+            "true" => "Succeeded",
+            "false" => "Failed",
+            _ => "Running",
+        };
+        let status = json!({"status": {
+            "phase": phase,
+            "podIP": format!("10.1.{}.{}", addresses / 250, addresses % 250 + 1),
+            "podIPs": [{"ip": format!("10.1.{}.{}", addresses / 250, addresses % 250 + 1)}],
+            "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}],
+        }});
+        let r = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
+        eprintln!("status {name}: {:?}", r.map(|_| ()));
+    }
+}
+
+/// A pod template with this image.
+pub fn template(app: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": app}},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    })
+}
+
+/// A selector for that template.
+pub fn selector(app: &str) -> Value {
+    json!({"matchLabels": {"app": app}})
+}
