@@ -33,12 +33,19 @@ struct Note {
     message: String,
 }
 
+/// Where the notes of recorders go; nothing is written while [`Writer::run`] is not polled.
+pub(crate) struct Writer {
+    client: Client,
+    component: &'static str,
+    host: Option<String>,
+    notes: mpsc::Receiver<Note>,
+}
+
 impl Recorder {
-    /// A recorder for `component` on `host`. Its writer ends when the last recorder is dropped.
-    pub fn new(client: Client, component: &'static str, host: Option<String>) -> Self {
+    /// A recorder for `component` on `host`, and what writes its notes.
+    pub fn new(client: Client, component: &'static str, host: Option<String>) -> (Self, Writer) {
         let (queue, notes) = mpsc::channel(QUEUE);
-        tokio::spawn(write(client, component, host, notes));
-        Self { queue }
+        (Self { queue }, Writer { client, component, host, notes })
     }
 
     /// Notes something normal.
@@ -73,34 +80,33 @@ pub(crate) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRefe
     }
 }
 
-async fn write(
-    client: Client,
-    component: &'static str,
-    host: Option<String>,
-    mut notes: mpsc::Receiver<Note>,
-) {
-    let mut written: HashMap<[String; 3], (String, i32)> = HashMap::new();
-    while let Some(note) = notes.recv().await {
-        let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
-        let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-        let identity =
-            [note.about.uid.clone().unwrap_or_default(), note.reason.clone(), note.message.clone()];
+impl Writer {
+    /// Writes notes until the last recorder is dropped.
+    pub async fn run(&mut self) {
+        let mut written: HashMap<[String; 3], (String, i32)> = HashMap::new();
+        while let Some(note) = self.notes.recv().await {
+            let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".into());
+            let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+            let identity =
+                [note.about.uid.clone().unwrap_or_default(), note.reason.clone(), note.message.clone()];
 
-        if let Some((name, count)) = written.get_mut(&identity) {
-            *count += 1;
-            let repeat = json!({"count": *count, "lastTimestamp": Time(now())});
-            if api.patch(name, &PatchParams::default(), &Patch::Merge(repeat)).await.is_ok() {
-                continue;
+            if let Some((name, count)) = written.get_mut(&identity) {
+                *count += 1;
+                let repeat = json!({"count": *count, "lastTimestamp": Time(now())});
+                if api.patch(name, &PatchParams::default(), &Patch::Merge(repeat)).await.is_ok() {
+                    continue;
+                }
             }
-        }
-        if written.len() >= REMEMBERED {
-            written.clear();
-        }
-        match api.create(&PostParams::default(), &build(note, &namespace, component, host.as_deref())).await {
-            Ok(event) => {
-                written.insert(identity, (event.name_any(), 1));
+            if written.len() >= REMEMBERED {
+                written.clear();
             }
-            Err(error) => tracing::debug!(%error, "event not written"),
+            let event = build(note, &namespace, self.component, self.host.as_deref());
+            match api.create(&PostParams::default(), &event).await {
+                Ok(event) => {
+                    written.insert(identity, (event.name_any(), 1));
+                }
+                Err(error) => tracing::debug!(%error, "event not written"),
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod install;
 mod kubeconfig;
+mod ranges;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -25,6 +26,8 @@ use vkube_apiserver::{
     user::User,
 };
 
+use ranges::Ranges;
+
 use crate::{
     node::{Node, NodeOptions, address::Pool},
     provisioner, scheduler, services,
@@ -33,12 +36,6 @@ use crate::{
 
 /// The node's name.
 pub const NODE: &str = "sandbox-node";
-/// The addresses of pods. All of the sandbox's ranges are loopback addresses, which need no set-up.
-const PODS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 64, 0, 0), 12);
-/// The cluster addresses of Services.
-const SERVICES: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 96, 0, 0), 16);
-/// The addresses of load balancers.
-const BALANCERS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(127, 112, 0, 0), 16);
 /// The node's address, which is also where node ports are.
 const NODE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// How long the parts may take to become ready.
@@ -123,6 +120,15 @@ pub enum Error {
     /// The sandbox cannot tell its pods one address to find the API server at.
     #[error("the sandbox needs one address to listen at, not {0}")]
     Everywhere(SocketAddr),
+    /// Other sandboxes have taken the addresses.
+    #[error("the addresses {range} are in use; is it another sandbox?")]
+    Addresses {
+        /// The addresses.
+        range: Ipv4Net,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Certificates could not be made.
     #[error("failed to make certificates")]
     Certificates(#[from] pki::Error),
@@ -154,6 +160,7 @@ pub struct Sandbox {
     shutdown: CancellationToken,
     work: TaskTracker,
     pods: TaskTracker,
+    ranges: Ranges,
     /// Held for as long as the directory is in use.
     _lock: File,
 }
@@ -169,9 +176,11 @@ impl Sandbox {
         let data_dir =
             fs::canonicalize(&options.data_dir).map_err(|source| file(&options.data_dir, source))?;
         let lock = lock(&data_dir.join("lock"))?;
+        let ranges = ranges::claim(&data_dir)?;
         let authority = Authority::open(&data_dir.join("pki"))?;
         let streams = Streams::default();
-        let instance = start_server(&options, &data_dir, &authority, streams.clone()).await?;
+        let instance =
+            start_server(&options, &data_dir, ranges.services, &authority, streams.clone()).await?;
         let address = instance.address.unwrap_or(options.listen);
         (options.progress)(Step::ApiServer { address });
 
@@ -189,7 +198,7 @@ impl Sandbox {
             isolate: options.isolate,
         };
         let kubelet = client(&instance, &format!("system:node:{NODE}"));
-        let node = Node::new(kubelet, node, Pool::new(PODS)).await;
+        let node = Node::new(kubelet, node, Pool::new(ranges.pods)).await;
         let node = Arc::new(node.map_err(|source| file(&data_dir, source))?);
         streams.set_nodes(vec![Arc::clone(&node)]);
 
@@ -202,6 +211,7 @@ impl Sandbox {
             work: TaskTracker::new(),
             pods: TaskTracker::new(),
             instance,
+            ranges,
             _lock: lock,
         };
         sandbox.start_parts(&data_dir, authority.certificate.clone());
@@ -221,7 +231,7 @@ impl Sandbox {
         self.pods.close();
 
         self.spawn(scheduler::run(client("system:kube-scheduler")));
-        self.spawn(services::run(client("system:kube-proxy"), Pool::new(BALANCERS)));
+        self.spawn(services::run(client("system:kube-proxy"), Pool::new(self.ranges.balancers)));
         self.spawn(provisioner::run(client("system:persistent-volume-binder"), data_dir.join("volumes")));
         let options = vkube_controllers::Options { root_ca: Some(root_ca), ..Default::default() };
         let (client, shutdown) = (client("system:kube-controller-manager"), self.shutdown.clone());
@@ -284,17 +294,18 @@ impl Sandbox {
 async fn start_server(
     options: &Options,
     data_dir: &Path,
+    services: Ipv4Net,
     authority: &Authority,
     streams: Streams,
 ) -> Result<Instance, Error> {
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
     let names: Vec<String> = names.into_iter().map(Into::into).collect();
-    let addresses = instance::serving_addresses(options.listen.ip(), SERVICES.into());
+    let addresses = instance::serving_addresses(options.listen.ip(), services.into());
     let server = instance::Options {
         data_dir: Some(data_dir.join("store")),
         listen: Some(options.listen),
         tls: Some(authority.serving(&names, &addresses)?),
-        service_range: SERVICES.into(),
+        service_range: services.into(),
         connector: Some(Arc::new(streams)),
         ..instance::Options::default()
     };

@@ -43,7 +43,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    events::Recorder,
+    events::{Recorder, Writer},
     feed::{self, Change, Key},
 };
 use address::Pool;
@@ -83,6 +83,7 @@ pub struct Node {
     registration: Registration,
     addresses: Pool,
     pods: Mutex<BTreeMap<Key, Handle>>,
+    events: tokio::sync::Mutex<Writer>,
     stop: CancellationToken,
 }
 
@@ -111,8 +112,9 @@ impl Node {
             address: options.address,
             capacity: machine::capacity(&options.data_dir),
         };
+        let (recorder, events) = Recorder::new(client.clone(), "kubelet", Some(options.name.clone()));
         let context = NodeContext {
-            recorder: Recorder::new(client.clone(), "kubelet", Some(options.name.clone())),
+            recorder,
             client,
             name: options.name,
             address: options.address,
@@ -129,6 +131,7 @@ impl Node {
             registration,
             addresses,
             pods: Mutex::default(),
+            events: events.into(),
             stop: CancellationToken::new(),
         })
     }
@@ -154,8 +157,10 @@ impl Node {
     pub async fn run(&self) {
         let mut workers = Workers::new();
         let work = async {
+            let mut events = self.events.lock().await;
             let node = self.register().await;
             tokio::join!(
+                events.run(),
                 self.registration.renew(&self.context.client, &node),
                 self.context.sources.run(self.context.client.clone()),
                 self.serve(&mut workers),

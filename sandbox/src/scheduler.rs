@@ -36,8 +36,16 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// Schedules pods for as long as it is polled.
 pub async fn run(client: Client) {
+    let (recorder, mut events) = Recorder::new(client.clone(), NAME, None);
+    tokio::select! {
+        () = schedule(client, recorder) => {}
+        () = events.run() => {}
+    }
+}
+
+async fn schedule(client: Client, recorder: Recorder) {
     let mut scheduler = Scheduler {
-        recorder: Recorder::new(client.clone(), NAME, None),
+        recorder,
         client: client.clone(),
         cluster: Cluster::default(),
         waiting: BTreeMap::new(),

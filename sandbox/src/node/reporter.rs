@@ -8,7 +8,8 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::context::PodContext;
 
@@ -18,10 +19,10 @@ const SIMULATED: &str = "vkube.dev/simulated";
 const REWRITTEN: &str = "vkube.dev/paths-rewritten";
 const RETRY: Duration = Duration::from_millis(250);
 
-/// The writer of one pod's status.
+/// The writer of one pod's status. When dropped, what is not written yet stays unwritten.
 pub(crate) struct Reporter {
     newest: watch::Sender<Option<Report>>,
-    task: JoinHandle<()>,
+    task: AbortOnDropHandle<()>,
 }
 
 #[derive(Clone, PartialEq)]
@@ -35,7 +36,7 @@ impl Reporter {
     pub fn start(context: &Arc<PodContext>) -> Self {
         let (newest, reports) = watch::channel(None);
         let task = tokio::spawn(write(Arc::clone(context), reports));
-        Self { newest, task }
+        Self { newest, task: AbortOnDropHandle::new(task) }
     }
 
     /// Sets the status to be written.

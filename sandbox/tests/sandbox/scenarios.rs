@@ -2,6 +2,7 @@
 
 mod kubectl;
 mod pods;
+mod restarts;
 mod services;
 mod setup;
 mod streams;
@@ -47,6 +48,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     streams::exec_runs_beside_the_process,
     streams::ports_are_forwarded,
     kubectl::speaks_spdy_and_web_sockets,
+    restarts::a_stopped_sandbox_goes_on_where_it_was,
 ];
 
 /// What also works where processes cannot have mounts of their own.
