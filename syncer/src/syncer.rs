@@ -27,9 +27,9 @@ use crate::hypervisor::Hypervisor;
 use crate::labels::{ObjectKey, Translator};
 use crate::queue::Outcome;
 use crate::resources::pod::{self, TOKEN_KIND};
-use crate::resources::{self, event, ingress, node, persistent_volume_claim, service};
+use crate::resources::{self, endpoint_slice, event, ingress, node, persistent_volume_claim, service};
 use crate::sanitise::Sanitiser;
-use crate::watch::{Outstanding, Scope, cached, followed};
+use crate::watch::{Outstanding, Scope, cached, cached_slim, followed};
 
 /// Objects worked on at once. Each waits for API servers most of its time; more would only burden the host.
 const WORKERS: usize = 16;
@@ -182,6 +182,9 @@ impl Syncer {
                     cx.pending.forget(&key);
                 }
                 cx.enqueue(Kind::Endpoints, key.clone());
+                for slice in endpoint_slice::of_service(cx, &key) {
+                    cx.enqueue(Kind::EndpointSlice, slice);
+                }
                 cx.enqueue(if service::is_api(&key) { Kind::KubernetesService } else { Kind::Service }, key);
             })
             .boxed(),
@@ -216,7 +219,7 @@ impl Syncer {
         let ours = || Scope::labels(cx.translator.host_selector());
         let outstanding = &self.outstanding;
         let mut jobs = vec![
-            cached(cx.host_api(), ours(), &host.pods, outstanding, move |change| {
+            cached_slim(cx.host_api(), ours(), pod::slim_host, &host.pods, outstanding, move |change| {
                 let Some(object) = change.object() else { return };
                 enqueue_origin(cx, Kind::Pod, &object.metadata);
                 if let Some(name) = node::of(object) {

@@ -52,6 +52,24 @@ pub(crate) async fn cached<K>(
 ) where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
+    cached_slim(api, scope, |_| (), cache, outstanding, changed).await;
+}
+
+/// Like [`cached`], without what `slim` takes off the objects.
+pub(crate) async fn cached_slim<K>(
+    api: Api<K>,
+    scope: Scope,
+    slim: impl Fn(&mut K) + Send,
+    cache: &Cache<K>,
+    outstanding: &Outstanding,
+    changed: impl Fn(&Change<K>),
+) where
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let trim = |object: &mut K| {
+        trim(object);
+        slim(object);
+    };
     let mut events = Box::pin(watch(api, scope.config()).modify(trim).default_backoff());
     let mut is_complete = false;
     while let Some(event) = events.next().await {

@@ -26,6 +26,13 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     mirror(cx, Kind::EndpointSlice, key, &cx.host_side.endpoint_slices, desired).await
 }
 
+/// The slices of a Service.
+pub(crate) fn of_service(cx: &Context, service: &ObjectKey) -> Vec<ObjectKey> {
+    let slices = cx.virtual_side.endpoint_slices.namespace(&service.namespace);
+    let of_it = slices.iter().filter(|slice| slice.labels().get(SERVICE_NAME) == Some(&service.name));
+    of_it.map(|slice| ObjectKey::of(&slice.metadata)).collect()
+}
+
 fn is_synced(cx: &Context, key: &ObjectKey, slice: &EndpointSlice) -> bool {
     if slice.labels().get(MANAGED_BY).is_some_and(|manager| CONTROLLERS.contains(&manager.as_str())) {
         return false;

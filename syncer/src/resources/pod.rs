@@ -29,7 +29,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod, Secret};
+use k8s_openapi::api::core::v1::{Binding, Container, ObjectReference, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -93,6 +93,22 @@ pub(crate) fn needs(pod: &Pod) -> Vec<Task> {
         Some(Task { kind, key: ObjectKey::new(namespace, name) })
     });
     tasks.collect()
+}
+
+/// Takes off a host pod what nobody reads here: it was written from the virtual pod, which is kept.
+pub(crate) fn slim_host(pod: &mut Pod) {
+    let Some(spec) = &mut pod.spec else { return };
+    spec.volumes = None;
+    spec.affinity = None;
+    spec.host_aliases = None;
+    spec.dns_config = None;
+    spec.topology_spread_constraints = None;
+    let names = |containers: &[Container]| -> Vec<Container> {
+        let name = |container: &Container| Container { name: container.name.clone(), ..Container::default() };
+        containers.iter().map(name).collect()
+    };
+    spec.containers = names(&spec.containers);
+    spec.init_containers = spec.init_containers.as_deref().map(names);
 }
 
 /// A sanitiser for texts about a pod: it knows the pod and all that it names.

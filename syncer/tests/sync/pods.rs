@@ -297,3 +297,66 @@ async fn a_refusal_of_the_host_is_told_to_the_tenant_without_host_names() {
     world.host_has::<Pod>("web-0", |_| true).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn readiness_gates_open_from_either_side() {
+    let world = World::start().await;
+    settings(&world).await;
+    let mut gated = pod("web-0");
+    gated["spec"]["readinessGates"] = json!([{ "conditionType": "example.com/lb" }]);
+    world.tenant_create::<Pod>(gated).await;
+    world.host_has::<Pod>("web-0", |_| true).await;
+    world.run_pod("web-0", "node-1", running()).await;
+    world.tenant_has::<Pod>("web-0", |pod| phase(pod) == "Running").await;
+
+    let gate = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().find(|condition| condition.type_ == "example.com/lb").map(|c| c.status.clone())
+    };
+    let set = |on: &str| {
+        Patch::Strategic(json!({ "status": { "conditions": [{ "type": "example.com/lb", "status": on }] } }))
+    };
+    world.tenant_api::<Pod>().patch_status("web-0", &PatchParams::default(), &set("True")).await.unwrap();
+    world.host_has::<Pod>("web-0", |pod| gate(pod).as_deref() == Some("True")).await;
+    // The base on the host pod says that both sides have agreed.
+    world.host_has::<Pod>("web-0", |pod| annotation(pod, "vkube.dev/gates").contains("True")).await;
+
+    world
+        .host_api::<Pod>()
+        .patch_status(&world.name("web-0"), &PatchParams::default(), &set("False"))
+        .await
+        .unwrap();
+    world.tenant_has::<Pod>("web-0", |pod| gate(pod).as_deref() == Some("False")).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_for_debugging_is_added_to_the_host_pod() {
+    let world = World::start().await;
+    settings(&world).await;
+    started(&world, "web-0").await;
+    let debug = json!({ "spec": { "ephemeralContainers": [{ "name": "debug", "image": "sh" }] } });
+    let api = world.tenant_api::<Pod>();
+    api.patch_ephemeral_containers("web-0", &PatchParams::default(), &Patch::Strategic(debug)).await.unwrap();
+    world
+        .host_has::<Pod>("web-0", |pod| {
+            let containers = pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_ref());
+            containers.is_some_and(|containers| containers[0].name == "debug")
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_successor_of_a_pod_waits_for_its_predecessor_on_the_host() {
+    let world = World::start().await;
+    settings(&world).await;
+    started(&world, "web-0").await;
+    world.tenant_api::<Pod>().delete("web-0", &DeleteParams::default().grace_period(0)).await.unwrap();
+    let successor: Pod = world.tenant_create(pod("web-0")).await;
+    world.host_has::<Pod>("web-0", |pod| pod.metadata.deletion_timestamp.is_some()).await;
+    world.end_pod("web-0").await;
+    let uid = successor.uid().unwrap();
+    world.host_has::<Pod>("web-0", |pod| annotation(pod, "vkube.dev/object-uid") == uid).await;
+    world.stop().await;
+}

@@ -149,9 +149,9 @@ async fn upgraded_streams_flow_both_ways_whatever_they_speak() {
 
         for said in ["hello", "and again"] {
             stream.write_all(said.as_bytes()).await.unwrap();
-            let mut heard = vec![0; said.len()];
-            stream.read_exact(&mut heard).await.unwrap();
-            assert_eq!(String::from_utf8(heard).unwrap(), said.to_uppercase());
+            let mut echo = vec![0; said.len()];
+            stream.read_exact(&mut echo).await.unwrap();
+            assert_eq!(String::from_utf8(echo).unwrap(), said.to_uppercase());
         }
     }
 }
