@@ -3,39 +3,31 @@
 //! Nothing is reconciled before every cache is complete: a host object that has not been listed yet would look
 //! as if it had vanished, and its virtual pod would be finished.
 
+mod watches;
+
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Resource};
-use tokio::sync::{mpsc, watch};
+use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocation::ServiceAllocator;
-use crate::cache::Change;
-use crate::config::{Config, NodeSync};
+use crate::config::Config;
 use crate::context::{Context, Kind, Task};
 use crate::dns::Zone;
 use crate::error::Error;
 use crate::hypervisor::Hypervisor;
-use crate::labels::{ObjectKey, Translator};
+use crate::labels::Translator;
 use crate::queue::Outcome;
-use crate::resources::pod::{self, TOKEN_KIND};
-use crate::resources::{self, endpoint_slice, event, ingress, node, persistent_volume_claim, service};
+use crate::resources::{self, event, pod};
 use crate::sanitise::Sanitiser;
-use crate::watch::{Outstanding, Scope, cached, cached_slim, followed};
+use crate::watch::Outstanding;
 
 /// Objects worked on at once. Each waits for API servers most of its time; more would only burden the host.
 const WORKERS: usize = 16;
-
-/// Host events waiting to be told in the virtual cluster. When full, the watch waits, which costs nothing.
-const EVENTS: usize = 64;
 
 /// Keeps one virtual cluster and its host namespace in step.
 pub struct Syncer {
@@ -43,8 +35,6 @@ pub struct Syncer {
     outstanding: Outstanding,
     reported: Mutex<HashMap<Task, String>>,
 }
-
-type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Syncer {
     /// A syncer between `virtual_client` and `host_client`. The host client must not time out reads: pods' streams
@@ -85,7 +75,7 @@ impl Syncer {
     /// Runs until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
         let watches = async {
-            let mut jobs: FuturesUnordered<Job> = self.watches().into_iter().collect();
+            let mut jobs: FuturesUnordered<_> = self.watches().into_iter().collect();
             while jobs.next().await.is_some() {}
         };
         let work = async {
@@ -146,333 +136,4 @@ impl Syncer {
     fn reported(&self) -> std::sync::MutexGuard<'_, HashMap<Task, String>> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn watches(&self) -> Vec<Job<'_>> {
-        let mut required = self.virtual_watches();
-        required.extend(self.host_watches());
-        self.outstanding.send_replace(required.len());
-        required.extend(self.optional_watches());
-        required
-    }
-
-    fn virtual_watches(&self) -> Vec<Job<'_>> {
-        let cx = &*self.context;
-        let seen = &cx.virtual_side;
-        let all = || cx.virtual_client.clone();
-        let outstanding = &self.outstanding;
-        vec![
-            cached(Api::all(all()), Scope::default(), &seen.namespaces, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    relabel(cx, object.metadata.name.as_deref().unwrap_or_default());
-                }
-            })
-            .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.pods, outstanding, move |change| {
-                let Some(object) = change.object() else { return };
-                let key = ObjectKey::of(&object.metadata);
-                let needs = change.new.as_ref().map(|pod| pod::needs(pod)).unwrap_or_default();
-                refer(cx, Task { kind: Kind::Pod, key: key.clone() }, needs);
-                cx.enqueue(Kind::Pod, key);
-            })
-            .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.services, outstanding, move |change| {
-                let Some(object) = change.object() else { return };
-                let key = ObjectKey::of(&object.metadata);
-                if change.new.is_some() {
-                    cx.pending.forget(&key);
-                }
-                cx.enqueue(Kind::Endpoints, key.clone());
-                for slice in endpoint_slice::of_service(cx, &key) {
-                    cx.enqueue(Kind::EndpointSlice, slice);
-                }
-                cx.enqueue(if service::is_api(&key) { Kind::KubernetesService } else { Kind::Service }, key);
-            })
-            .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.endpoint_slices, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    cx.enqueue(Kind::EndpointSlice, ObjectKey::of(&object.metadata));
-                }
-            })
-            .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.nodes, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    cx.enqueue(Kind::Node, ObjectKey::of(&object.metadata));
-                }
-            })
-            .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.persistent_volumes, outstanding, |change| {
-                let Some(object) = change.object() else { return };
-                let claim =
-                    object.metadata.annotations.as_ref().and_then(|a| a.get(persistent_volume_claim::CLAIM));
-                if let Some((namespace, name)) = claim.and_then(|claim| claim.split_once('/')) {
-                    cx.enqueue(Kind::PersistentVolumeClaim, ObjectKey::new(namespace, name));
-                }
-            })
-            .boxed(),
-        ]
-    }
-
-    fn host_watches(&self) -> Vec<Job<'_>> {
-        let cx = &*self.context;
-        let host = &cx.host_side;
-        let config = &cx.translator.config;
-        let ours = || Scope::labels(cx.translator.host_selector());
-        let outstanding = &self.outstanding;
-        let mut jobs = vec![
-            cached_slim(cx.host_api(), ours(), pod::slim_host, &host.pods, outstanding, move |change| {
-                let Some(object) = change.object() else { return };
-                enqueue_origin(cx, Kind::Pod, &object.metadata);
-                if let Some(name) = node::of(object) {
-                    cx.enqueue(Kind::Node, ObjectKey::new("", name));
-                }
-            })
-            .boxed(),
-            cached(cx.host_api(), ours(), &host.services, outstanding, enqueue_host(cx, Kind::Service))
-                .boxed(),
-            cached(
-                cx.host_api(),
-                ours(),
-                &host.claims,
-                outstanding,
-                enqueue_host(cx, Kind::PersistentVolumeClaim),
-            )
-            .boxed(),
-            cached(host_meta(cx), ours(), &host.config_maps, outstanding, enqueue_host(cx, Kind::ConfigMap))
-                .boxed(),
-            cached(host_meta(cx), ours(), &host.secrets, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    enqueue_origin(cx, Kind::Secret, &object.metadata);
-                    enqueue_token(cx, &object.metadata);
-                }
-            })
-            .boxed(),
-            cached(host_meta(cx), ours(), &host.endpoints, outstanding, enqueue_host(cx, Kind::Endpoints))
-                .boxed(),
-            cached(
-                host_meta(cx),
-                ours(),
-                &host.endpoint_slices,
-                outstanding,
-                enqueue_host(cx, Kind::EndpointSlice),
-            )
-            .boxed(),
-            cached(
-                cx.host_api(),
-                Scope::fields(format!("metadata.name={}", config.api_service)),
-                &host.api_service,
-                outstanding,
-                move |_| refresh_api(cx),
-            )
-            .boxed(),
-            cached(
-                cx.host_api(),
-                Scope::labels(format!("kubernetes.io/service-name={}", config.api_service)),
-                &host.api_endpoints,
-                outstanding,
-                move |_| refresh_api(cx),
-            )
-            .boxed(),
-        ];
-        if config.nodes != NodeSync::Synthetic {
-            let nodes = Api::all(cx.host_client.clone());
-            jobs.push(
-                cached(nodes, Scope::default(), &host.nodes, outstanding, move |change| {
-                    if let Some(object) = change.object() {
-                        cx.enqueue(Kind::Node, ObjectKey::of(&object.metadata));
-                    }
-                })
-                .boxed(),
-            );
-        }
-        jobs
-    }
-
-    /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
-    fn optional_watches(&self) -> Vec<Job<'_>> {
-        use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
-        use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
-        use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-
-        let cx = &*self.context;
-        let host = &cx.host_side;
-        let kinds = cx.translator.config.kinds;
-        let mut jobs: Vec<Job> = vec![
-            follow_needed::<ConfigMap>(cx, Kind::ConfigMap, || metadata_of(&host.config_maps.all())),
-            follow_needed::<Secret>(cx, Kind::Secret, || metadata_of(&host.secrets.all())),
-            follow::<Endpoints>(cx, Kind::Endpoints, || metadata_of(&host.endpoints.all())),
-            follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
-                host.claims.all().iter().map(|object| object.metadata.clone()).collect()
-            }),
-            self.events(),
-        ];
-        if kinds.ingresses {
-            jobs.push(self.optional(&host.ingresses, Kind::Ingress));
-            jobs.push(
-                followed(Api::<Ingress>::all(cx.virtual_client.clone()), Scope::default(), move |seen| {
-                    match seen {
-                        Some((object, exists)) => {
-                            let key = ObjectKey::of(&object.metadata);
-                            let needs = if exists { ingress::needs(object) } else { Vec::new() };
-                            refer(cx, Task { kind: Kind::Ingress, key: key.clone() }, needs);
-                            cx.enqueue(Kind::Ingress, key);
-                        }
-                        None => sweep(cx, Kind::Ingress, metadata_of(&host.ingresses.all())),
-                    }
-                })
-                .boxed(),
-            );
-        }
-        if kinds.network_policies {
-            jobs.push(self.optional(&host.network_policies, Kind::NetworkPolicy));
-            jobs.push(follow::<NetworkPolicy>(cx, Kind::NetworkPolicy, || {
-                metadata_of(&host.network_policies.all())
-            }));
-        }
-        if kinds.pod_disruption_budgets {
-            jobs.push(self.optional(&host.disruption_budgets, Kind::PodDisruptionBudget));
-            jobs.push(follow::<PodDisruptionBudget>(cx, Kind::PodDisruptionBudget, || {
-                metadata_of(&host.disruption_budgets.all())
-            }));
-        }
-        jobs
-    }
-
-    /// A host cache that nothing waits for.
-    fn optional<'a, K>(&'a self, cache: &'a crate::context::Meta<K>, kind: Kind) -> Job<'a>
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
-    {
-        let cx = &*self.context;
-        async move {
-            let (nobody, _) = watch::channel(1);
-            let scope = Scope::labels(cx.translator.host_selector());
-            cached(host_meta(cx), scope, cache, &nobody, enqueue_host(cx, kind)).await;
-        }
-        .boxed()
-    }
-
-    /// Tells host events in the virtual cluster, one after the other: their order is part of what they tell.
-    fn events(&self) -> Job<'_> {
-        let cx = &*self.context;
-        let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
-        let tell = async move {
-            self.ready().await;
-            while let Some(event) = receiver.recv().await {
-                if let Err(error) = event::forward(cx, &event).await {
-                    tracing::debug!(event = ?event.metadata.name, %error, "cannot tell an event");
-                }
-            }
-        };
-        futures::future::join(crate::watch::sent(cx.host_api::<Event>(), sender), tell).map(drop).boxed()
-    }
-}
-
-fn host_meta<K>(cx: &Context) -> Api<PartialObjectMeta<K>>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
-{
-    Api::namespaced(cx.host_client.clone(), &cx.translator.config.host_namespace)
-}
-
-fn metadata_of<K>(objects: &[Arc<PartialObjectMeta<K>>]) -> Vec<ObjectMeta> {
-    objects.iter().map(|object| object.metadata.clone()).collect()
-}
-
-/// Looks again at the virtual object behind a host object.
-fn enqueue_origin(cx: &Context, kind: Kind, metadata: &ObjectMeta) {
-    if let Some(key) = cx.translator.origin(kind.name(), metadata) {
-        cx.enqueue(kind, key);
-    }
-}
-
-fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + Send {
-    move |change| {
-        if let Some(object) = change.object() {
-            enqueue_origin(cx, kind, object.meta());
-        }
-    }
-}
-
-/// A token Secret is looked after together with its pod.
-fn enqueue_token(cx: &Context, metadata: &ObjectMeta) {
-    use crate::labels::{OBJECT_KIND, OBJECT_NAME, OBJECT_NAMESPACE};
-
-    let Some(annotations) = &metadata.annotations else { return };
-    let is_token = annotations.get(OBJECT_KIND).is_some_and(|kind| kind == TOKEN_KIND);
-    if let (true, Some(namespace), Some(name)) =
-        (is_token, annotations.get(OBJECT_NAMESPACE), annotations.get(OBJECT_NAME))
-    {
-        cx.enqueue(Kind::Pod, ObjectKey::new(namespace, name));
-    }
-}
-
-/// The host pods of a namespace carry its labels.
-fn relabel(cx: &Context, namespace: &str) {
-    for pod in cx.virtual_side.pods.namespace(namespace) {
-        cx.enqueue(Kind::Pod, ObjectKey::of(&pod.metadata));
-    }
-}
-
-/// Records what an object refers to and looks at what became needed or unneeded.
-fn refer(cx: &Context, source: Task, targets: Vec<Task>) {
-    let changed = cx.references().set(source, targets);
-    for task in changed {
-        cx.queue.add(task);
-    }
-}
-
-/// The API server's address changed, or became known: pods may have waited for it.
-fn refresh_api(cx: &Context) {
-    cx.enqueue(Kind::KubernetesService, ObjectKey::new("default", "kubernetes"));
-    if cx.api_endpoint().is_ok() {
-        for pod in cx.virtual_side.pods.all() {
-            cx.enqueue(Kind::Pod, ObjectKey::of(&pod.metadata));
-        }
-    }
-}
-
-/// Looks again at every host object of a kind: its virtual object may have vanished unseen.
-fn sweep(cx: &Context, kind: Kind, hosts: Vec<ObjectMeta>) {
-    for metadata in hosts {
-        enqueue_origin(cx, kind, &metadata);
-    }
-}
-
-fn follow<'a, K>(cx: &'a Context, kind: Kind, hosts: impl Fn() -> Vec<ObjectMeta> + Send + 'a) -> Job<'a>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
-    followed(api, Scope::default(), move |seen| match seen {
-        Some((object, _)) => cx.enqueue(kind, ObjectKey::of(&object.metadata)),
-        None => sweep(cx, kind, hosts()),
-    })
-    .boxed()
-}
-
-/// Like [`follow`], for kinds of which only referenced objects are synced.
-fn follow_needed<'a, K>(
-    cx: &'a Context,
-    kind: Kind,
-    hosts: impl Fn() -> Vec<ObjectMeta> + Send + 'a,
-) -> Job<'a>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
-    followed(api, Scope::default(), move |seen| match seen {
-        Some((object, _)) => {
-            let key = ObjectKey::of(&object.metadata);
-            if cx.references().needs(kind, &key) {
-                cx.enqueue(kind, key);
-            }
-        }
-        None => sweep(cx, kind, hosts()),
-    })
-    .boxed()
 }

@@ -103,12 +103,13 @@ pub(crate) fn slim_host(pod: &mut Pod) {
     spec.host_aliases = None;
     spec.dns_config = None;
     spec.topology_spread_constraints = None;
-    let names = |containers: &[Container]| -> Vec<Container> {
-        let name = |container: &Container| Container { name: container.name.clone(), ..Container::default() };
-        containers.iter().map(name).collect()
-    };
-    spec.containers = names(&spec.containers);
-    spec.init_containers = spec.init_containers.as_deref().map(names);
+    spec.containers = named(&spec.containers);
+    spec.init_containers = spec.init_containers.as_deref().map(named);
+}
+
+fn named(containers: &[Container]) -> Vec<Container> {
+    let name = |container: &Container| Container { name: container.name.clone(), ..Container::default() };
+    containers.iter().map(name).collect()
 }
 
 /// A sanitiser for texts about a pod: it knows the pod and all that it names.
