@@ -1,10 +1,25 @@
 //! Admission: what is done to, and demanded of, objects before they are stored
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>).
 
+mod default_classes;
+mod default_toleration_seconds;
+mod limit_ranger;
+mod namespace_lifecycle;
+mod persistent_volume_claim_resize;
+mod pod_security;
+mod priority;
+mod resource_quota;
+mod runtime_class;
+mod service_account;
+mod storage_object_in_use_protection;
+mod taint_nodes_by_condition;
+
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use crate::{options::DeleteOptions, resource::Definition, server::Server, status::ApiError, user::User};
+use crate::{
+    metadata, options::DeleteOptions, resource::Definition, server::Server, status::ApiError, user::User,
+};
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +75,13 @@ impl Attributes<'_> {
     pub fn is(&self, group: &str, plural: &str) -> bool {
         self.subresource.is_empty() && self.definition.is(group, plural)
     }
+
+    /// The refusal of the request. A new object is named by its name, or by what one is generated from.
+    pub fn forbidden(&self, object: &Value, why: &str) -> ApiError {
+        let names = [self.name, metadata::name(object), metadata::text(object, "generateName"), "Unknown"];
+        let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        ApiError::forbidden(self.definition.group_resource(), name, why)
+    }
 }
 
 /// An admission plugin. Objects are of the stored version.
@@ -88,11 +110,62 @@ pub trait Plugin: Send + Sync + 'static {
     }
 }
 
+/// Plugins that were asked for and cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// One to turn on that does not exist.
+    #[error("enable-admission-plugins plugin {0:?} is unknown")]
+    UnknownEnabled(String),
+    /// One to turn off that does not exist.
+    #[error("disable-admission-plugins plugin {0:?} is unknown")]
+    UnknownDisabled(String),
+    /// Some to turn both on and off.
+    #[error("[{}] in enable-admission-plugins and disable-admission-plugins overlapped", .0.join(" "))]
+    Overlap(Vec<String>),
+}
+
 /// The plugins in their order.
 #[derive(Default)]
 pub struct Chain(pub Vec<Box<dyn Plugin>>);
 
+/// All plugins, in their order. Every one is on by default.
+fn plugins() -> Vec<Box<dyn Plugin>> {
+    vec![
+        Box::new(namespace_lifecycle::NamespaceLifecycle),
+        Box::new(limit_ranger::LimitRanger),
+        Box::new(service_account::ServiceAccount),
+        Box::new(taint_nodes_by_condition::TaintNodesByCondition),
+        Box::new(pod_security::PodSecurity),
+        Box::new(priority::Priority),
+        Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+        Box::new(default_classes::DefaultStorageClass),
+        Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+        Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
+        Box::new(runtime_class::RuntimeClass),
+        Box::new(default_classes::DefaultIngressClass),
+        Box::new(resource_quota::ResourceQuota),
+    ]
+}
+
 impl Chain {
+    /// The default plugins, with these turned on or off.
+    pub fn new(enable: &[String], disable: &[String]) -> Result<Self, Error> {
+        let overlap: Vec<String> = enable.iter().filter(|name| disable.contains(name)).cloned().collect();
+        if !overlap.is_empty() {
+            return Err(Error::Overlap(overlap));
+        }
+        let mut all = plugins();
+        let unknown = |name: &&String| all.iter().all(|plugin| plugin.name() != name.as_str());
+        if let Some(name) = enable.iter().find(unknown) {
+            return Err(Error::UnknownEnabled(name.clone()));
+        }
+        if let Some(name) = disable.iter().find(unknown) {
+            return Err(Error::UnknownDisabled(name.clone()));
+        }
+        all.retain(|plugin| disable.iter().all(|name| name != plugin.name()));
+        Ok(Self(all))
+    }
+
     /// Lets every plugin change the object.
     pub async fn admit(
         &self,
@@ -119,3 +192,21 @@ impl Chain {
         Ok(())
     }
 }
+
+/// Several complaints as one text.
+fn joined(complaints: Vec<String>) -> Option<String> {
+    let mut seen: Vec<String> = Vec::with_capacity(complaints.len());
+    for complaint in complaints {
+        if !seen.contains(&complaint) {
+            seen.push(complaint);
+        }
+    }
+    match seen.len() {
+        0 => None,
+        1 => seen.pop(),
+        _ => Some(format!("[{}]", seen.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
