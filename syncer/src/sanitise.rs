@@ -43,16 +43,27 @@ impl<'a> Sanitiser<'a> {
 
     fn push(&self, token: &str, out: &mut String) {
         let name = token.trim_end_matches(['.', '-']);
-        if name == self.translator.config.host_namespace {
-            out.push_str(self.namespace);
-        } else if let Some(known) = self.known.get(name) {
-            out.push_str(known);
-        } else if let Some((_, parsed)) = self.translator.names.parse(name) {
-            out.push_str(parsed);
-        } else {
-            out.push_str(name);
+        match self.known_as(name) {
+            Some(visible) => out.push_str(visible),
+            // A DNS name: each of its labels may be a host name.
+            None => {
+                for (at, label) in name.split('.').enumerate() {
+                    if at > 0 {
+                        out.push('.');
+                    }
+                    out.push_str(self.known_as(label).unwrap_or(label));
+                }
+            }
         }
         out.push_str(&token[name.len()..]);
+    }
+
+    fn known_as<'t>(&'t self, name: &'t str) -> Option<&'t str> {
+        if name == self.translator.config.host_namespace {
+            return Some(self.namespace);
+        }
+        let known = self.known.get(name).map(String::as_str);
+        known.or_else(|| self.translator.names.parse(name).map(|(_, parsed)| parsed))
     }
 }
 
@@ -91,6 +102,12 @@ mod tests {
         let translator = Translator::new(Config::new("demo", "tenant-demo"));
         let host = translator.names.host("shop", &"long".repeat(20));
         assert_eq!(clean(&format!("pod {host}: gone")), format!("pod {}: gone", "long".repeat(20)));
+    }
+
+    #[test]
+    fn dns_names_are_told_label_by_label() {
+        assert_eq!(clean("lookup web-x-shop-x-demo.tenant-demo.svc: no"), "lookup web.shop.svc: no");
+        assert_eq!(clean("pod a.b-x-shop-x-demo"), "pod a.b");
     }
 
     #[test]
