@@ -2,3 +2,4 @@
 
 pub mod conversion;
 pub mod event;
+pub mod validate;

@@ -30,6 +30,17 @@ pub enum JsonError {
     Depth,
 }
 
+const IN_TRUE: [&str; 3] =
+    ["in literal true (expecting 'r')", "in literal true (expecting 'u')", "in literal true (expecting 'e')"];
+const IN_FALSE: [&str; 4] = [
+    "in literal false (expecting 'a')",
+    "in literal false (expecting 'l')",
+    "in literal false (expecting 's')",
+    "in literal false (expecting 'e')",
+];
+const IN_NULL: [&str; 3] =
+    ["in literal null (expecting 'u')", "in literal null (expecting 'l')", "in literal null (expecting 'l')"];
+
 struct Quoted(u8);
 
 impl fmt::Display for Quoted {
@@ -108,9 +119,9 @@ impl Reader<'_> {
             b'{' => self.object(known, depth),
             b'[' => self.array(known, depth),
             b'"' => self.string().map(Value::String),
-            b't' => self.word(b"true", "in literal true").map(|()| Value::Bool(true)),
-            b'f' => self.word(b"false", "in literal false").map(|()| Value::Bool(false)),
-            b'n' => self.word(b"null", "in literal null").map(|()| Value::Null),
+            b't' => self.word(b"rue", IN_TRUE).map(|()| Value::Bool(true)),
+            b'f' => self.word(b"alse", IN_FALSE).map(|()| Value::Bool(false)),
+            b'n' => self.word(b"ull", IN_NULL).map(|()| Value::Null),
             b'-' | b'0'..=b'9' => self.number(),
             _ => Err(self.unexpected("looking for beginning of value")),
         }
@@ -204,13 +215,14 @@ impl Reader<'_> {
         Ok(Value::Array(items))
     }
 
-    fn word(&mut self, word: &'static [u8], context: &'static str) -> Result<(), JsonError> {
-        for expected in word {
-            match self.text.get(self.at) {
-                Some(found) if found == expected => self.at += 1,
-                Some(_) => return Err(self.unexpected(context)),
-                None => return Err(JsonError::End),
+    /// `contexts` are for the bytes after the first, which has been seen.
+    fn word<const N: usize>(&mut self, rest: &[u8; N], contexts: [&'static str; N]) -> Result<(), JsonError> {
+        self.at += 1;
+        for (expected, context) in rest.iter().zip(contexts) {
+            if self.text.get(self.at) != Some(expected) {
+                return Err(self.unexpected(context));
             }
+            self.at += 1;
         }
         Ok(())
     }

@@ -67,6 +67,23 @@ pub fn immutable_field(errors: &mut Errors, path: &Path<'_>, new: &Value, old: &
     immutable(errors, &path.child(field), at(new, &pointer), at(old, &pointer));
 }
 
+/// Demands that an object that is said to be immutable keeps its content.
+pub fn validate_kept_content(errors: &mut Errors, new: &Value, old: &Value, content: &[&str]) {
+    const WHY: &str = "field is immutable when `immutable` is set";
+    if at(old, "/immutable") != true {
+        return;
+    }
+    if at(new, "/immutable") != true {
+        errors.forbidden(&Path::new("immutable"), WHY);
+    }
+    for field in content {
+        let pointer = format!("/{field}");
+        if at(new, &pointer) != at(old, &pointer) {
+            errors.forbidden(&Path::new(field), WHY);
+        }
+    }
+}
+
 /// A port by number or name.
 pub fn port_number_or_name(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     match port {

@@ -94,6 +94,75 @@ pub fn strict_cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
     }
 }
 
+/// An address that pods can be reached at.
+pub fn endpoint_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    let Some(address) = parse(text) else {
+        return errors.invalid_str(path, text, "must be a valid IP address");
+    };
+    let (link_local, link_local_multicast) = match address {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
+    };
+    if address.is_unspecified() {
+        errors.invalid_str(path, text, &format!("may not be unspecified ({text})"));
+    }
+    if address.is_loopback() {
+        errors.invalid_str(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    if link_local {
+        errors.invalid_str(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if link_local_multicast {
+        errors.invalid_str(
+            path,
+            text,
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        );
+    }
+}
+
+/// What is questionable about an address that is read by old habits.
+pub fn address_warnings(path: &Path<'_>, text: &str) -> Option<String> {
+    let address = parse(text)?;
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => (v6.to_string() != text).then(|| {
+            format!("{path}: IPv6 address {text:?} should be in RFC 5952 canonical format (\"{v6}\")")
+        }),
+        Ok(IpAddr::V4(_)) => None,
+        _ => Some(format!("{path}: non-standard IP address {text:?} is invalid: use \"{address}\"")),
+    }
+}
+
+/// What is questionable about a CIDR that is read by old habits.
+pub fn cidr_warnings(path: &Path<'_>, text: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (Some((address, prefix)), Some(canonical)) = (parse_cidr(text), canonical_cidr(text)) else {
+        return warnings;
+    };
+    let Ok(net) = ipnet::IpNet::new(address, prefix) else { return warnings };
+    if net.network() != address {
+        let only = format!("{address}/{}", net.max_prefix_len());
+        warnings.push(format!(
+            "{path}: CIDR value {text:?} is ambiguous in this context (should be \"{canonical}\" or \"{only}\"?)"
+        ));
+    }
+    let given = text.split_once('/').and_then(|(address, _)| address.parse::<IpAddr>().ok());
+    match given {
+        Some(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
+            if warnings.is_empty() && canonical != text {
+                warnings.push(format!(
+                    "{path}: IPv6 CIDR value {text:?} should be in RFC 5952 canonical format (\"{canonical}\")"
+                ));
+            }
+        }
+        Some(IpAddr::V4(_)) => {}
+        _ => {
+            warnings.push(format!("{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""))
+        }
+    }
+    warnings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

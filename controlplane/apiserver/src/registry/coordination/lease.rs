@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{make_map, remove, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, make_map, opt_int, remove, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
+use crate::validation::fields::non_negative;
 
 /// The rules of leases.
 pub struct Lease;
@@ -22,6 +24,17 @@ impl Kind for Lease {
 
     fn prepare_update(&self, lease: &mut Value, _old: &Value, _writer: &Writer<'_>) {
         drop_coordination(lease);
+    }
+
+    fn validate(&self, lease: &Value) -> Errors {
+        const POSITIVE: &str = "must be greater than 0";
+        let mut errors = Errors::default();
+        let spec = Path::new("spec");
+        if let Some(duration) = opt_int(lease, "/spec/leaseDurationSeconds").filter(|seconds| *seconds <= 0) {
+            errors.invalid(&spec.child("leaseDurationSeconds"), &duration.into(), POSITIVE);
+        }
+        non_negative(&mut errors, &spec, at(lease, "/spec"), "leaseTransitions");
+        errors
     }
 
     fn create_on_update(&self) -> bool {

@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{int_at, list_at, list_mut, set_default, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, int_at, list_at, list_mut, opt_str, set_default, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, first, name};
+use crate::validation::fields::{dns_label, dns_subdomain, qualified_name, required_one_of};
+use crate::validation::{formats, ip};
 
 /// The rules of endpoints.
 pub struct Endpoints;
@@ -15,6 +18,23 @@ impl Kind for Endpoints {
         for port in list_mut(endpoints, "/subsets").flat_map(|subset| list_mut(subset, "/ports")) {
             set_default(port, "/protocol", "TCP");
         }
+    }
+
+    fn validate(&self, endpoints: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let subsets = Path::new("subsets");
+        for (index, subset) in list_at(endpoints, "/subsets").iter().enumerate() {
+            validate_subset(&mut errors, &subsets.index(index), subset);
+        }
+        errors
+    }
+
+    /// What was once accepted may stay.
+    fn validate_update(&self, endpoints: &Value, old: &Value) -> Errors {
+        if at(endpoints, "/subsets") == at(old, "/subsets") {
+            return Errors::default();
+        }
+        self.validate(endpoints)
     }
 
     fn create_on_update(&self) -> bool {
@@ -40,6 +60,53 @@ impl Kind for Endpoints {
         let none = if list_at(endpoints, "/subsets").is_empty() { "<none>" } else { "" };
         vec![name(endpoints), first(&shown, 3, none).into(), age(endpoints, now)]
     }
+}
+
+fn validate_subset(errors: &mut Errors, path: &Path<'_>, subset: &Value) {
+    let mut any = false;
+    for field in ["addresses", "notReadyAddresses"] {
+        any |= !list_at(subset, &format!("/{field}")).is_empty();
+    }
+    if !any {
+        errors.required(path, "must specify `addresses` or `notReadyAddresses`");
+    }
+    for field in ["addresses", "notReadyAddresses"] {
+        let list = path.child(field);
+        for (index, address) in list_at(subset, &format!("/{field}")).iter().enumerate() {
+            validate_address(errors, &list.index(index), address);
+        }
+    }
+    let ports = list_at(subset, "/ports");
+    for (index, port) in ports.iter().enumerate() {
+        let list = path.child("ports");
+        let path = list.index(index);
+        match str_at(port, "/name") {
+            "" if ports.len() > 1 => errors.required(&path.child("name"), ""),
+            "" => {}
+            name => dns_label(errors, &path.child("name"), name),
+        }
+        let number = int_at(port, "/port");
+        for why in formats::port_number(number) {
+            errors.invalid(&path.child("port"), &number.into(), &why);
+        }
+        required_one_of(errors, &path, port, "protocol", &["SCTP", "TCP", "UDP"]);
+        if let Some(protocol) = opt_str(port, "/appProtocol") {
+            qualified_name(errors, &path.child("appProtocol"), protocol);
+        }
+    }
+}
+
+fn validate_address(errors: &mut Errors, path: &Path<'_>, address: &Value) {
+    let text = str_at(address, "/ip");
+    ip::address(errors, &path.child("ip"), text);
+    let host = str_at(address, "/hostname");
+    if !host.is_empty() {
+        dns_label(errors, &path.child("hostname"), host);
+    }
+    if let Some(node) = opt_str(address, "/nodeName") {
+        dns_subdomain(errors, &path.child("nodeName"), node);
+    }
+    ip::endpoint_address(errors, &path.child("ip"), text);
 }
 
 fn host_port(host: &str, port: i64) -> String {

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{get, has, int_at, make_map, str_at};
+use crate::registry::events::validate;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{NAME, column, since, wide};
 
@@ -20,6 +22,10 @@ impl Kind for Event {
         for text in ["reportingComponent", "reportingInstance"] {
             map.entry(text).or_insert("".into());
         }
+    }
+
+    fn validate(&self, event: &Value) -> Errors {
+        validate::validate(event, "reportingComponent")
     }
 
     fn create_on_update(&self) -> bool {

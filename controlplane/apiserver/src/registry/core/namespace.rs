@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::registry::access::{has, make_map, restore, set, set_default, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{has, make_map, restore, set, set_default, str_at, strs_at};
 use crate::registry::kind::{Column, Kind, NameRule, Writer};
 use crate::table::{AGE, NAME, age, column, name};
+use crate::validation::fields::qualified_name;
 
 /// The rules of namespaces.
 pub struct Namespace;
@@ -38,6 +40,38 @@ impl Kind for Namespace {
         set_default(namespace, "/status/phase", phase);
     }
 
+    fn validate(&self, namespace: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let spec = Path::new("spec");
+        for finalizer in strs_at(namespace, "/spec/finalizers") {
+            validate_finalizer(&mut errors, &spec.child("finalizers"), finalizer);
+        }
+        errors
+    }
+
+    fn validate_update(&self, _namespace: &Value, _old: &Value) -> Errors {
+        Errors::default()
+    }
+
+    fn validate_status_update(&self, namespace: &Value, _old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let status = Path::new("status");
+        let phase = str_at(namespace, "/status/phase");
+        let (required, when) = if has(namespace, "/metadata/deletionTimestamp") {
+            ("Terminating", "is not empty")
+        } else {
+            ("Active", "is empty")
+        };
+        if phase != required {
+            errors.invalid_str(
+                &status.child("Phase"),
+                phase,
+                &format!("may only be '{required}' if `deletionTimestamp` {when}"),
+            );
+        }
+        errors
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }
@@ -56,6 +90,19 @@ impl Kind for Namespace {
 
     fn field_values(&self, namespace: &Value) -> Vec<String> {
         vec![str_at(namespace, "/status/phase").to_owned(), str_at(namespace, "/metadata/name").to_owned()]
+    }
+}
+
+/// A finalizer of a namespace.
+fn validate_finalizer(errors: &mut Errors, path: &Path<'_>, finalizer: &str) {
+    let before = errors.0.len();
+    qualified_name(errors, path, finalizer);
+    if errors.0.len() == before && !finalizer.contains('/') && finalizer != "kubernetes" {
+        errors.invalid_str(
+            path,
+            finalizer,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
     }
 }
 

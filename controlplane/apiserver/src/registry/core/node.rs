@@ -1,11 +1,14 @@
 //! Nodes.
 
+mod validate;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::round_up_quantities;
+use crate::field::Errors;
 use crate::registry::access::{bool_at, entries, get, has, list_at, make_map, of_type, set, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name, text_or, wide};
@@ -26,6 +29,18 @@ impl Kind for Node {
 
     fn status_on_create(&self) -> bool {
         true
+    }
+
+    fn validate(&self, node: &Value) -> Errors {
+        validate::validate_create(node)
+    }
+
+    fn validate_update(&self, node: &Value, old: &Value) -> Errors {
+        validate::validate_update(node, old)
+    }
+
+    fn validate_status_update(&self, node: &Value, old: &Value) -> Errors {
+        validate::validate_update(node, old)
     }
 
     fn prepare_status_update(&self, node: &mut Value, _old: &Value) {

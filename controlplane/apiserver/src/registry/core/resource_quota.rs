@@ -1,9 +1,12 @@
 //! Resource quotas.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::pod_spec::round_up_quantities;
+use crate::field::Errors;
 use crate::registry::access::{at, entries, make_map};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
@@ -20,6 +23,18 @@ impl Kind for ResourceQuota {
 
     fn prepare_create(&self, quota: &mut Value, _writer: &Writer<'_>) {
         make_map(quota, "/status");
+    }
+
+    fn validate(&self, quota: &Value) -> Errors {
+        validate::validate_create(quota)
+    }
+
+    fn validate_update(&self, quota: &Value, old: &Value) -> Errors {
+        validate::validate_update(quota, old)
+    }
+
+    fn validate_status_update(&self, quota: &Value, _old: &Value) -> Errors {
+        validate::validate_status(quota)
     }
 
     fn columns(&self) -> &'static [Column] {

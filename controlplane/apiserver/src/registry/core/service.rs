@@ -1,8 +1,15 @@
 //! Services.
 
+mod form;
+mod validate;
+mod warnings;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use validate::validate_host;
+
+use crate::field::Errors;
 use crate::registry::access::{
     at, get_mut, has, int_at, list_at, list_mut, make_map, remove, set, set_default, str_at,
 };
@@ -40,10 +47,30 @@ impl Kind for Service {
 
     fn prepare_create(&self, service: &mut Value, _writer: &Writer<'_>) {
         set(service, "/status", json!({"loadBalancer": {}}));
+        form::normalize_addresses(service, None);
     }
 
-    fn prepare_update(&self, service: &mut Value, _old: &Value, _writer: &Writer<'_>) {
+    fn validate(&self, service: &Value) -> Errors {
+        validate::validate(service, None)
+    }
+
+    fn prepare_update(&self, service: &mut Value, old: &Value, _writer: &Writer<'_>) {
         default_status(service);
+        form::keep_allocated(service, old);
+        form::normalize_addresses(service, Some(old));
+        form::drop_unused(service, old);
+    }
+
+    fn validate_update(&self, service: &Value, old: &Value) -> Errors {
+        validate::validate_update(service, old)
+    }
+
+    fn validate_status_update(&self, service: &Value, old: &Value) -> Errors {
+        validate::validate_status(service, old)
+    }
+
+    fn warnings(&self, service: &Value, _old: Option<&Value>) -> Vec<String> {
+        warnings::warnings(service)
     }
 
     fn prepare_status_update(&self, service: &mut Value, _old: &Value) {

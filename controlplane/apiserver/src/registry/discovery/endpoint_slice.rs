@@ -1,8 +1,11 @@
 //! Endpoint slices.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{
     at, has, int_at, list_at, list_mut, make_map, opt_int, opt_str, set, set_default, str_at, strs_at,
 };
@@ -34,6 +37,14 @@ impl Kind for EndpointSlice {
         if at(slice, "/metadata/labels") != at(old, "/metadata/labels") {
             set(slice, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
         }
+    }
+
+    fn validate(&self, slice: &Value) -> Errors {
+        validate::validate(slice, None)
+    }
+
+    fn validate_update(&self, slice: &Value, old: &Value) -> Errors {
+        validate::validate_update(slice, old)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

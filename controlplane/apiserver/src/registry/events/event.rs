@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::conversion::events_to_core;
+use super::{conversion::events_to_core, validate};
+use crate::field::Errors;
 use crate::registry::access::make_map;
 use crate::registry::core::event::{self, COLUMNS};
 use crate::registry::kind::{Column, Kind};
@@ -18,6 +19,14 @@ impl Kind for Event {
         for time in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "eventTime"] {
             map.entry(time).or_insert(Value::Null);
         }
+    }
+
+    fn validate(&self, object: &Value) -> Errors {
+        validate::validate_create(&events_to_core(object.clone()))
+    }
+
+    fn validate_update(&self, object: &Value, old: &Value) -> Errors {
+        validate::validate_update(&events_to_core(object.clone()), &events_to_core(old.clone()))
     }
 
     fn create_on_update(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::registry::core::pod_spec::{
 use crate::validation::fields::{self, dns_subdomain, qualified_name};
 use crate::validation::{diff, formats, ip};
 
+const TERMS: &str = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 const METADATA: Path<'static> = Path::new("metadata");
 const SPEC: Path<'static> = Path::new("spec");
 const STATUS: Path<'static> = Path::new("status");
@@ -185,8 +186,6 @@ fn validate_gated(errors: &mut Errors, munged: &mut Value, old: &Value) {
     }
     restore(munged, old, "/nodeSelector");
 
-    const TERMS: &str =
-        "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
     let (new_terms, old_terms) = (list_at(munged, TERMS), list_at(old, TERMS));
     let affinity = SPEC.child("affinity");
     let node = affinity.child("nodeAffinity");
@@ -288,17 +287,16 @@ pub fn validate_resize(pod: &Value, old: &Value) -> Errors {
     const ONLY: &str = "only cpu and memory resources are mutable";
     let mut errors = Errors::default();
     validate_pod(&mut errors, pod);
-    let whole = |pod: &Value, why: &str| {
+    let whole = |why: &str| {
         let mut only = Errors::default();
         only.forbidden(&Path::ROOT.key(""), why);
-        let _ = pod;
         only
     };
     if at(old, "/metadata/annotations").get(MIRROR).is_some() {
-        return whole(old, "static pods cannot be resized");
+        return whole("static pods cannot be resized");
     }
     if str_at(old, "/spec/os/name") == "windows" {
-        return whole(old, "windows pods cannot be resized");
+        return whole("windows pods cannot be resized");
     }
     if qos_class(at(pod, "/spec")) != qos_class(at(old, "/spec")) {
         errors.invalid(

@@ -55,7 +55,7 @@ fn validate_expression(errors: &mut Errors, path: &Path<'_>, expression: &Value,
         "Exists" | "DoesNotExist" if !values.is_empty() => errors
             .forbidden(&values_path, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
         "Gt" | "Lt" if values.len() != 1 => {
-            errors.required(&values_path, "must be specified single value when `operator` is 'Lt' or 'Gt'")
+            errors.required(&values_path, "must be specified single value when `operator` is 'Lt' or 'Gt'");
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         operator => {

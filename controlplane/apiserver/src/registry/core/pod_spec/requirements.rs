@@ -48,7 +48,8 @@ pub fn is_standard(resource: &str) -> bool {
     STANDARD.contains(&resource) || is_huge_page(resource) || is_huge_page_request(resource)
 }
 
-fn is_huge_page_request(resource: &str) -> bool {
+/// Whether it is an amount of huge pages in a quota.
+pub fn is_huge_page_request(resource: &str) -> bool {
     resource.strip_prefix("requests.").is_some_and(is_huge_page)
 }
 
@@ -95,7 +96,8 @@ pub fn validate_name(errors: &mut Errors, path: &Path<'_>, resource: &str) -> bo
     errors.0.len() == before
 }
 
-fn validate_container_name(errors: &mut Errors, path: &Path<'_>, resource: &str) {
+/// A name of a resource that containers use.
+pub fn validate_container_name(errors: &mut Errors, path: &Path<'_>, resource: &str) {
     validate_name(errors, path, resource);
     if !resource.contains('/') {
         if !matches!(resource, "cpu" | "memory" | "ephemeral-storage") && !is_huge_page(resource) {

@@ -168,10 +168,10 @@ pub fn validate_host_path(errors: &mut Errors, path: &Path<'_>, source: &Value) 
 
 fn validate_csi(errors: &mut Errors, path: &Path<'_>, source: &Value) {
     validate_csi_driver_name(errors, &path.child("driver"), str_at(source, "/driver"));
-    if let Some(secret) = get(source, "/nodePublishSecretRef") {
-        if required(errors, &path.child("nodePublishSecretRef"), secret, "name") {
-            dns_subdomain(errors, &path.child("name"), str_at(secret, "/name"));
-        }
+    if let Some(secret) = get(source, "/nodePublishSecretRef")
+        && required(errors, &path.child("nodePublishSecretRef"), secret, "name")
+    {
+        dns_subdomain(errors, &path.child("name"), str_at(secret, "/name"));
     }
 }
 

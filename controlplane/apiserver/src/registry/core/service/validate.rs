@@ -14,6 +14,8 @@ const SPEC: Path<'static> = Path::new("spec");
 const ANNOTATIONS: Path<'static> = Path::new("metadata.annotations");
 const ONLY_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
 const UNCHANGED: &str = "may not change once set";
+const POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];
+const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameZone", "PreferSameNode"];
 const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 pub(super) const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
@@ -53,7 +55,8 @@ pub fn validate_update(service: &Value, old: &Value) -> Errors {
     kept(&mut errors, service, old, "clusterIPs");
     kept(&mut errors, service, old, "ipFamilies");
     let class = "/spec/loadBalancerClass";
-    if kind(service) == "LoadBalancer" && kind(old) == "LoadBalancer" && at(service, class) != at(old, class) {
+    if kind(service) == "LoadBalancer" && kind(old) == "LoadBalancer" && at(service, class) != at(old, class)
+    {
         errors.invalid(&SPEC.child("loadBalancerClass"), at(service, class), UNCHANGED);
     }
     balancer_class(&mut errors, at(service, "/spec"));
@@ -158,7 +161,7 @@ fn validate_port<'a>(
     errors: &mut Errors,
     path: &Path<'_>,
     port: &'a Value,
-    named: bool,
+    must_have_name: bool,
     names: &mut BTreeSet<&'a str>,
 ) {
     let name = str_at(port, "/name");
@@ -167,7 +170,7 @@ fn validate_port<'a>(
         if !names.insert(name) {
             errors.duplicate(&path.child("name"), &name.into());
         }
-    } else if named {
+    } else if must_have_name {
         errors.required(&path.child("name"), "");
     }
     let number = int_at(port, "/port");
@@ -269,7 +272,6 @@ fn families(errors: &mut Errors, spec: &Value) {
             errors.duplicate(&path.index(index), &family.into());
         }
     }
-    const POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];
     if let Some(policy) = opt_str(spec, "/ipFamilyPolicy").filter(|policy| !POLICIES.contains(policy)) {
         errors.not_supported(&SPEC.child("ipFamilyPolicy"), &policy.into(), POLICIES);
     }
@@ -293,8 +295,10 @@ fn repeated_ports(errors: &mut Errors, spec: &Value) {
     let path = SPEC.child("ports");
     if str_at(spec, "/type") == "ClusterIP" {
         for (index, _) in ports.iter().enumerate().filter(|(_, port)| int_at(port, "/nodePort") != 0) {
-            errors
-                .forbidden(&path.index(index).child("nodePort"), "may not be used when `type` is 'ClusterIP'");
+            errors.forbidden(
+                &path.index(index).child("nodePort"),
+                "may not be used when `type` is 'ClusterIP'",
+            );
         }
     }
     let mut taken = BTreeSet::new();
@@ -397,7 +401,6 @@ fn traffic(errors: &mut Errors, spec: &Value) {
     {
         errors.not_supported(&SPEC.child("internalTrafficPolicy"), &policy.into(), &["Cluster", "Local"]);
     }
-    const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameZone", "PreferSameNode"];
     if let Some(distribution) = opt_str(spec, "/trafficDistribution")
         && !DISTRIBUTIONS.contains(&distribution)
     {

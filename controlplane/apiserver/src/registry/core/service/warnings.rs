@@ -17,9 +17,8 @@ pub fn warnings(service: &Value) -> Vec<String> {
         ));
     }
     if str_at(spec, "/trafficDistribution") == "PreferClose" {
-        warnings.push(
-            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into(),
-        );
+        warnings
+            .push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
     }
     let headless = str_at(spec, "/type") == "ClusterIP" && str_at(spec, "/clusterIP") == "None";
     if headless {

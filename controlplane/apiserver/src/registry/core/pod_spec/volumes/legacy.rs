@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{validate_descending_path, validate_no_backsteps};
 use crate::field::{Errors, Path};
 use crate::registry::access::{entries, has, int_at, list_at, opt_int, str_at};
-use crate::validation::fields::{is_true, one_of, required};
+use crate::validation::fields::{dns_label, is_true, one_of, required};
 use crate::validation::{formats, names};
 
 /// Sources that only demand texts.
@@ -49,14 +49,8 @@ pub fn validate_legacy(errors: &mut Errors, path: &Path<'_>, field: &str, source
         "fc" => validate_fc(errors, path, source),
         "flexVolume" => validate_flex(errors, path, source),
         "azureDisk" => validate_azure_disk(errors, path, source),
-        "storageos" => {
-            if required(errors, path, source, "volumeName") {
-                crate::validation::fields::dns_label(
-                    errors,
-                    &path.child("volumeName"),
-                    str_at(source, "/volumeName"),
-                );
-            }
+        "storageos" if required(errors, path, source, "volumeName") => {
+            dns_label(errors, &path.child("volumeName"), str_at(source, "/volumeName"));
         }
         "local" if required(errors, path, source, "path") => {
             validate_no_backsteps(errors, &path.child("path"), str_at(source, "/path"));
