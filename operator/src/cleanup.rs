@@ -47,6 +47,12 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     }
     let identity = Identity::of(cluster);
     let forced = cluster.annotations().get(annotations::FORCE_DELETE).is_some_and(|value| value == "true");
+    if is_protected(cluster) {
+        // Admission refuses the deletion of a protected cluster; where it did not, nothing is destroyed either.
+        let waits_for = "spec.lifecycle.deletionProtection is set: nothing is deleted until it is unset";
+        report(cluster, context, waits_for.into()).await?;
+        return Ok(Action::await_change());
+    }
     match remove(cluster, &identity, context).await {
         Ok(None) => {}
         Ok(Some(Wait(waits_for, again))) if !forced => {
@@ -68,6 +74,11 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     }
     tracing::info!(namespace = identity.namespace, name = identity.name, "deleted");
     Ok(Action::await_change())
+}
+
+fn is_protected(cluster: &VirtualCluster) -> bool {
+    let lifecycle = cluster.spec.lifecycle.as_ref();
+    lifecycle.and_then(|lifecycle| lifecycle.deletion_protection) == Some(true)
 }
 
 /// Removes everything; says what is still there.

@@ -178,11 +178,15 @@ fn ready(findings: &Findings<'_>, previous: &[Condition]) -> (&'static str, Reas
     }
     let underway = if findings.established { Reason::Updating } else { Reason::Provisioning };
     let was_well = |name: &str| previous.iter().any(|before| before.type_ == name && before.status == "True");
-    let first = findings
+    let unwell: Vec<_> = findings
         .checks
         .all()
         .into_iter()
-        .find(|(name, check)| !(check.passed() || **check == Check::Unreached && was_well(name)));
+        .filter(|(name, check)| !(check.passed() || **check == Check::Unreached && was_well(name)))
+        .collect();
+    // What failed says more than what waits for it.
+    let failed = unwell.iter().find(|(_, check)| matches!(check, Check::Failed(..)));
+    let first = failed.or_else(|| unwell.first()).copied();
     match (first, findings.progress) {
         (None, _) => ("True", Reason::Running, "the API server answers".into()),
         (Some((_, Check::Unknown(reason, message))), _) => ("Unknown", *reason, message.clone()),

@@ -48,13 +48,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The identity of a stored VirtualCluster.
+    /// The identity of a stored VirtualCluster. A cluster stays in the host namespace that its status names, whatever
+    /// becomes of its spec.
     pub fn of(cluster: &VirtualCluster) -> Self {
         let namespace = cluster.namespace().unwrap_or_default();
         let name = cluster.name_any();
-        let chosen = cluster.spec.host_namespace.as_ref().and_then(|host| host.name.clone());
+        let present = cluster.status.as_ref().and_then(|status| status.host_namespace.clone());
         Self {
-            host_namespace: chosen.unwrap_or_else(|| default_host_namespace(&namespace, &name)),
+            host_namespace: present.unwrap_or_else(|| wanted_host_namespace(cluster)),
             uid: cluster.meta().uid.clone().unwrap_or_default(),
             namespace,
             name,
@@ -127,6 +128,14 @@ impl Identity {
     pub fn service_host(&self) -> String {
         format!("{}.{}.svc", self.name, self.host_namespace)
     }
+}
+
+/// The host namespace that the spec asks for.
+pub fn wanted_host_namespace(cluster: &VirtualCluster) -> String {
+    let chosen = cluster.spec.host_namespace.as_ref().and_then(|host| host.name.clone());
+    chosen.unwrap_or_else(|| {
+        default_host_namespace(&cluster.namespace().unwrap_or_default(), &cluster.name_any())
+    })
 }
 
 /// `vc-<namespace>-<name>-<hash>`, cut to a namespace's length before the hash.

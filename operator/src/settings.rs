@@ -19,7 +19,7 @@ use vkube_crds::{
 
 pub use isolation::{Isolation, Network};
 
-use crate::names::PRIORITY_CLASS;
+use crate::names::{Identity, PRIORITY_CLASS, wanted_host_namespace};
 use crate::options::{KUBERNETES_VERSION, Options};
 
 /// Everything about a virtual cluster that the builders need.
@@ -116,6 +116,10 @@ pub fn validate(
         && version.trim_start_matches('v') != KUBERNETES_VERSION
     {
         wrong.push(format!("version: {version:?} is not served by this release, {KUBERNETES_VERSION} is"));
+    }
+    // The CRD says so too; not every API server evaluates its rules.
+    if Identity::of(cluster).host_namespace != wanted_host_namespace(cluster) {
+        wrong.push("hostNamespace.name: is immutable".into());
     }
     for (path, keys) in [("labels", &host.labels), ("annotations", &host.annotations)] {
         for key in keys.keys().filter(|key| is_reserved(key)) {

@@ -183,3 +183,14 @@ fn ready_speaks_of_the_old_generation_until_the_new_one_is_built() {
     let after = conditions(&well.findings(), &after, 7, at(3));
     assert!(after.iter().all(|condition| condition.observed_generation == Some(7)));
 }
+
+#[test]
+fn what_failed_says_more_than_what_waits_for_it() {
+    let checks = Checks {
+        store: Check::Pending("the volume is Pending".into()),
+        control_plane: Check::Failed(Reason::PodFailing, "no image".into()),
+        ..all_well()
+    };
+    let case = mk(checks, Progress::Working("waiting".into()), Mode::Running, false);
+    assert_eq!(case.summary().0, "False/PodFailing");
+}

@@ -63,6 +63,7 @@ fn deployment(image: &str) -> Value {
                         "env": [
                             field("POD_NAME", "metadata.name"),
                             field("POD_NAMESPACE", "metadata.namespace"),
+                            field("POD_IP", "status.podIP"),
                         ],
                         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
                         "livenessProbe": probe("/livez", 20),

@@ -1,0 +1,106 @@
+//! The CEL rules of the CRD, evaluated as an API server does.
+
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
+
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+use vkube_crds::virtual_cluster_crd;
+
+fn mk(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "vkube.dev/v1alpha1",
+        "kind": "VirtualCluster",
+        "metadata": {"name": name, "namespace": "tenants"},
+        "spec": spec,
+    })
+}
+
+/// What the rules have against the object, as an update of `old` if there is one.
+fn refusals(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let crd = virtual_cluster_crd();
+    let schema = serde_json::to_value(crd.spec.versions[0].schema.as_ref().unwrap()).unwrap();
+    match Validator::new().validate(&schema["openAPIV3Schema"], object, old) {
+        Ok(()) => Vec::new(),
+        Err(errors) => vec![format!("{errors:?}")],
+    }
+}
+
+fn update(old: Value, new: Value) -> Vec<String> {
+    refusals(&mk("demo", new), Some(&mk("demo", old)))
+}
+
+#[test]
+fn immutable_fields_cannot_be_set_changed_or_unset() {
+    let host = |name: &str| json!({"hostNamespace": {"name": name}});
+    let domain = |name: &str| json!({"networking": {"clusterDomain": name}});
+    let volume = |volume: Value| json!({"backingStore": {"volume": volume}});
+    for (old, new) in [
+        (json!({}), host("vc-a")),
+        (host("vc-a"), host("vc-b")),
+        (host("vc-a"), json!({"hostNamespace": {}})),
+        (host("vc-a"), json!({})),
+        (json!({}), domain("a.local")),
+        (domain("a.local"), domain("b.local")),
+        (domain("a.local"), json!({})),
+        (json!({}), volume(json!({"enabled": false}))),
+        (volume(json!({"enabled": true})), volume(json!({"enabled": false}))),
+        (volume(json!({"enabled": false})), json!({})),
+        (json!({}), volume(json!({"storageClassName": "a"}))),
+        (volume(json!({"storageClassName": "a"})), volume(json!({"storageClassName": "b"}))),
+        (volume(json!({"storageClassName": "a"})), volume(json!({"size": "1Gi"}))),
+    ] {
+        assert!(!update(old.clone(), new.clone()).is_empty(), "{old} -> {new}");
+        assert_eq!(update(old.clone(), old.clone()), Vec::<String>::new(), "{old}");
+    }
+}
+
+#[test]
+fn other_fields_change_freely() {
+    for (old, new) in [
+        (json!({}), json!({"replicas": 0})),
+        (json!({}), json!({"hostNamespace": {"labels": {"a": "b"}}})),
+        (json!({}), json!({"networking": {"clusterDomain": "cluster.local"}})),
+        (
+            json!({"backingStore": {"volume": {"size": "1Gi"}}}),
+            json!({"backingStore": {"volume": {"size": "2Gi"}}}),
+        ),
+        (json!({"expose": {"type": "LoadBalancer"}}), json!({})),
+    ] {
+        assert_eq!(update(old.clone(), new.clone()), Vec::<String>::new(), "{old} -> {new}");
+    }
+}
+
+#[test]
+fn fields_of_a_service_need_a_type_that_has_them() {
+    let expose = |type_: &str, service: Value| {
+        refusals(&mk("demo", json!({"expose": {"type": type_, "service": service}})), None)
+    };
+    for (type_, service) in [
+        ("ClusterIP", json!({"nodePort": 30000})),
+        ("ClusterIP", json!({"externalTrafficPolicy": "Local"})),
+        ("NodePort", json!({"loadBalancerClass": "a"})),
+        ("NodePort", json!({"loadBalancerSourceRanges": ["10.0.0.0/8"]})),
+    ] {
+        assert!(!expose(type_, service.clone()).is_empty(), "{type_} {service}");
+    }
+    for (type_, service) in [
+        ("ClusterIP", json!({"annotations": {"a": "b"}})),
+        ("NodePort", json!({"nodePort": 30000, "externalTrafficPolicy": "Local"})),
+        (
+            "LoadBalancer",
+            json!({"nodePort": 30000, "loadBalancerClass": "a", "loadBalancerSourceRanges": ["10.0.0.0/8"]}),
+        ),
+    ] {
+        assert_eq!(expose(type_, service.clone()), Vec::<String>::new(), "{type_} {service}");
+    }
+}
+
+#[test]
+fn names_leave_room_for_what_is_derived_from_them() {
+    for name in ["demo", "a", "team-a1", &"x".repeat(40)] {
+        assert_eq!(refusals(&mk(name, json!({})), None), Vec::<String>::new(), "{name}");
+    }
+    for name in ["1st", "dotted.name", "trailing-", &"x".repeat(41)] {
+        assert!(!refusals(&mk(name, json!({})), None).is_empty(), "{name}");
+    }
+}

@@ -1,0 +1,11 @@
+//! The operator against a real API server with real controllers, as a service account under real RBAC.
+//!
+//! Only the node is missing: pods become ready because the test says so.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value, reason = "tests")]
+
+mod deletion;
+mod drift;
+mod lifecycle;
+mod policies;
+mod world;

@@ -1,0 +1,335 @@
+//! A host in this process, with the operator on it.
+
+#![allow(missing_docs, reason = "each test uses a part of it")]
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::runtime::wait::await_condition;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+use vkube_apiserver::body::Response;
+use vkube_apiserver::instance::{self, Instance};
+use vkube_apiserver::server::InProcess;
+use vkube_apiserver::user::User;
+use vkube_crds::VirtualCluster;
+use vkube_operator::{Error, Options};
+
+/// Longer than anything takes on the slowest machine; a guard against waiting for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The namespace of the clusters.
+pub const TENANTS: &str = "tenants";
+
+pub struct World {
+    pub admin: Client,
+    instance: Instance,
+    log: Arc<Log>,
+    options: Options,
+    shutdown: CancellationToken,
+    operator: Option<(CancellationToken, JoinHandle<Result<(), Error>>)>,
+    node: Option<JoinHandle<()>>,
+}
+
+impl World {
+    /// A host with everything installed and the operator running.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// [`World::start`] with other options.
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let instance = Instance::start(instance::Options::default()).await.unwrap();
+        let admin = Client::new(instance.server.service(User::component("test")), "default");
+        let mut options = Options { leader_election: false, probe: false, ..Options::new("vkube:test") };
+        change(&mut options);
+        let mut world = Self {
+            admin,
+            instance,
+            log: Arc::default(),
+            options,
+            shutdown: CancellationToken::new(),
+            operator: None,
+            node: None,
+        };
+        let controllers = world.admin.clone();
+        let shutdown = world.shutdown.clone();
+        tokio::spawn(async move {
+            vkube_controllers::run(controllers, vkube_controllers::Options::default(), shutdown)
+                .await
+                .unwrap();
+        });
+        world.install().await;
+        world.start_node();
+        world.start_operator();
+        world
+    }
+
+    async fn install(&self) {
+        for object in vkube_operator::install_manifests("vkube:test") {
+            let types = object.types.clone().unwrap();
+            // The operator runs in this process.
+            if types.kind == "Deployment" {
+                continue;
+            }
+            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
+            let api: Api<DynamicObject> = match object.namespace() {
+                Some(namespace) => Api::namespaced_with(self.admin.clone(), &namespace, &resource),
+                None => Api::all_with(self.admin.clone(), &resource),
+            };
+            let params = PatchParams::apply("test").force();
+            api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+        }
+        self.create_namespace(TENANTS, json!({"tier": "dev"})).await;
+    }
+
+    pub async fn create_namespace(&self, name: &str, labels: Value) {
+        let namespace = json!({"metadata": {"name": name, "labels": labels}});
+        self.all::<Namespace>()
+            .create(&PostParams::default(), &serde_json::from_value(namespace).unwrap())
+            .await
+            .unwrap();
+    }
+
+    /// Starts an operator without any memory of another.
+    pub fn start_operator(&mut self) {
+        let user = User::service_account("vkube-system", "vkube-operator", "");
+        let service = Recorded { inner: self.instance.server.service(user), log: self.log.clone() };
+        let shutdown = CancellationToken::new();
+        let running =
+            vkube_operator::run(Client::new(service, "default"), self.options.clone(), shutdown.clone());
+        self.operator = Some((shutdown, tokio::spawn(running)));
+    }
+
+    pub async fn stop_operator(&mut self) {
+        let (shutdown, running) = self.operator.take().unwrap();
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
+    }
+
+    /// Makes pods ready, and lets them go.
+    pub fn start_node(&mut self) {
+        let pods: Api<Pod> = Api::all(self.admin.clone());
+        let admin = self.admin.clone();
+        self.node = Some(tokio::spawn(async move {
+            let mut events =
+                watcher(pods, watcher::Config::default()).default_backoff().touched_objects().boxed();
+            while let Ok(Some(pod)) = events.try_next().await {
+                let pods: Api<Pod> = Api::namespaced(admin.clone(), &pod.namespace().unwrap());
+                let name = pod.name_any();
+                if pod.metadata.deletion_timestamp.is_some() {
+                    let _ = pods.delete(&name, &DeleteParams::default().grace_period(0)).await;
+                } else if pod.status.and_then(|status| status.phase).as_deref() != Some("Running") {
+                    let running = json!({"status": {"phase": "Running", "podIP": "10.1.2.3",
+                        "conditions": [{"type": "Ready", "status": "True"}]}});
+                    let _ = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(running)).await;
+                }
+            }
+        }));
+    }
+
+    /// From now on pods neither become ready nor go.
+    pub fn stop_node(&mut self) {
+        self.node.take().unwrap().abort();
+    }
+
+    pub async fn stop(mut self) {
+        if self.operator.is_some() {
+            self.stop_operator().await;
+        }
+        self.shutdown.cancel();
+        if let Some(node) = self.node {
+            node.abort();
+        }
+    }
+
+    pub fn all<K: Resource<Scope = ClusterResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.admin.clone())
+    }
+
+    pub fn within<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), namespace)
+    }
+
+    pub fn clusters(&self) -> Api<VirtualCluster> {
+        self.within(TENANTS)
+    }
+
+    pub async fn create(&self, name: &str, spec: Value) -> VirtualCluster {
+        let cluster = VirtualCluster::new(name, serde_json::from_value(spec).unwrap());
+        self.clusters().create(&PostParams::default(), &cluster).await.unwrap()
+    }
+
+    pub async fn merge<K>(&self, api: &Api<K>, name: &str, patch: Value) -> K
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Waits until the cluster's condition has this status and reason, of the present generation.
+    pub async fn condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> VirtualCluster {
+        let wanted = format!("{type_}={status}/{reason}");
+        let seen = Arc::new(Mutex::new(String::new()));
+        let latest = seen.clone();
+        let (type_, status, reason) = (type_.to_owned(), status.to_owned(), reason.to_owned());
+        let condition = move |cluster: Option<&VirtualCluster>| {
+            let Some(cluster) = cluster else { return false };
+            *latest.lock().unwrap() = format!("{:#?}", cluster.status);
+            let conditions = cluster.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| {
+                condition.type_ == type_
+                    && condition.status == status
+                    && condition.reason == reason
+                    && condition.observed_generation == cluster.metadata.generation
+            })
+        };
+        let waiting = await_condition(self.clusters(), name, condition);
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(found) => found.unwrap().unwrap(),
+            Err(_) => panic!("{name} never came to {wanted}: {}", seen.lock().unwrap()),
+        }
+    }
+
+    pub async fn ready(&self, name: &str) -> VirtualCluster {
+        self.condition(name, "Ready", "True", "Running").await
+    }
+
+    /// Waits until the object is as wanted.
+    pub async fn until<K>(
+        &self,
+        api: Api<K>,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(Option<&K>) -> bool + Send + Sync,
+    ) where
+        K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+    {
+        let waiting = await_condition(api, name, wanted);
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        outcome.unwrap_or_else(|_| panic!("{name} was never {what}")).unwrap();
+    }
+
+    pub async fn gone<K>(&self, api: Api<K>, name: &str)
+    where
+        K: Clone + Debug + Send + DeserializeOwned + Resource + 'static,
+    {
+        self.until(api, name, "gone", |object| object.is_none()).await;
+    }
+
+    pub async fn secret(&self, namespace: &str, name: &str) -> Secret {
+        self.within::<Secret>(namespace).get(name).await.unwrap()
+    }
+
+    /// Makes the operator look at the cluster again, and waits until it has; returns what it wrote meanwhile.
+    ///
+    /// Each attempt at a settled cluster ends by listing the kubeconfig Secrets. The next attempt begins only when that
+    /// one has ended. So of three attempts the first clears what was still under way, the second is the one to look at,
+    /// and when the third lists, every write of the second is known.
+    pub async fn reconciled(&self, name: &str) -> Vec<String> {
+        let mut begin = 0;
+        for round in 1..=3 {
+            let before = self.log.len();
+            if round == 2 {
+                begin = before;
+            }
+            let touch = json!({"metadata": {"annotations": {"touched": format!("{before}-{round}")}}});
+            self.merge(&self.clusters(), name, touch).await;
+            let last = format!("GET /api/v1/namespaces/{TENANTS}/secrets?");
+            self.log.until(before, |line| line.starts_with(&last) && line.contains("cluster-uid")).await;
+        }
+        self.log.since(begin).into_iter().filter(|line| !line.starts_with("GET ")).collect()
+    }
+}
+
+pub fn text(secret: &Secret, key: &str) -> String {
+    String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
+}
+
+pub fn host_namespace(cluster: &VirtualCluster) -> String {
+    cluster.status.as_ref().unwrap().host_namespace.clone().unwrap()
+}
+
+/// What the operator asked of the host.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Notify,
+}
+
+impl Log {
+    fn len(&self) -> usize {
+        self.lines.lock().unwrap().len()
+    }
+
+    fn since(&self, begin: usize) -> Vec<String> {
+        self.lines.lock().unwrap()[begin..].to_vec()
+    }
+
+    fn add(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+        self.grown.notify_waiters();
+    }
+
+    async fn until(&self, begin: usize, wanted: impl Fn(&str) -> bool) {
+        let waiting = async {
+            loop {
+                let grown = self.grown.notified();
+                let mut grown = std::pin::pin!(grown);
+                Pin::as_mut(&mut grown).enable();
+                if self.since(begin).iter().any(|line| wanted(line)) {
+                    return;
+                }
+                grown.await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("the operator never asked: {:#?}", self.since(begin));
+        }
+    }
+}
+
+/// The server, with a log of what is asked.
+#[derive(Clone)]
+struct Recorded {
+    inner: InProcess,
+    log: Arc<Log>,
+}
+
+impl<B> Service<http::Request<B>> for Recorded
+where
+    InProcess: Service<http::Request<B>, Response = Response, Error = Infallible>,
+    <InProcess as Service<http::Request<B>>>::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.log.add(format!("{} {}", request.method(), request.uri()));
+        Box::pin(self.inner.call(request))
+    }
+}
