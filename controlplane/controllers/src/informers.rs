@@ -158,7 +158,7 @@ impl<K: Object> Informer<K> {
 
     fn wrote(&self, object: K) -> Arc<K> {
         let object = store::trim(object);
-        self.dispatch(|store| store.apply(object.clone()));
+        self.dispatch(|store| store.wrote(object.clone()));
         object
     }
 

@@ -18,12 +18,15 @@ mod events;
 mod hash;
 mod history;
 mod informers;
+mod node_fit;
 mod ownership;
 mod pods;
 mod queue;
 mod selectors;
 mod service_pods;
 
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -117,6 +120,10 @@ controllers! {
     StatefulSet = "statefulset-controller" => stateful_set::start,
     /// Runs jobs to completion, and deletes them when their time to live is over.
     Job = "job-controller" => job::start,
+    /// Starts jobs on schedule.
+    CronJob = "cronjob-controller" => cron_job::start,
+    /// Keeps one pod on each node that fits.
+    DaemonSet = "daemonset-controller" => daemon_set::start,
     /// Keeps the endpoints of services.
     Endpoints = "endpoints-controller" => endpoints::start,
     /// Keeps the endpoint slices of services.

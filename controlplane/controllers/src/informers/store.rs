@@ -19,9 +19,10 @@ pub(crate) struct Change<K> {
 
 /// The cache.
 ///
-/// It is fed from two sides, the watch and the answers to our own writes, which overlap in any order. Two rules make
-/// the result as if they had arrived in order: an older version never replaces a newer one, and what we know to be
-/// deleted does not come back through an event from before the deletion.
+/// It is fed from two sides, the watch and the answers to our own writes, which overlap in any order. Three rules
+/// make the result as if they had arrived in order: an older version never replaces a newer one; what we know to be
+/// deleted does not come back through an event from before the deletion; and an answer that the watch has overtaken
+/// does not bring back what the watch reported as deleted since.
 pub(super) struct Store<K>(RwLock<State<K>>);
 
 struct State<K> {
@@ -30,6 +31,8 @@ struct State<K> {
     buried: HashSet<String>,
     /// Uids seen since the running list began.
     listed: Option<HashSet<String>>,
+    /// The watch has told everything up to this version.
+    told: u64,
 }
 
 /// Drops what no controller reads: field ownership, and kubectl's copy of the object.
@@ -52,7 +55,12 @@ fn uid(meta: &ObjectMeta) -> &str {
 
 impl<K: Resource> Store<K> {
     pub fn new() -> Self {
-        Self(RwLock::new(State { namespaces: BTreeMap::new(), buried: HashSet::new(), listed: None }))
+        Self(RwLock::new(State {
+            namespaces: BTreeMap::new(),
+            buried: HashSet::new(),
+            listed: None,
+            told: 0,
+        }))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State<K>> {
@@ -79,9 +87,16 @@ impl<K: Resource> Store<K> {
         self.read().namespaces.values().flat_map(BTreeMap::values).cloned().collect()
     }
 
-    /// Takes in an object from a watch or from the answer to a write.
+    /// Takes in the answer to a create or a change.
+    pub fn wrote(&self, object: Arc<K>) -> Vec<Change<K>> {
+        let mut state = self.write();
+        if state.is_overtaken(object.meta()) { Vec::new() } else { state.insert(object, false) }
+    }
+
+    /// Takes in an object that a watch told.
     pub fn apply(&self, object: Arc<K>) -> Vec<Change<K>> {
         let mut state = self.write();
+        state.advance(object.meta());
         if let Some(listed) = &mut state.listed {
             listed.insert(uid(object.meta()).to_owned());
         }
@@ -97,13 +112,15 @@ impl<K: Resource> Store<K> {
 
     /// Takes in the answer to a delete that the object survives for now.
     pub fn mark(&self, object: K) -> Vec<Change<K>> {
+        let mut state = self.write();
         // The answer may carry the version from before the deletion; it is newer all the same.
-        self.write().insert(trim(object), true)
+        if state.is_overtaken(object.meta()) { Vec::new() } else { state.insert(trim(object), true) }
     }
 
     /// Takes out an object that a watch reported as deleted.
     pub fn remove(&self, object: &K) -> Vec<Change<K>> {
         let mut state = self.write();
+        state.advance(object.meta());
         state.buried.remove(uid(object.meta()));
         state.take(object.meta()).into_iter().collect()
     }
@@ -129,6 +146,7 @@ impl<K: Resource> Store<K> {
         let Some(listed) = state.listed.take() else { return Vec::new() };
         state.buried.retain(|uid| listed.contains(uid));
         let at = version_.parse().unwrap_or(u64::MAX);
+        state.told = state.told.max(version_.parse().unwrap_or(0));
         let missed: Vec<_> = state
             .namespaces
             .values()
@@ -141,6 +159,21 @@ impl<K: Resource> Store<K> {
 }
 
 impl<K: Resource> State<K> {
+    fn advance(&mut self, meta: &ObjectMeta) {
+        // While a list is told, versions come in no order.
+        if self.listed.is_none() {
+            self.told =
+                self.told.max(meta.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0));
+        }
+    }
+
+    /// Whether the watch has told this version already, and then that the object is gone.
+    fn is_overtaken(&self, meta: &ObjectMeta) -> bool {
+        let names = self.namespaces.get(meta.namespace.as_deref().unwrap_or_default());
+        let known = names.and_then(|names| names.get(meta.name.as_deref().unwrap_or_default()));
+        version(meta) <= self.told && known.is_none_or(|known| uid(known.meta()) != uid(meta))
+    }
+
     fn insert(&mut self, object: Arc<K>, even_if_same_version: bool) -> Vec<Change<K>> {
         let meta = object.meta();
         let names = self.namespaces.entry(meta.namespace.clone().unwrap_or_default()).or_default();
@@ -218,6 +251,19 @@ mod tests {
         assert!(store.remove(&pod("a", "1", 7)).is_empty());
         assert!(names(&store).is_empty());
         assert!(store.read().buried.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_has_overtaken_brings_nothing_back() {
+        let store = Store::new();
+        store.apply(trim(pod("a", "1", 5)));
+        store.remove(&pod("a", "1", 7));
+        assert!(store.wrote(trim(pod("a", "1", 5))).is_empty());
+        let mut terminating = pod("a", "1", 6);
+        terminating.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert!(store.mark(terminating).is_empty());
+        assert_eq!(store.wrote(trim(pod("a", "2", 8))).len(), 1, "a successor is news");
+        assert_eq!(names(&store), ["a"]);
     }
 
     #[test]

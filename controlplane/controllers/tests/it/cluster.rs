@@ -169,8 +169,7 @@ async fn kubelet(client: Client) {
         let spec = pod.spec.unwrap_or_default();
         if spec.node_name.is_none() {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "node"}});
-            let r: Result<Value, _> = api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
-            eprintln!("bind {name}: {r:?}");
+            let _: Result<Value, _> = api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
             continue;
         }
         if pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some()) {
@@ -190,8 +189,7 @@ async fn kubelet(client: Client) {
             "podIPs": [{"ip": format!("10.1.{}.{}", addresses / 250, addresses % 250 + 1)}],
             "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()}],
         }});
-        let r = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
-        eprintln!("status {name}: {:?}", r.map(|_| ()));
+        let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
 }
 
