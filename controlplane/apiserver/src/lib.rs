@@ -9,6 +9,7 @@ pub mod authorization;
 pub mod body;
 pub mod bootstrap;
 pub mod catalog;
+pub mod cel;
 pub mod codec;
 pub mod connect;
 pub mod conversion;

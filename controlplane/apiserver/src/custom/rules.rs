@@ -1,47 +1,79 @@
-//! Rules in CEL: `x-kubernetes-validations`.
+//! Rules in CEL: `x-kubernetes-validations`
+//! (<https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-rules>).
+//!
+//! `self` is the value of the schema that has the rule. A rule that mentions `oldSelf` is about a change
+//! and is asked only where the old value can be told; one with `optionalOldSelf` always. Rules that are
+//! broken by values that did not change are not held against the writer.
 
-use serde_json::Value;
+use std::sync::OnceLock;
 
-use super::checks::{Additional, Checks};
+use serde_json::Value as Json;
+
+use super::checks::{Additional, Checks, validate::correlated_item};
 use crate::{
-    field::Errors,
+    cel::{Budget, Error, Program, Value, Variables, json},
+    field::{Errors, Path, Reason},
     registry::access::{bool_at, opt_str, str_at},
 };
+
+/// How much the rules of one object may do together.
+const BUDGET: u64 = 10_000_000;
+
+/// How much one rule may do.
+const BUDGET_OF_RULE: u64 = 1_000_000;
+
+/// The longest message that an expression may make.
+const MAX_MESSAGE: usize = 5 * 1024;
 
 /// A rule.
 #[derive(Debug)]
 pub struct Rule {
-    /// The expression that must be true.
-    pub rule: Box<str>,
-    /// What to say if it is not.
-    pub message: Option<Box<str>>,
-    /// An expression that makes the message.
-    pub message_expression: Option<Box<str>>,
-    /// The reason of the error.
-    pub reason: Option<Box<str>>,
+    rule: Expression,
+    message: Option<Box<str>>,
+    message_expression: Option<Expression>,
+    reason: Option<Box<str>>,
     /// The field that the error is about, below the rule's own.
-    pub field_path: Option<Box<str>>,
-    /// Whether the rule is also for values that have no old one.
-    pub optional_old_self: bool,
+    field_path: Option<Box<str>>,
+    optional_old_self: bool,
+}
+
+/// An expression, parsed when it is first needed.
+#[derive(Debug)]
+struct Expression {
+    text: Box<str>,
+    program: OnceLock<Result<Program, String>>,
+}
+
+impl Expression {
+    fn new(text: &str) -> Self {
+        Self { text: text.trim().into(), program: OnceLock::new() }
+    }
+
+    fn program(&self) -> Result<&Program, String> {
+        let parsed = self.program.get_or_init(|| Program::parse(&self.text).map_err(|e| e.to_string()));
+        parsed.as_ref().map_err(Clone::clone)
+    }
 }
 
 impl Rule {
     /// Reads a rule of a schema.
-    pub fn read(rule: &Value) -> Self {
-        let text = |pointer| opt_str(rule, pointer).filter(|t| !t.is_empty()).map(Into::into);
+    pub fn read(rule: &Json) -> Self {
+        let text = |pointer| opt_str(rule, pointer).filter(|t| !t.is_empty());
         Self {
-            rule: str_at(rule, "/rule").into(),
-            message: text("/message"),
-            message_expression: text("/messageExpression"),
-            reason: text("/reason"),
-            field_path: text("/fieldPath"),
+            rule: Expression::new(str_at(rule, "/rule")),
+            message: text("/message").map(|m| m.trim().into()),
+            message_expression: text("/messageExpression").map(Expression::new),
+            reason: text("/reason").map(Into::into),
+            field_path: text("/fieldPath").map(Into::into),
             optional_old_self: bool_at(rule, "/optionalOldSelf"),
         }
     }
-}
 
-/// Evaluates all rules that concern an object, or its change.
-pub fn validate(_checks: &Checks, _object: &Value, _old: Option<&Value>, _errors: &mut Errors) {}
+    /// What to call it.
+    fn shown(&self) -> &str {
+        self.message.as_deref().unwrap_or(&self.rule.text)
+    }
+}
 
 impl Checks {
     /// Whether there is any rule in it.
@@ -51,5 +83,165 @@ impl Checks {
             || self.properties.iter().any(|(_, schema)| below(schema))
             || self.items.as_deref().is_some_and(below)
             || matches!(&self.additional, Additional::Of(schema) if below(schema))
+    }
+}
+
+/// Evaluates all rules that concern an object, or its change.
+pub fn validate(checks: &Checks, object: &Json, old: Option<&Json>, errors: &mut Errors) {
+    let mut rules = Rules { budget: BUDGET, errors };
+    rules.value(checks, object, Old { value: old, unchanged: false }, None);
+}
+
+/// What is known of the old value.
+#[derive(Clone, Copy)]
+struct Old<'v> {
+    value: Option<&'v Json>,
+    /// Whether this or something around it is as it was.
+    unchanged: bool,
+}
+
+struct Rules<'e> {
+    budget: u64,
+    errors: &'e mut Errors,
+}
+
+impl Rules<'_> {
+    /// The rules of a value and of all in it; `None` when the budget is spent.
+    fn value(&mut self, checks: &Checks, value: &Json, old: Old<'_>, path: Option<&Path<'_>>) -> Option<()> {
+        if value.is_null() {
+            return Some(());
+        }
+        let old = Old {
+            unchanged: old.unchanged || old.value == Some(value),
+            value: old.value.filter(|old| !old.is_null()),
+        };
+        for rule in &checks.rules {
+            self.rule(rule, checks, value, old, path)?;
+        }
+        let root = path.unwrap_or(&Path::ROOT);
+        match value {
+            Json::Object(map) => {
+                for (key, value) in map {
+                    let old = Old { value: old.value.and_then(|old| old.get(key)), ..old };
+                    if let Some(schema) = checks.property(key) {
+                        self.value(schema, value, old, Some(&root.child(key)))?;
+                    } else if let Some(schema) = checks.child(key) {
+                        self.value(schema, value, old, Some(&root.key(key)))?;
+                    }
+                }
+            }
+            Json::Array(items) => {
+                let Some(schema) = &checks.items else { return Some(()) };
+                for (i, item) in items.iter().enumerate() {
+                    let old = Old { value: correlated_item(&checks.list, item, old.value), ..old };
+                    self.value(schema, item, old, Some(&root.index(i)))?;
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn rule(
+        &mut self,
+        rule: &Rule,
+        checks: &Checks,
+        value: &Json,
+        old: Old<'_>,
+        path: Option<&Path<'_>>,
+    ) -> Option<()> {
+        let nowhere = Path::new("<nil>");
+        let here = path.unwrap_or(&nowhere);
+        let kind = checks.types.first().copied().unwrap_or_default();
+        let program = match rule.rule.program() {
+            Ok(program) => program,
+            Err(why) => {
+                self.errors.invalid_str(
+                    here,
+                    kind,
+                    &format!("rule compile error: compilation failed: {why}"),
+                );
+                return Some(());
+            }
+        };
+        let transition = program.mentions("oldSelf");
+        if transition && old.value.is_none() && !rule.optional_old_self {
+            return Some(());
+        }
+        let mut variables = Variables::default();
+        variables.set("self", json::value(value, Some(checks)));
+        let before = old.value.map(|old| json::value(old, Some(checks)));
+        if rule.optional_old_self {
+            variables.set("oldSelf", before.into());
+        } else if let Some(before) = before {
+            variables.set("oldSelf", before);
+        }
+        let shown = rule.shown();
+        match self.evaluate(program, &variables) {
+            Ok(Value::Bool(true)) => return Some(()),
+            Ok(_) => {}
+            Err(error @ Error::TooExpensive) => {
+                let why = format!(
+                    "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+                );
+                self.errors.invalid_str(here, kind, &why);
+                return None;
+            }
+            Err(error @ Error::NoSuchOverload) => {
+                let why = format!(
+                    "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
+                );
+                self.errors.invalid_str(here, kind, &why);
+                return Some(());
+            }
+            Err(error) => {
+                self.errors.invalid_str(here, kind, &format!("{error} evaluating rule: {shown}"));
+                return Some(());
+            }
+        }
+        if !transition && old.unchanged {
+            return Some(());
+        }
+        let message = rule.message_expression.as_ref().and_then(|text| self.message(text, &variables));
+        let message = message.unwrap_or_else(|| match &rule.message {
+            Some(message) => message.to_string(),
+            None => format!("failed rule: {shown}"),
+        });
+        let below = rule
+            .field_path
+            .as_deref()
+            .map(|below| below.trim_start_matches('.').replace("['", "[").replace("']", "]"));
+        let parent = path.unwrap_or(&Path::ROOT);
+        let field = below.as_deref().map(|below| parent.child(below));
+        self.broken(rule, value, field.as_ref().unwrap_or(here), &message);
+        Some(())
+    }
+
+    fn broken(&mut self, rule: &Rule, value: &Json, path: &Path<'_>, message: &str) {
+        match rule.reason.as_deref() {
+            Some("FieldValueForbidden") => self.errors.forbidden(path, message),
+            Some("FieldValueRequired") => self.errors.required(path, message),
+            Some("FieldValueDuplicate") => self.errors.duplicate(path, value),
+            // Structures are not shown: they are large, and the message says what is wrong with them.
+            _ if value.is_object() || value.is_array() => {
+                self.errors.push(path, Reason::Invalid, format!("Invalid value: {message}"));
+            }
+            _ => self.errors.invalid(path, value, message),
+        }
+    }
+
+    fn evaluate<'a>(&mut self, program: &'a Program, variables: &Variables<'a>) -> Result<Value<'a>, Error> {
+        let steps = self.budget.min(BUDGET_OF_RULE);
+        let mut budget = Budget::new(steps);
+        let result = program.evaluate(variables, &mut budget);
+        self.budget -= steps - budget.left();
+        result
+    }
+
+    fn message<'a>(&mut self, expression: &'a Expression, variables: &Variables<'a>) -> Option<String> {
+        let Ok(Value::Text(text)) = self.evaluate(expression.program().ok()?, variables) else { return None };
+        let text = text.trim();
+        let fits = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
+        fits.then(|| text.to_owned())
     }
 }

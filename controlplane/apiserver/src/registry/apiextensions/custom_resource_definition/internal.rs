@@ -166,3 +166,17 @@ pub fn schema(of: &Value) -> String {
     out.push('}');
     out
 }
+
+/// A rule as Go prints it.
+pub fn rule(of: &Value) -> String {
+    let text = |name: &str| of.get(name).cloned().unwrap_or_else(|| "".into());
+    format!(
+        "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
+        text("rule"),
+        text("message"),
+        text("messageExpression"),
+        at(of, "/reason"),
+        text("fieldPath"),
+        at(of, "/optionalOldSelf"),
+    )
+}

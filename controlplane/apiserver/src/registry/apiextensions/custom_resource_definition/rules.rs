@@ -2,20 +2,63 @@
 
 use serde_json::Value;
 
-use super::schema::has_field;
+use super::{internal, schema::has_field};
 use crate::{
+    cel::{Program, SyntaxError},
     field::{Errors, Path},
-    registry::access::{list_at, opt_str, str_at},
+    registry::access::{get, list_at, opt_str, str_at},
 };
 
 const REASONS: &[&str] =
     &["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 
 /// Judges the rules of one schema.
-pub fn validate(schema: &Value, path: &Path<'_>, _uncorrelated: Option<&str>, errors: &mut Errors) {
+pub fn validate(schema: &Value, path: &Path<'_>, uncorrelated: Option<&str>, errors: &mut Errors) {
+    let path = path.child("x-kubernetes-validations");
     for (i, rule) in list_at(schema, "/x-kubernetes-validations").iter().enumerate() {
-        form(rule, schema, &path.child("x-kubernetes-validations").index(i), errors);
+        let path = path.index(i);
+        let sound = errors.0.len();
+        form(rule, schema, &path, errors);
+        if errors.0.len() == sound {
+            expressions(rule, &path, uncorrelated, errors);
+        }
     }
+}
+
+fn expressions(rule: &Value, path: &Path<'_>, uncorrelated: Option<&str>, errors: &mut Errors) {
+    let text = str_at(rule, "/rule");
+    match compile(text) {
+        Err(why) => {
+            let why = format!("compilation failed: {why}");
+            internal::invalid(errors, &path.child("rule"), &internal::rule(rule), &why);
+        }
+        Ok(program) if program.mentions("oldSelf") => {
+            if let Some(schema) = uncorrelated {
+                let why = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {schema}"
+                );
+                errors.invalid_str(&path.child("rule"), text, &why);
+            }
+        }
+        Ok(_) => {
+            if let Some(optional) = get(rule, "/optionalOldSelf") {
+                let why = "may not be set if oldSelf is not used in rule";
+                errors.invalid(&path.child("optionalOldSelf"), optional, why);
+            }
+        }
+    }
+    if let Some(text) = opt_str(rule, "/messageExpression")
+        && let Err(why) = compile(text)
+    {
+        let why = format!("messageExpression compilation failed: {why}");
+        internal::invalid(errors, &path.child("messageExpression"), &internal::rule(rule), &why);
+    }
+}
+
+fn compile(text: &str) -> Result<Program, SyntaxError> {
+    let program = Program::parse(text)?;
+    program.unknown(text, &["self", "oldSelf"])?;
+    Ok(program)
 }
 
 fn form(rule: &Value, schema: &Value, path: &Path<'_>, errors: &mut Errors) {

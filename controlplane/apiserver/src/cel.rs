@@ -1,0 +1,64 @@
+//! The Common Expression Language (<https://cel.dev>) with the functions that Kubernetes adds to it.
+//!
+//! ```text
+//! text ──parse──► Program ──evaluate(variables)──► Value
+//! ```
+//!
+//! Values borrow from the JSON documents that they come from: an expression about a large object costs
+//! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
+
+pub mod check;
+pub mod error;
+pub mod evaluate;
+pub mod functions;
+pub mod json;
+pub mod parse;
+pub mod syntax;
+pub mod token;
+pub mod value;
+
+pub use self::{
+    error::Error,
+    evaluate::{Budget, Variables},
+    parse::SyntaxError,
+    value::Value,
+};
+
+/// A parsed expression.
+#[derive(Debug)]
+pub struct Program {
+    expression: syntax::Expression,
+}
+
+impl Program {
+    /// Parses an expression.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        parse::parse(text).map(|expression| Self { expression })
+    }
+
+    /// Its value, given those of its variables.
+    pub fn evaluate<'a>(
+        &'a self,
+        variables: &Variables<'a>,
+        budget: &mut Budget,
+    ) -> Result<Value<'a>, Error> {
+        evaluate::Evaluator::new(variables, budget).value(&self.expression)
+    }
+
+    /// Whether it names a variable.
+    pub fn mentions(&self, name: &str) -> bool {
+        let mut found = false;
+        self.expression.visit(&mut |expression| {
+            found |= matches!(&expression.kind, syntax::Kind::Variable(n) if &**n == name);
+        });
+        found
+    }
+
+    /// What in it nobody knows, given the names of its variables.
+    pub fn unknown(&self, text: &str, variables: &[&str]) -> Result<(), SyntaxError> {
+        check::check(&self.expression, text, variables)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! Evaluation.
+
+use std::sync::Arc;
+
+use super::{
+    Error,
+    functions::{self, call},
+    syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
+    value::{Object, Value},
+};
+
+/// The values of variables, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Variables<'a>(Vec<(&'a str, Value<'a>)>);
+
+impl<'a> Variables<'a> {
+    /// Sets a variable.
+    pub fn set(&mut self, name: &'a str, value: Value<'a>) {
+        self.0.push((name, value));
+    }
+}
+
+/// How much an evaluation may do. A step is an operation, ten characters of text that are looked at, or
+/// an item of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    left: u64,
+}
+
+impl Budget {
+    /// A budget of this many steps.
+    pub fn new(steps: u64) -> Self {
+        Self { left: steps }
+    }
+
+    /// How many steps are left.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Takes steps; an error if there are not so many left.
+    pub fn spend(&mut self, steps: usize) -> Result<(), Error> {
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(steps).ok_or(Error::TooExpensive)?;
+        Ok(())
+    }
+}
+
+/// An evaluation.
+pub struct Evaluator<'a, 'e> {
+    variables: &'e Variables<'a>,
+    budget: &'e mut Budget,
+    /// The variables of macros, the innermost last.
+    local: Vec<(&'a str, Value<'a>)>,
+}
+
+impl<'a, 'e> Evaluator<'a, 'e> {
+    /// An evaluation with these variables.
+    pub fn new(variables: &'e Variables<'a>, budget: &'e mut Budget) -> Self {
+        Self { variables, budget, local: Vec::new() }
+    }
+
+    /// The value of an expression.
+    pub fn value(&mut self, expression: &'a Expression) -> Result<Value<'a>, Error> {
+        self.budget.spend(1)?;
+        match &expression.kind {
+            Kind::Literal(value) => Ok(value.clone()),
+            Kind::Variable(name) => self.variable(name),
+            Kind::Select { operand, field, optional } => {
+                let operand = self.value(operand)?;
+                select(&operand, field, *optional)
+            }
+            Kind::Has { operand, field } => self.has(operand, field),
+            Kind::Index { operand, index, optional } => {
+                let operand = self.value(operand)?;
+                let index = self.value(index)?;
+                at(&operand, &index, *optional)
+            }
+            Kind::Call { function, arguments, .. } => self.call(function, arguments),
+            Kind::List(items) => self.list(items),
+            Kind::Map(entries) => self.map(entries),
+            Kind::Not(inner) => match self.value(inner)? {
+                Value::Bool(b) => Ok(Value::Bool(!b)),
+                _ => Err(Error::NoSuchOverload),
+            },
+            Kind::Negate(inner) => match self.value(inner)? {
+                Value::Int(n) => n.checked_neg().map(Value::Int).ok_or(Error::Overflow),
+                Value::Double(n) => Ok(Value::Double(-n)),
+                Value::Duration(n) => n.checked_neg().map(Value::Duration).ok_or(Error::Overflow),
+                _ => Err(Error::NoSuchOverload),
+            },
+            Kind::And(left, right) => self.junction(left, right, false),
+            Kind::Or(left, right) => self.junction(left, right, true),
+            Kind::Choice(parts) => {
+                let [condition, yes, no] = &**parts;
+                match self.value(condition)? {
+                    Value::Bool(true) => self.value(yes),
+                    Value::Bool(false) => self.value(no),
+                    _ => Err(Error::NoSuchOverload),
+                }
+            }
+            Kind::Binary(operator, parts) => {
+                let [left, right] = &**parts;
+                let (left, right) = (self.value(left)?, self.value(right)?);
+                self.budget.spend(text_cost(&left) + text_cost(&right))?;
+                binary(*operator, &left, &right)
+            }
+            Kind::Comprehension(comprehension) => self.comprehension(comprehension),
+            Kind::Bind { name, parts } => {
+                let [value, body] = &**parts;
+                let value = self.value(value)?;
+                self.with(name, value, body)
+            }
+            Kind::OptionalMap { name, parts, flat } => {
+                let [target, body] = &**parts;
+                match self.value(target)? {
+                    Value::Optional(None) => Ok(Value::Optional(None)),
+                    Value::Optional(Some(value)) => {
+                        let made = self.with(name, (*value).clone(), body)?;
+                        Ok(if *flat { made } else { Value::some(made) })
+                    }
+                    _ => Err(Error::NoSuchOverload),
+                }
+            }
+        }
+    }
+
+    fn variable(&self, name: &'a str) -> Result<Value<'a>, Error> {
+        let scopes = self.local.iter().rev().chain(self.variables.0.iter().rev());
+        let mut scopes = scopes.filter(|(n, _)| *n == name);
+        if let Some((_, value)) = scopes.next() {
+            return Ok(value.clone());
+        }
+        let known = functions::TYPES.iter().find(|t| **t == name);
+        known.map(|name| Value::Type(name)).ok_or_else(|| Error::NoSuchVariable(name.into()))
+    }
+
+    fn with(&mut self, name: &'a str, value: Value<'a>, body: &'a Expression) -> Result<Value<'a>, Error> {
+        self.local.push((name, value));
+        let result = self.value(body);
+        self.local.pop();
+        result
+    }
+
+    fn has(&mut self, operand: &'a Expression, field: &str) -> Result<Value<'a>, Error> {
+        let operand = match self.value(operand)? {
+            Value::Optional(None) => return Ok(Value::Bool(false)),
+            Value::Optional(Some(value)) => (*value).clone(),
+            value => value,
+        };
+        match operand.at(&Value::text(field)) {
+            Ok(_) => Ok(Value::Bool(true)),
+            Err(Error::NoSuchKey(_)) => Ok(Value::Bool(false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn call(&mut self, function: &str, arguments: &'a [Expression]) -> Result<Value<'a>, Error> {
+        // The other side of an optional is evaluated only if it is needed.
+        if let ("or" | "orValue", [target, otherwise]) = (function, arguments) {
+            return match (self.value(target)?, function) {
+                (Value::Optional(None), _) => self.value(otherwise),
+                (Value::Optional(Some(value)), "orValue") => Ok((*value).clone()),
+                (some @ Value::Optional(Some(_)), _) => Ok(some),
+                _ => Err(Error::NoSuchOverload),
+            };
+        }
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            values.push(self.value(argument)?);
+        }
+        let cost: usize = values.iter().map(|v| v.size().map_or(0, |size| size / 10)).sum();
+        self.budget.spend(cost)?;
+        call(function, &values)
+    }
+
+    /// `&&` and `||`: one side may decide whatever becomes of the other.
+    fn junction(
+        &mut self,
+        left: &'a Expression,
+        right: &'a Expression,
+        decisive: bool,
+    ) -> Result<Value<'a>, Error> {
+        let first = self.value(left);
+        if matches!(first, Ok(Value::Bool(b)) if b == decisive) || first == Err(Error::TooExpensive) {
+            return first;
+        }
+        let second = self.value(right);
+        match (first, second) {
+            (_, Ok(Value::Bool(b))) if b == decisive => Ok(Value::Bool(decisive)),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(Value::Bool(_)), Ok(Value::Bool(b))) => Ok(Value::Bool(b)),
+            _ => Err(Error::NoSuchOverload),
+        }
+    }
+
+    /// An item that is optional has a value or is left out.
+    fn item(&mut self, item: &'a Item) -> Result<Option<Value<'a>>, Error> {
+        match (self.value(&item.value)?, item.optional) {
+            (Value::Optional(value), true) => Ok(value.map(|value| (*value).clone())),
+            (_, true) => Err(Error::NoSuchOverload),
+            (value, false) => Ok(Some(value)),
+        }
+    }
+
+    fn list(&mut self, items: &'a [Item]) -> Result<Value<'a>, Error> {
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.extend(self.item(item)?);
+        }
+        Ok(Value::list(values))
+    }
+
+    fn map(&mut self, entries: &'a [(Expression, Item)]) -> Result<Value<'a>, Error> {
+        let mut values: Vec<(Value<'a>, Value<'a>)> = Vec::with_capacity(entries.len());
+        for (key, item) in entries {
+            let key = self.value(key)?;
+            let Some(value) = self.item(item)? else { continue };
+            if values.iter().any(|(k, _)| k.equals(&key)) {
+                return Err(Error::other(format!("insert failed: key {} already exists", key.to_text())));
+            }
+            values.push((key, value));
+        }
+        Ok(Value::Map(values.into()))
+    }
+
+    fn comprehension(&mut self, of: &'a Comprehension) -> Result<Value<'a>, Error> {
+        let range = self.value(&of.range)?;
+        let entries = pairs(&range, of.second.is_some())?;
+        let mut made = Vec::new();
+        let mut found = 0_usize;
+        let mut failed = None;
+        for (first, second) in entries {
+            self.budget.spend(1)?;
+            self.local.push((&of.name, first.clone()));
+            if let (Some(name), Some(second)) = (&of.second, &second) {
+                self.local.push((name, second.clone()));
+            }
+            let result = self.one(of);
+            self.local.truncate(self.local.len() - 1 - usize::from(of.second.is_some()));
+            let result = match result {
+                Ok(None) => continue,
+                Ok(Some(value)) => value,
+                // A later item may decide for all of them.
+                Err(error)
+                    if matches!(of.aggregate, Aggregate::All | Aggregate::Exists)
+                        && error != Error::TooExpensive =>
+                {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match (of.aggregate, result) {
+                (Aggregate::All, Value::Bool(false)) => return Ok(Value::Bool(false)),
+                (Aggregate::Exists, Value::Bool(true)) => return Ok(Value::Bool(true)),
+                (Aggregate::ExistsOne, Value::Bool(b)) => found += usize::from(b),
+                (Aggregate::Filter, Value::Bool(true)) => made.push((Value::Null, first)),
+                (Aggregate::All | Aggregate::Exists | Aggregate::Filter, Value::Bool(_)) => {}
+                (Aggregate::List, value) => made.push((Value::Null, value)),
+                (Aggregate::Map, value) => made.push((first, value)),
+                (Aggregate::MapEntry, value) => made.extend(value.entries().ok_or(Error::NoSuchOverload)?),
+                _ => return Err(Error::NoSuchOverload),
+            }
+        }
+        match (of.aggregate, failed) {
+            (_, Some(error)) => Err(error),
+            (Aggregate::All, _) => Ok(Value::Bool(true)),
+            (Aggregate::Exists, _) => Ok(Value::Bool(false)),
+            (Aggregate::ExistsOne, _) => Ok(Value::Bool(found == 1)),
+            (Aggregate::List | Aggregate::Filter, _) => {
+                Ok(Value::list(made.into_iter().map(|(_, value)| value).collect()))
+            }
+            (Aggregate::Map | Aggregate::MapEntry, _) => Ok(Value::Map(made.into())),
+        }
+    }
+
+    fn one(&mut self, of: &'a Comprehension) -> Result<Option<Value<'a>>, Error> {
+        match of.filter.as_ref().map(|filter| self.value(filter)).transpose()? {
+            Some(Value::Bool(false)) => Ok(None),
+            None | Some(Value::Bool(true)) => self.value(&of.body).map(Some),
+            Some(_) => Err(Error::NoSuchOverload),
+        }
+    }
+}
+
+type Pair<'a> = (Value<'a>, Option<Value<'a>>);
+
+/// What a macro goes through: the items of a list or the keys of a map; with two variables, indices and
+/// items or keys and values.
+fn pairs<'a>(range: &Value<'a>, two: bool) -> Result<Vec<Pair<'a>>, Error> {
+    if let Some(items) = range.items() {
+        return Ok(if two {
+            (0..).zip(items).map(|(index, item)| (Value::Int(index), Some(item))).collect()
+        } else {
+            items.into_iter().map(|item| (item, None)).collect()
+        });
+    }
+    let entries = range.entries().ok_or(Error::NoSuchOverload)?;
+    Ok(entries.into_iter().map(|(key, value)| (key, two.then_some(value))).collect())
+}
+
+fn text_cost(value: &Value<'_>) -> usize {
+    if let Value::Text(text) = value { text.len() / 10 } else { 0 }
+}
+
+fn select<'a>(operand: &Value<'a>, field: &str, optional: bool) -> Result<Value<'a>, Error> {
+    let key = Value::text(field);
+    match operand {
+        Value::Optional(None) => Ok(Value::Optional(None)),
+        Value::Optional(Some(inner)) => select(inner, field, true),
+        Value::Map(_) | Value::Object(Object { .. }) if optional => at(operand, &key, true),
+        Value::Map(_) | Value::Object(_) => operand.at(&key),
+        _ => Err(Error::NoSuchOverload),
+    }
+}
+
+fn at<'a>(operand: &Value<'a>, index: &Value<'_>, optional: bool) -> Result<Value<'a>, Error> {
+    let operand = match operand {
+        Value::Optional(None) => return Ok(Value::Optional(None)),
+        Value::Optional(Some(inner)) => return at(inner, index, true),
+        other => other,
+    };
+    match operand.at(index) {
+        Ok(value) => Ok(if optional { Value::some(value) } else { value }),
+        Err(Error::NoSuchKey(_) | Error::OutOfBounds(_)) if optional => Ok(Value::Optional(None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn binary<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
+    use std::cmp::Ordering;
+    let ordered = |wanted: fn(Ordering) -> bool| {
+        left.compare(right).map(|order| Value::Bool(order.is_some_and(wanted)))
+    };
+    match operator {
+        Operator::Equal => Ok(Value::Bool(left.equals(right))),
+        Operator::NotEqual => Ok(Value::Bool(!left.equals(right))),
+        Operator::Less => ordered(Ordering::is_lt),
+        Operator::LessOrEqual => ordered(Ordering::is_le),
+        Operator::Greater => ordered(Ordering::is_gt),
+        Operator::GreaterOrEqual => ordered(Ordering::is_ge),
+        Operator::In => contains(right, left).map(Value::Bool),
+        _ => functions::arithmetic::apply(operator, left, right),
+    }
+}
+
+fn contains(container: &Value<'_>, value: &Value<'_>) -> Result<bool, Error> {
+    if let Some(items) = container.items() {
+        return Ok(items.iter().any(|item| item.equals(value)));
+    }
+    match container {
+        Value::Object(object) => Ok(matches!(value, Value::Text(key) if object.map.contains_key(&**key))),
+        Value::Map(entries) => Ok(entries.iter().any(|(key, _)| key.equals(value))),
+        _ => Err(Error::NoSuchOverload),
+    }
+}
+
+impl PartialEq for Value<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(other)
+    }
+}
+
+impl<'a> From<Option<Value<'a>>> for Value<'a> {
+    fn from(value: Option<Value<'a>>) -> Self {
+        Self::Optional(value.map(Arc::new))
+    }
+}

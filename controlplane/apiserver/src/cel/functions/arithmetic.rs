@@ -1,0 +1,126 @@
+//! `+ - * / %` and the functions of `math`.
+
+use super::super::{Error, syntax::Operator, value::Value};
+
+/// Applies an arithmetic operator.
+pub fn apply<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
+    match (left, right) {
+        (Value::Int(a), Value::Int(b)) => integers(operator, *a, *b).map(Value::Int),
+        (Value::Uint(a), Value::Uint(b)) => unsigned(operator, *a, *b).map(Value::Uint),
+        (Value::Double(a), Value::Double(b)) => doubles(operator, *a, *b).map(Value::Double),
+        _ if operator == Operator::Add => add(left, right),
+        _ if operator == Operator::Subtract => subtract(left, right),
+        _ => Err(Error::NoSuchOverload),
+    }
+}
+
+fn integers(operator: Operator, a: i64, b: i64) -> Result<i64, Error> {
+    match operator {
+        Operator::Add => a.checked_add(b),
+        Operator::Subtract => a.checked_sub(b),
+        Operator::Multiply => a.checked_mul(b),
+        Operator::Divide if b == 0 => return Err(Error::DivisionByZero),
+        Operator::Divide => a.checked_div(b),
+        Operator::Modulo if b == 0 => return Err(Error::ModulusByZero),
+        Operator::Modulo => a.checked_rem(b),
+        _ => return Err(Error::NoSuchOverload),
+    }
+    .ok_or(Error::Overflow)
+}
+
+fn unsigned(operator: Operator, a: u64, b: u64) -> Result<u64, Error> {
+    match operator {
+        Operator::Add => a.checked_add(b),
+        Operator::Subtract => a.checked_sub(b),
+        Operator::Multiply => a.checked_mul(b),
+        Operator::Divide if b == 0 => return Err(Error::DivisionByZero),
+        Operator::Divide => a.checked_div(b),
+        Operator::Modulo if b == 0 => return Err(Error::ModulusByZero),
+        Operator::Modulo => a.checked_rem(b),
+        _ => return Err(Error::NoSuchOverload),
+    }
+    .ok_or(Error::Overflow)
+}
+
+fn doubles(operator: Operator, a: f64, b: f64) -> Result<f64, Error> {
+    Ok(match operator {
+        Operator::Add => a + b,
+        Operator::Subtract => a - b,
+        Operator::Multiply => a * b,
+        Operator::Divide => a / b,
+        _ => return Err(Error::NoSuchOverload),
+    })
+}
+
+fn add<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
+    match (left, right) {
+        (Value::Text(a), Value::Text(b)) => Ok(Value::text(format!("{a}{b}"))),
+        (Value::Bytes(a), Value::Bytes(b)) => Ok(Value::Bytes([&**a, &**b].concat().into())),
+        (Value::Duration(a), Value::Duration(b)) => {
+            a.checked_add(*b).map(Value::Duration).ok_or(Error::Overflow)
+        }
+        (Value::Timestamp(time), Value::Duration(by)) | (Value::Duration(by), Value::Timestamp(time)) => {
+            moved(*time, *by)
+        }
+        _ => left.concatenate(right).ok_or(Error::NoSuchOverload),
+    }
+}
+
+fn subtract<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
+    match (left, right) {
+        (Value::Duration(a), Value::Duration(b)) => {
+            a.checked_sub(*b).map(Value::Duration).ok_or(Error::Overflow)
+        }
+        (Value::Timestamp(time), Value::Duration(by)) => {
+            moved(*time, by.checked_neg().ok_or(Error::Overflow)?)
+        }
+        (Value::Timestamp(a), Value::Timestamp(b)) => {
+            let apart = a.duration_since(*b).as_nanos();
+            i64::try_from(apart).map(Value::Duration).map_err(|_| Error::Overflow)
+        }
+        _ => Err(Error::NoSuchOverload),
+    }
+}
+
+fn moved<'a>(time: jiff::Timestamp, nanoseconds: i64) -> Result<Value<'a>, Error> {
+    let by = jiff::SignedDuration::from_nanos(nanoseconds);
+    time.checked_add(by).map(Value::Timestamp).map_err(|_| Error::other("timestamp overflow"))
+}
+
+/// The functions of `math`.
+pub fn math<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
+    let listed = match arguments {
+        [one] => one.items(),
+        _ => None,
+    };
+    let all = listed.as_deref().unwrap_or(arguments);
+    let extreme = |wanted: std::cmp::Ordering| {
+        let mut all = all.iter();
+        let mut best = all.next().ok_or(Error::NoSuchOverload)?;
+        for value in all {
+            if value.compare(best)? == Some(wanted) {
+                best = value;
+            }
+        }
+        Ok(best.clone())
+    };
+    let rounded = |round: fn(f64) -> f64| match arguments {
+        [Value::Double(n)] => Ok(Value::Double(round(*n))),
+        _ => Err(Error::NoSuchOverload),
+    };
+    Some(match function {
+        "math.greatest" => extreme(std::cmp::Ordering::Greater),
+        "math.least" => extreme(std::cmp::Ordering::Less),
+        "math.ceil" => rounded(f64::ceil),
+        "math.floor" => rounded(f64::floor),
+        "math.round" => rounded(f64::round),
+        "math.trunc" => rounded(f64::trunc),
+        "math.abs" => match arguments {
+            [Value::Int(n)] => n.checked_abs().map(Value::Int).ok_or(Error::Overflow),
+            [Value::Uint(n)] => Ok(Value::Uint(*n)),
+            [Value::Double(n)] => Ok(Value::Double(n.abs())),
+            _ => Err(Error::NoSuchOverload),
+        },
+        _ => return None,
+    })
+}

@@ -1,0 +1,117 @@
+//! Lists and sets.
+
+use std::cmp::Ordering;
+
+use super::super::{Error, value::Value};
+
+/// The functions of this library.
+pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
+    if let Some(function) = function.strip_prefix("sets.") {
+        return sets(function, arguments);
+    }
+    if let ("lists.range", [Value::Int(count)]) = (function, arguments) {
+        return Some(Ok(Value::list((0..*count).map(Value::Int).collect())));
+    }
+    let items = arguments.first()?.items()?;
+    Some(match (function, &arguments[1..]) {
+        ("isSorted", []) => pairwise(&items),
+        ("sum", []) => sum(&items),
+        ("min", []) => extreme(&items, Ordering::Less, "min"),
+        ("max", []) => extreme(&items, Ordering::Greater, "max"),
+        ("indexOf", [wanted]) => Ok(position(items.iter().position(|item| item.equals(wanted)))),
+        ("lastIndexOf", [wanted]) => Ok(position(items.iter().rposition(|item| item.equals(wanted)))),
+        ("distinct", []) => {
+            let mut distinct: Vec<Value<'a>> = Vec::new();
+            for item in items {
+                if !distinct.iter().any(|i| i.equals(&item)) {
+                    distinct.push(item);
+                }
+            }
+            Ok(Value::list(distinct))
+        }
+        ("reverse", []) => Ok(Value::list(items.into_iter().rev().collect())),
+        ("flatten", []) => Ok(Value::list(flatten(items, 1))),
+        ("flatten", [Value::Int(depth)]) if *depth >= 0 => Ok(Value::list(flatten(items, *depth))),
+        ("slice", [Value::Int(from), Value::Int(to)]) => {
+            let range = usize::try_from(*from).ok().zip(usize::try_from(*to).ok());
+            range
+                .and_then(|(from, to)| items.get(from..to))
+                .map(|slice| Value::list(slice.to_vec()))
+                .ok_or_else(|| {
+                    Error::other(format!("cannot slice({from}, {to}), list is length {}", items.len()))
+                })
+        }
+        ("sort", []) => sorted(items),
+        ("first", []) => Ok(items.into_iter().next().into()),
+        ("last", []) => Ok(items.into_iter().next_back().into()),
+        _ => return None,
+    })
+}
+
+fn position<'a>(found: Option<usize>) -> Value<'a> {
+    Value::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))
+}
+
+fn pairwise<'a>(items: &[Value<'a>]) -> Result<Value<'a>, Error> {
+    for pair in items.windows(2) {
+        if pair[0].compare(&pair[1])? == Some(Ordering::Greater) {
+            return Ok(Value::Bool(false));
+        }
+    }
+    Ok(Value::Bool(true))
+}
+
+fn sum<'a>(items: &[Value<'a>]) -> Result<Value<'a>, Error> {
+    let zero = match items.first() {
+        None | Some(Value::Int(_)) => Value::Int(0),
+        Some(Value::Uint(_)) => Value::Uint(0),
+        Some(Value::Double(_)) => Value::Double(0.0),
+        Some(Value::Duration(_)) => Value::Duration(0),
+        Some(_) => return Err(Error::NoSuchOverload),
+    };
+    let add = super::super::syntax::Operator::Add;
+    items.iter().try_fold(zero, |sum, item| super::arithmetic::apply(add, &sum, item))
+}
+
+fn extreme<'a>(items: &[Value<'a>], wanted: Ordering, name: &str) -> Result<Value<'a>, Error> {
+    let mut items = items.iter();
+    let mut best = items.next().ok_or_else(|| Error::other(format!("{name} called on empty list")))?;
+    for item in items {
+        if item.compare(best)? == Some(wanted) {
+            best = item;
+        }
+    }
+    Ok(best.clone())
+}
+
+fn sorted<'a>(mut items: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
+    let mut failed = None;
+    items.sort_by(|a, b| match a.compare(b) {
+        Ok(order) => order.unwrap_or(Ordering::Equal),
+        Err(error) => {
+            failed = Some(error);
+            Ordering::Equal
+        }
+    });
+    failed.map_or(Ok(Value::list(items)), Err)
+}
+
+fn flatten<'a>(items: Vec<Value<'a>>, depth: i64) -> Vec<Value<'a>> {
+    let inner = |item: Value<'a>| match item.items() {
+        Some(items) if depth > 0 => flatten(items, depth - 1),
+        _ => vec![item],
+    };
+    items.into_iter().flat_map(inner).collect()
+}
+
+fn sets<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
+    let [a, b] = arguments else { return None };
+    let (a, b) = (a.items()?, b.items()?);
+    let within = |a: &[Value<'a>], b: &[Value<'a>]| a.iter().all(|a| b.iter().any(|b| a.equals(b)));
+    Some(Ok(Value::Bool(match function {
+        "contains" => within(&b, &a),
+        "equivalent" => within(&a, &b) && within(&b, &a),
+        "intersects" => a.iter().any(|a| b.iter().any(|b| a.equals(b))),
+        _ => return None,
+    })))
+}

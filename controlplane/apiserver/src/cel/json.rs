@@ -1,0 +1,94 @@
+//! Documents as values: what a schema says of them decides what they are.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::value::{Array, Object, Value};
+use crate::custom::checks::{Checks, formats};
+
+/// A value of a document.
+pub fn value<'a>(json: &'a Json, schema: Option<&'a Checks>) -> Value<'a> {
+    let types = schema.map_or(&[][..], |schema| schema.types);
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(number) => match (types, number.as_i64()) {
+            (["number"], _) => Value::Double(number.as_f64().unwrap_or_default()),
+            (_, Some(whole)) => Value::Int(whole),
+            (["integer"], None) => Value::Int(number.as_f64().unwrap_or_default() as i64),
+            _ => Value::Double(number.as_f64().unwrap_or_default()),
+        },
+        Json::String(text) => {
+            let format = schema.filter(|_| types == ["string"]).and_then(|schema| schema.format.as_deref());
+            formatted(text, format.unwrap_or_default()).unwrap_or_else(|| Value::text(text.as_str()))
+        }
+        Json::Array(items) => Value::Array(Array { items, schema }),
+        Json::Object(map) => Value::Object(Object { map, schema }),
+    }
+}
+
+/// Texts of some formats are more than texts.
+fn formatted(text: &str, format: &str) -> Option<Value<'static>> {
+    match format {
+        "byte" => STANDARD.decode(text).ok().map(|bytes| Value::Bytes(bytes.into())),
+        "duration" => formats::duration(text).map(Value::Duration),
+        "date" => format!("{text}T00:00:00Z").parse().ok().map(Value::Timestamp),
+        "date-time" => text.parse::<Timestamp>().ok().map(Value::Timestamp),
+        _ => None,
+    }
+}
+
+/// The name of a field that CEL cannot say as it is
+/// (<https://kubernetes.io/docs/reference/using-api/cel/#escaping>).
+pub fn unescape(name: &str) -> Cow<'_, str> {
+    const WORDS: &[&str] = &[
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+    ];
+    if !name.contains("__") {
+        return name.into();
+    }
+    let inner = name.strip_prefix("__").and_then(|n| n.strip_suffix("__"));
+    if let Some(word) = inner.filter(|inner| WORDS.contains(inner)) {
+        return word.into();
+    }
+    let plain = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
+    plain.replace("__underscores__", "__").into()
+}
+
+/// A double as Go's `%v` shows it.
+pub fn double(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".into();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.into();
+    }
+    let magnitude = number.abs();
+    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+        let text = format!("{number:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+        return format!("{mantissa}e{sign}{digits:0>2}");
+    }
+    number.to_string()
+}

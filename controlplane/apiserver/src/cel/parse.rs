@@ -1,0 +1,539 @@
+//! From text to expressions, by recursive descent along CEL's grammar. Macros are expanded here.
+
+use super::{
+    syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
+    token::{Token, tokens},
+    value::Value,
+};
+
+/// How deep expressions may nest; cel-go's own limit.
+const MAX_DEPTH: usize = 250;
+
+/// Where functions live that are called with a dot but have no target.
+pub const NAMESPACES: &[&str] =
+    &["optional", "math", "sets", "lists", "strings", "format", "ip", "jsonpatch"];
+
+const RESERVED: &[&str] = &[
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// Why a text is no expression: cel-go's words, with the line and a mark below the place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ERROR: <input>:{line}:{column}: {why}\n | {source_line}\n | {}^", ".".repeat(column - 1))]
+pub struct SyntaxError {
+    line: usize,
+    column: usize,
+    why: String,
+    source_line: String,
+}
+
+impl SyntaxError {
+    /// An error at an offset of a text.
+    pub fn new(text: &str, at: usize, why: impl Into<String>) -> Self {
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            why: why.into(),
+            source_line: text[line_start..].lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// Parses an expression.
+pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new() };
+    let expression = parser.expression()?;
+    match parser.peek() {
+        Token::End => Ok(expression),
+        other => {
+            let why = format!("Syntax error: extraneous input '{}' expecting <EOF>", shown(other));
+            Err(parser.error(why))
+        }
+    }
+}
+
+struct Parser<'t> {
+    text: &'t str,
+    tokens: Vec<(usize, Token)>,
+    next: usize,
+    depth: usize,
+    /// The variables of the macros around.
+    bound: Vec<Box<str>>,
+}
+
+fn shown(token: &Token) -> String {
+    match token {
+        Token::Name(name) | Token::Quoted(name) => name.clone(),
+        Token::Int(n) => n.to_string(),
+        Token::Uint(n) => format!("{n}u"),
+        Token::Double(n) => n.to_string(),
+        Token::Text(text) => format!("{text:?}"),
+        Token::Bytes(_) => "b\"...\"".into(),
+        Token::Sign(sign) => (*sign).into(),
+        Token::End => "<EOF>".into(),
+    }
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> &Token {
+        self.tokens.get(self.next).map_or(&Token::End, |(_, token)| token)
+    }
+
+    fn at(&self) -> usize {
+        self.tokens.get(self.next).map_or(self.text.len(), |(at, _)| *at)
+    }
+
+    fn take(&mut self) -> Token {
+        let token = self.peek().clone();
+        self.next += 1;
+        token
+    }
+
+    fn sees(&self, sign: &str) -> bool {
+        matches!(self.peek(), Token::Sign(s) if *s == sign)
+    }
+
+    fn accept(&mut self, sign: &str) -> bool {
+        let found = self.sees(sign);
+        self.next += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, sign: &str) -> Result<(), SyntaxError> {
+        if self.accept(sign) {
+            return Ok(());
+        }
+        let why = format!("Syntax error: mismatched input '{}' expecting '{sign}'", shown(self.peek()));
+        Err(self.error(why))
+    }
+
+    fn error(&self, why: impl Into<String>) -> SyntaxError {
+        SyntaxError::new(self.text, self.at(), why)
+    }
+
+    fn expression(&mut self) -> Result<Expression, SyntaxError> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.error("expression recursion limit exceeded: 250"));
+        }
+        let condition = self.or()?;
+        let at = self.at();
+        let expression = if self.accept("?") {
+            let yes = self.or()?;
+            self.expect(":")?;
+            let no = self.expression()?;
+            Expression { at, kind: Kind::Choice(Box::new([condition, yes, no])) }
+        } else {
+            condition
+        };
+        self.depth -= 1;
+        Ok(expression)
+    }
+
+    fn or(&mut self) -> Result<Expression, SyntaxError> {
+        let mut left = self.and()?;
+        let mut at = self.at();
+        while self.accept("||") {
+            let right = self.and()?;
+            left = Expression { at, kind: Kind::Or(Box::new(left), Box::new(right)) };
+            at = self.at();
+        }
+        Ok(left)
+    }
+
+    fn and(&mut self) -> Result<Expression, SyntaxError> {
+        let mut left = self.binary(0)?;
+        let mut at = self.at();
+        while self.accept("&&") {
+            let right = self.binary(0)?;
+            left = Expression { at, kind: Kind::And(Box::new(left), Box::new(right)) };
+            at = self.at();
+        }
+        Ok(left)
+    }
+
+    /// Operators with two sides; those of higher levels bind tighter.
+    fn binary(&mut self, level: usize) -> Result<Expression, SyntaxError> {
+        const LEVELS: &[&[(&str, Operator)]] = &[
+            &[
+                ("==", Operator::Equal),
+                ("!=", Operator::NotEqual),
+                ("<=", Operator::LessOrEqual),
+                (">=", Operator::GreaterOrEqual),
+                ("<", Operator::Less),
+                (">", Operator::Greater),
+            ],
+            &[("+", Operator::Add), ("-", Operator::Subtract)],
+            &[("*", Operator::Multiply), ("/", Operator::Divide), ("%", Operator::Modulo)],
+        ];
+        let Some(operators) = LEVELS.get(level) else { return self.unary() };
+        let mut left = self.binary(level + 1)?;
+        loop {
+            let at = self.at();
+            let operator = match self.peek() {
+                Token::Name(name) if level == 0 && name == "in" => Operator::In,
+                Token::Sign(sign) => match operators.iter().find(|(s, _)| s == sign) {
+                    Some((_, operator)) => *operator,
+                    None => return Ok(left),
+                },
+                _ => return Ok(left),
+            };
+            self.next += 1;
+            let right = self.binary(level + 1)?;
+            left = Expression { at, kind: Kind::Binary(operator, Box::new([left, right])) };
+        }
+    }
+
+    fn unary(&mut self) -> Result<Expression, SyntaxError> {
+        let at = self.at();
+        for (sign, negate) in [("!", false), ("-", true)] {
+            let mut count = 0;
+            while self.accept(sign) {
+                count += 1;
+            }
+            if count == 0 {
+                continue;
+            }
+            if negate && count == 1 && matches!(self.peek(), Token::Int(_) | Token::Double(_)) {
+                self.tokens[self.next].1 = match self.peek() {
+                    Token::Int(n) => Token::Int(n.wrapping_neg()),
+                    Token::Double(n) => Token::Double(-n),
+                    other => other.clone(),
+                };
+                return self.member();
+            }
+            let operand = Box::new(self.member()?);
+            return Ok(if count % 2 == 0 {
+                *operand
+            } else {
+                Expression { at, kind: if negate { Kind::Negate(operand) } else { Kind::Not(operand) } }
+            });
+        }
+        if self.peek() == &Token::Int(i64::MIN) {
+            return Err(self.error("invalid int literal"));
+        }
+        self.member()
+    }
+
+    fn member(&mut self) -> Result<Expression, SyntaxError> {
+        let mut operand = self.primary()?;
+        loop {
+            let at = self.at();
+            if self.accept(".") {
+                let optional = self.accept("?");
+                let name = self.field()?;
+                operand = if !optional && self.sees("(") {
+                    self.method(operand, &name, at)?
+                } else {
+                    let kind = Kind::Select { operand: Box::new(operand), field: name.into(), optional };
+                    Expression { at, kind }
+                };
+            } else if self.accept("[") {
+                let optional = self.accept("?");
+                let index = Box::new(self.expression()?);
+                self.expect("]")?;
+                operand =
+                    Expression { at, kind: Kind::Index { operand: Box::new(operand), index, optional } };
+            } else if self.sees("{") && is_type_name(&operand) {
+                self.next += 1;
+                operand = self.fields(at)?;
+            } else {
+                return Ok(operand);
+            }
+        }
+    }
+
+    fn field(&mut self) -> Result<String, SyntaxError> {
+        match self.take() {
+            Token::Name(name) | Token::Quoted(name) => Ok(name),
+            other => {
+                self.next -= 1;
+                let why = format!("Syntax error: no viable alternative at input '.{}'", shown(&other));
+                Err(self.error(why))
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Result<Expression, SyntaxError> {
+        let at = self.at();
+        let kind = match self.take() {
+            Token::Int(n) => Kind::Literal(Value::Int(n)),
+            Token::Uint(n) => Kind::Literal(Value::Uint(n)),
+            Token::Double(n) => Kind::Literal(Value::Double(n)),
+            Token::Text(text) => Kind::Literal(Value::Text(text.into())),
+            Token::Bytes(bytes) => Kind::Literal(Value::Bytes(bytes.into())),
+            Token::Name(name) => return self.name(&name, at),
+            Token::Sign(".") => {
+                let name = self.field()?;
+                return self.name(&name, at);
+            }
+            Token::Sign("(") => {
+                let inner = self.expression()?;
+                self.expect(")")?;
+                return Ok(inner);
+            }
+            Token::Sign("[") => Kind::List(self.items()?),
+            Token::Sign("{") => Kind::Map(self.entries()?),
+            other => {
+                self.next -= 1;
+                let why = format!(
+                    "Syntax error: mismatched input '{}' expecting {{'[', '{{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}}",
+                    shown(&other)
+                );
+                return Err(self.error(why));
+            }
+        };
+        Ok(Expression { at, kind })
+    }
+
+    fn name(&mut self, name: &str, at: usize) -> Result<Expression, SyntaxError> {
+        let kind = match name {
+            "true" => Kind::Literal(Value::Bool(true)),
+            "false" => Kind::Literal(Value::Bool(false)),
+            "null" => Kind::Literal(Value::Null),
+            "in" => {
+                self.next -= 1;
+                return Err(self.error("Syntax error: mismatched input 'in' expecting IDENTIFIER"));
+            }
+            _ if RESERVED.contains(&name) => {
+                return Err(SyntaxError::new(self.text, at, format!("reserved identifier: {name}")));
+            }
+            _ if self.accept("(") => {
+                let mut arguments = self.arguments()?;
+                if name == "has" {
+                    return match arguments.pop().map(|a| a.kind) {
+                        Some(Kind::Select { operand, field, optional: false }) if arguments.is_empty() => {
+                            Ok(Expression { at, kind: Kind::Has { operand, field } })
+                        }
+                        _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
+                    };
+                }
+                Kind::Call { function: name.into(), method: false, arguments }
+            }
+            _ => Kind::Variable(name.into()),
+        };
+        Ok(Expression { at, kind })
+    }
+
+    /// Arguments up to the closing parenthesis.
+    fn arguments(&mut self) -> Result<Vec<Expression>, SyntaxError> {
+        let mut arguments = Vec::new();
+        while !self.accept(")") {
+            if !arguments.is_empty() {
+                self.expect(",")?;
+            }
+            arguments.push(self.expression()?);
+        }
+        Ok(arguments)
+    }
+
+    fn items(&mut self) -> Result<Vec<Item>, SyntaxError> {
+        let mut items = Vec::new();
+        while !self.accept("]") {
+            if !items.is_empty() {
+                self.expect(",")?;
+                if self.accept("]") {
+                    break;
+                }
+            }
+            let optional = self.accept("?");
+            items.push(Item { optional, value: self.expression()? });
+        }
+        Ok(items)
+    }
+
+    fn entries(&mut self) -> Result<Vec<(Expression, Item)>, SyntaxError> {
+        let mut entries = Vec::new();
+        while !self.accept("}") {
+            if !entries.is_empty() {
+                self.expect(",")?;
+                if self.accept("}") {
+                    break;
+                }
+            }
+            let optional = self.accept("?");
+            let key = self.expression()?;
+            self.expect(":")?;
+            entries.push((key, Item { optional, value: self.expression()? }));
+        }
+        Ok(entries)
+    }
+
+    /// The fields of `Type{a: b}`, which makes a map.
+    fn fields(&mut self, at: usize) -> Result<Expression, SyntaxError> {
+        let mut entries = Vec::new();
+        while !self.accept("}") {
+            if !entries.is_empty() {
+                self.expect(",")?;
+                if self.accept("}") {
+                    break;
+                }
+            }
+            let optional = self.accept("?");
+            let key_at = self.at();
+            let name = self.field()?;
+            self.expect(":")?;
+            let key = Expression { at: key_at, kind: Kind::Literal(Value::Text(name.into())) };
+            entries.push((key, Item { optional, value: self.expression()? }));
+        }
+        Ok(Expression { at, kind: Kind::Map(entries) })
+    }
+
+    fn method(&mut self, target: Expression, name: &str, at: usize) -> Result<Expression, SyntaxError> {
+        self.expect("(")?;
+        if let Some(expression) = self.with_variables(&target, name, at)? {
+            return Ok(match expression {
+                Expanded::Comprehension(mut comprehension) => {
+                    comprehension.range = target;
+                    Expression { at, kind: Kind::Comprehension(comprehension) }
+                }
+                Expanded::Bind(name, parts) => Expression { at, kind: Kind::Bind { name, parts } },
+                Expanded::OptionalMap(name, body, flat) => {
+                    let parts = Box::new([target, body]);
+                    Expression { at, kind: Kind::OptionalMap { name, parts, flat } }
+                }
+            });
+        }
+        let mut arguments = self.arguments()?;
+        if let Kind::Variable(namespace) = &target.kind
+            && NAMESPACES.contains(&&**namespace)
+            && !self.bound.contains(namespace)
+        {
+            let function = format!("{namespace}.{name}").into();
+            return Ok(Expression { at, kind: Kind::Call { function, method: false, arguments } });
+        }
+        arguments.insert(0, target);
+        Ok(Expression { at, kind: Kind::Call { function: name.into(), method: true, arguments } })
+    }
+
+    /// The macros whose first arguments are the names of variables. Nothing is taken if it is none.
+    fn with_variables(
+        &mut self,
+        target: &Expression,
+        name: &str,
+        at: usize,
+    ) -> Result<Option<Expanded>, SyntaxError> {
+        let start = self.next;
+        let is_bind = name == "bind" && matches!(&target.kind, Kind::Variable(v) if &**v == "cel");
+        let aggregate = aggregate(name);
+        let optional = matches!(name, "optMap" | "optFlatMap");
+        if aggregate.is_none() && !is_bind && !optional {
+            return Ok(None);
+        }
+        let mut names: Vec<Box<str>> = Vec::new();
+        let two = self.variable_then_comma().zip(self.variable_then_comma());
+        self.next = start;
+        let Some(first) = self.variable_then_comma() else {
+            return Err(SyntaxError::new(self.text, self.at(), "argument must be a simple name"));
+        };
+        names.push(first);
+        let commas = self.commas_ahead();
+        // With a second variable there is one argument more; a filter is one more, too.
+        let second = match name {
+            "all" | "exists" | "exists_one" | "existsOne" => commas == 1 && two.is_some(),
+            "transformList" | "transformMap" | "transformMapEntry" => true,
+            _ => false,
+        };
+        if second {
+            names.extend(self.variable_then_comma());
+        }
+        if is_bind {
+            let value = self.expression()?;
+            self.expect(",")?;
+            self.bound.extend(names.clone());
+            let body = self.expression()?;
+            self.bound.pop();
+            self.expect(")")?;
+            return Ok(Some(Expanded::Bind(names.remove(0), Box::new([value, body]))));
+        }
+        self.bound.extend(names.clone());
+        let mut parts = self.arguments()?;
+        self.bound.truncate(self.bound.len() - names.len());
+        let (Some(body), filter, true) = (parts.pop(), parts.pop(), parts.is_empty()) else {
+            return Err(SyntaxError::new(self.text, at, format!("invalid arguments of {name}()")));
+        };
+        if optional {
+            return Ok(Some(Expanded::OptionalMap(names.remove(0), body, name == "optFlatMap")));
+        }
+        let mut names = names.into_iter();
+        Ok(Some(Expanded::Comprehension(Box::new(Comprehension {
+            aggregate: aggregate.unwrap_or(Aggregate::All),
+            range: Expression { at, kind: Kind::Literal(Value::Null) },
+            name: names.next().unwrap_or_default(),
+            second: names.next(),
+            filter,
+            body,
+        }))))
+    }
+
+    fn variable_then_comma(&mut self) -> Option<Box<str>> {
+        let (Token::Name(name), Some((_, Token::Sign(",")))) = (self.peek(), self.tokens.get(self.next + 1))
+        else {
+            return None;
+        };
+        let name = name.as_str().into();
+        self.next += 2;
+        Some(name)
+    }
+
+    /// How many commas there are up to the parenthesis that closes this call.
+    fn commas_ahead(&self) -> usize {
+        let (mut depth, mut commas) = (0_usize, 0);
+        for (_, token) in self.tokens.iter().skip(self.next) {
+            match token {
+                Token::Sign("(" | "[" | "{") => depth += 1,
+                Token::Sign(")") if depth == 0 => break,
+                Token::Sign(")" | "]" | "}") => depth = depth.saturating_sub(1),
+                Token::Sign(",") if depth == 0 => commas += 1,
+                _ => {}
+            }
+        }
+        commas
+    }
+}
+
+enum Expanded {
+    Comprehension(Box<Comprehension>),
+    Bind(Box<str>, Box<[Expression; 2]>),
+    OptionalMap(Box<str>, Expression, bool),
+}
+
+fn aggregate(name: &str) -> Option<Aggregate> {
+    Some(match name {
+        "all" => Aggregate::All,
+        "exists" => Aggregate::Exists,
+        "exists_one" | "existsOne" => Aggregate::ExistsOne,
+        "map" | "transformList" => Aggregate::List,
+        "filter" => Aggregate::Filter,
+        "transformMap" => Aggregate::Map,
+        "transformMapEntry" => Aggregate::MapEntry,
+        _ => return None,
+    })
+}
+
+/// `Object` or `Object.spec`: names before a brace that makes an object.
+fn is_type_name(expression: &Expression) -> bool {
+    match &expression.kind {
+        Kind::Variable(name) => name.starts_with(|c: char| c.is_ascii_uppercase()),
+        Kind::Select { operand, optional: false, .. } => is_type_name(operand),
+        _ => false,
+    }
+}
