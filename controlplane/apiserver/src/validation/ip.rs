@@ -94,6 +94,12 @@ pub fn strict_cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
     }
 }
 
+/// Whether an address is one of a sandbox's pods, Services or load balancers: 127.64.0.0/10. They are loopback
+/// addresses, since those need no set-up, but none at which a machine's own daemons listen.
+fn is_sandbox(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 127 && v4.octets()[1] & 0b1100_0000 == 64)
+}
+
 /// An address that pods can be reached at.
 pub fn endpoint_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
     let Some(address) = parse(text) else {
@@ -106,7 +112,7 @@ pub fn endpoint_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
     if address.is_unspecified() {
         errors.invalid_str(path, text, &format!("may not be unspecified ({text})"));
     }
-    if address.is_loopback() {
+    if address.is_loopback() && !is_sandbox(address) {
         errors.invalid_str(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
     }
     if link_local {
@@ -156,9 +162,9 @@ pub fn cidr_warnings(path: &Path<'_>, text: &str) -> Vec<String> {
             }
         }
         Some(IpAddr::V4(_)) => {}
-        _ => {
-            warnings.push(format!("{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""))
-        }
+        _ => warnings.push(format!(
+            "{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""
+        )),
     }
     warnings
 }
