@@ -6,6 +6,7 @@
 
 mod deletion;
 mod drift;
+mod examples;
 mod lifecycle;
 mod policies;
 mod world;

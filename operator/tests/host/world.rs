@@ -204,10 +204,10 @@ impl World {
             })
         };
         let waiting = await_condition(self.clusters(), name, condition);
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(found) => found.unwrap().unwrap(),
-            Err(_) => panic!("{name} never came to {wanted}: {}", seen.lock().unwrap()),
-        }
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        let outcome =
+            outcome.unwrap_or_else(|_| panic!("{name} never came to {wanted}: {}", seen.lock().unwrap()));
+        outcome.unwrap().unwrap()
     }
 
     pub async fn ready(&self, name: &str) -> VirtualCluster {
@@ -302,9 +302,8 @@ impl Log {
                 grown.await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("the operator never asked: {:#?}", self.since(begin));
-        }
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        outcome.unwrap_or_else(|_| panic!("the operator never asked: {:#?}", self.since(begin)));
     }
 }
 
