@@ -1,5 +1,6 @@
 //! Rules that many kinds share.
 
+pub mod conditions;
 pub mod diff;
 pub mod fields;
 pub mod formats;

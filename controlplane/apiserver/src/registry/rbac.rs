@@ -2,3 +2,4 @@
 
 pub mod role;
 pub mod role_binding;
+mod validate;

@@ -161,6 +161,20 @@ pub fn required_subdomain(errors: &mut Errors, path: &Path<'_>, owner: &Value, f
     }
 }
 
+/// A name that can stand in a URL.
+pub fn path_segment(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    for why in names::path_segment(text) {
+        errors.invalid_str(path, text, &why);
+    }
+}
+
+/// Demands a name that can stand in a URL.
+pub fn required_segment(errors: &mut Errors, path: &Path<'_>, owner: &Value, field: &str) {
+    if required(errors, path, owner, field) {
+        path_segment(errors, &path.child(field), str_at(owner, &format!("/{field}")));
+    }
+}
+
 /// Whether a field is there and true.
 pub fn is_true(owner: &Value, path: &str) -> bool {
     get(owner, path).and_then(Value::as_bool).unwrap_or_default()

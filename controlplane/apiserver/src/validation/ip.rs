@@ -162,9 +162,9 @@ pub fn cidr_warnings(path: &Path<'_>, text: &str) -> Vec<String> {
             }
         }
         Some(IpAddr::V4(_)) => {}
-        _ => warnings.push(format!(
-            "{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""
-        )),
+        _ => {
+            warnings.push(format!("{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""))
+        }
     }
     warnings
 }

@@ -1,8 +1,11 @@
 //! Horizontal pod autoscalers.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::field::Errors;
 use crate::registry::access::{
     at, count_at, get, has, int_at, list_at, make_map, opt_int, opt_str, set, set_default, str_at,
 };
@@ -31,6 +34,18 @@ impl Kind for HorizontalPodAutoscaler {
 
     fn prepare_create(&self, autoscaler: &mut Value, _writer: &Writer<'_>) {
         default_status(autoscaler);
+    }
+
+    fn validate(&self, autoscaler: &Value) -> Errors {
+        validate::validate(autoscaler, None)
+    }
+
+    fn validate_update(&self, autoscaler: &Value, old: &Value) -> Errors {
+        validate::validate(autoscaler, Some(old))
+    }
+
+    fn validate_status_update(&self, autoscaler: &Value, _old: &Value) -> Errors {
+        validate::validate_status(autoscaler)
     }
 
     fn prepare_status_update(&self, autoscaler: &mut Value, _old: &Value) {

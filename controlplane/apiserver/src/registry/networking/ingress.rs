@@ -1,9 +1,12 @@
 //! Ingresses.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{list_at, make_map, str_at};
+use crate::field::Errors;
+use crate::registry::access::{list_at, make_map, map_at, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, load_balancer, name, shown_or};
 
@@ -17,6 +20,28 @@ impl Kind for Ingress {
 
     fn prepare_create(&self, ingress: &mut Value, _writer: &Writer<'_>) {
         make_map(ingress, "/status/loadBalancer");
+    }
+
+    fn validate(&self, ingress: &Value) -> Errors {
+        validate::validate_create(ingress)
+    }
+
+    fn validate_update(&self, ingress: &Value, old: &Value) -> Errors {
+        validate::validate_update(ingress, old)
+    }
+
+    fn validate_status_update(&self, ingress: &Value, old: &Value) -> Errors {
+        validate::validate_status(ingress, old)
+    }
+
+    fn warnings(&self, ingress: &Value, old: Option<&Value>) -> Vec<String> {
+        let annotations = map_at(ingress, "/metadata/annotations");
+        if old.is_none() && annotations.is_some_and(|all| all.contains_key(validate::CLASS)) {
+            let class = validate::CLASS;
+            vec![format!("annotation {class:?} is deprecated, please use 'spec.ingressClassName' instead")]
+        } else {
+            Vec::new()
+        }
     }
 
     fn prepare_status_update(&self, ingress: &mut Value, _old: &Value) {

@@ -3,14 +3,50 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{get, str_at};
-use crate::registry::kind::{Column, Kind};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, get, str_at};
+use crate::registry::kind::{Column, Kind, NameRule};
 use crate::table::{NAME, age, column, name};
+use crate::validation::fields::{dns_subdomain, immutable_field, path_segment, required_segment};
+use crate::validation::ip;
 
 /// The rules of IP addresses.
 pub struct IpAddress;
 
 impl Kind for IpAddress {
+    /// Names are addresses, which `validate` demands.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
+    fn validate(&self, address: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let metadata = Path::new("metadata");
+        ip::strict_address(&mut errors, &metadata.child("name"), str_at(address, "/metadata/name"));
+        let path = SPEC.child("parentRef");
+        let Some(parent) = get(address, "/spec/parentRef") else {
+            errors.required(&path, "");
+            return errors;
+        };
+        match str_at(parent, "/group") {
+            "" => {}
+            group => dns_subdomain(&mut errors, &path.child("group"), group),
+        }
+        required_segment(&mut errors, &path, parent, "resource");
+        required_segment(&mut errors, &path, parent, "name");
+        match str_at(parent, "/namespace") {
+            "" => {}
+            namespace => path_segment(&mut errors, &path.child("namespace"), namespace),
+        }
+        errors
+    }
+
+    fn validate_update(&self, address: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        immutable_field(&mut errors, &SPEC, at(address, "/spec"), at(old, "/spec"), "parentRef");
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
@@ -38,6 +74,8 @@ fn parent(address: &Value) -> String {
     }
     text
 }
+
+const SPEC: Path<'static> = Path::new("spec");
 
 const COLUMNS: &[Column] = &[
     NAME,

@@ -1,8 +1,11 @@
 //! Network policies.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::field::Errors;
 use crate::registry::access::{count_at, list_mut, make_map, set, set_default};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, label_selector, name};
@@ -26,6 +29,18 @@ impl Kind for NetworkPolicy {
                 set_default(port, "/protocol", "TCP");
             }
         }
+    }
+
+    fn validate(&self, policy: &Value) -> Errors {
+        validate::validate(policy, None)
+    }
+
+    fn validate_update(&self, policy: &Value, old: &Value) -> Errors {
+        validate::validate(policy, Some(old))
+    }
+
+    fn warnings(&self, policy: &Value, _old: Option<&Value>) -> Vec<String> {
+        validate::warnings(policy)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

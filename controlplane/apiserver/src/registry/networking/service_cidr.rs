@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::make_map;
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, list_at, make_map, strs_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, joined, name};
+use crate::validation::fields::IMMUTABLE;
+use crate::validation::ip;
 
 /// The rules of service CIDRs.
 pub struct ServiceCidr;
@@ -19,12 +22,67 @@ impl Kind for ServiceCidr {
         make_map(cidr, "/status");
     }
 
+    fn validate(&self, cidr: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let spec = Path::new("spec");
+        let path = spec.child("cidrs");
+        match list_at(cidr, "/spec/cidrs").len() {
+            0 => errors.required(&path, "at least one CIDR required"),
+            1 | 2 => validate_cidrs(&mut errors, &path, cidr),
+            _ => {
+                let detail = format!(
+                    "Invalid value: {{\"CIDRs\":{}}}: may only hold up to 2 values",
+                    at(cidr, "/spec/cidrs")
+                );
+                errors.push(&path, Reason::Invalid, detail);
+            }
+        }
+        errors
+    }
+
+    /// A second family may be added, all else stays.
+    fn validate_update(&self, cidr: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let spec = Path::new("spec");
+        let path = spec.child("cidrs");
+        let (new, had) = (list_at(cidr, "/spec/cidrs"), list_at(old, "/spec/cidrs"));
+        let added = had.len() == 1 && new.len() == 2;
+        if new.len() != had.len() && !added {
+            errors.invalid(&path, at(cidr, "/spec/cidrs"), IMMUTABLE);
+            return errors;
+        }
+        for (index, (new, _)) in new.iter().zip(had).enumerate().filter(|(_, (new, had))| new != had) {
+            errors.invalid(&path.index(index), new, IMMUTABLE);
+        }
+        if added {
+            errors.extend(self.validate(cidr));
+        }
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
 
     fn cells(&self, cidr: &Value, now: Timestamp) -> Vec<Value> {
         vec![name(cidr), joined(cidr, "/spec/cidrs").into(), age(cidr, now)]
+    }
+}
+
+fn validate_cidrs(errors: &mut Errors, path: &Path<'_>, cidr: &Value) {
+    for (index, text) in strs_at(cidr, "/spec/cidrs").enumerate() {
+        ip::strict_cidr(errors, &path.index(index), text);
+    }
+    let families: Vec<bool> = strs_at(cidr, "/spec/cidrs")
+        .filter_map(ip::parse_cidr)
+        .map(|(address, _)| address.is_ipv6())
+        .collect();
+    if matches!(families.as_slice(), [first, second] if first == second) {
+        errors.invalid(
+            path,
+            at(cidr, "/spec/cidrs"),
+            "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+        );
     }
 }
 

@@ -3,9 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{int_at, make_map};
+use crate::field::{Errors, Path, Reason, quoted};
+use crate::registry::access::{at, get, has, int_at, make_map, opt_str};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name, shown_or};
+use crate::validation::fields::{at_most_100_percent, int_or_percent, non_negative};
+use crate::validation::{conditions, labels};
 
 /// The rules of pod disruption budgets.
 pub struct PodDisruptionBudget;
@@ -21,6 +24,39 @@ impl Kind for PodDisruptionBudget {
 
     fn prepare_status_update(&self, budget: &mut Value, _old: &Value) {
         default_status(budget);
+    }
+
+    fn validate(&self, budget: &Value) -> Errors {
+        const POLICIES: &[&str] = &["AlwaysAllow", "IfHealthyBudget"];
+        let mut errors = Errors::default();
+        let (spec, path) = (at(budget, "/spec"), Path::new("spec"));
+        if has(spec, "/minAvailable") && has(spec, "/maxUnavailable") {
+            let detail =
+                format!("Invalid value: {}: minAvailable and maxUnavailable cannot be both set", shown(spec));
+            errors.push(&path, Reason::Invalid, detail);
+        }
+        for field in ["minAvailable", "maxUnavailable"] {
+            if let Some(amount) = get(spec, &format!("/{field}")) {
+                int_or_percent(&mut errors, &path.child(field), amount);
+                at_most_100_percent(&mut errors, &path.child(field), amount);
+            }
+        }
+        labels::selector(&mut errors, &path.child("selector"), at(spec, "/selector"));
+        let policy = opt_str(spec, "/unhealthyPodEvictionPolicy");
+        if let Some(policy) = policy.filter(|policy| !POLICIES.contains(policy)) {
+            errors.not_supported(&path.child("unhealthyPodEvictionPolicy"), &policy.into(), POLICIES);
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, budget: &Value, _old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let (status, path) = (at(budget, "/status"), Path::new("status"));
+        conditions::validate(&mut errors, &path.child("conditions"), status);
+        for count in COUNTS {
+            non_negative(&mut errors, &path, status, count);
+        }
+        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -46,9 +82,22 @@ impl Kind for PodDisruptionBudget {
     }
 }
 
+const COUNTS: [&str; 4] = ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"];
+
+/// A spec by the names of its Go fields.
+fn shown(spec: &Value) -> String {
+    format!(
+        "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
+        at(spec, "/minAvailable"),
+        at(spec, "/selector"),
+        at(spec, "/maxUnavailable"),
+        opt_str(spec, "/unhealthyPodEvictionPolicy").map_or_else(|| "null".into(), quoted),
+    )
+}
+
 fn default_status(budget: &mut Value) {
     let status = make_map(budget, "/status");
-    for count in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+    for count in COUNTS {
         status.entry(count).or_insert(0.into());
     }
 }

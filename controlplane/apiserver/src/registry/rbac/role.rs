@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::validate;
+use crate::field::Errors;
 use crate::registry::access::make_map;
 use crate::registry::kind::{Kind, NameRule};
 
@@ -16,6 +18,10 @@ impl Kind for Role {
         show_rules(role);
     }
 
+    fn validate(&self, role: &Value) -> Errors {
+        validate::role(role, true)
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::PathSegment
     }
@@ -28,6 +34,10 @@ impl Kind for Role {
 impl Kind for ClusterRole {
     fn default(&self, role: &mut Value) {
         show_rules(role);
+    }
+
+    fn validate(&self, role: &Value) -> Errors {
+        validate::role(role, false)
     }
 
     fn name_rule(&self) -> NameRule {

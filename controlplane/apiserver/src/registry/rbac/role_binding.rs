@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::validate;
+use crate::field::Errors;
 use crate::registry::access::{list_at, list_mut, set_default, str_at};
 use crate::registry::kind::{Column, Kind, NameRule};
 use crate::table::{AGE, NAME, age, column, name, wide};
@@ -19,6 +21,14 @@ pub struct ClusterRoleBinding;
 impl Kind for RoleBinding {
     fn default(&self, binding: &mut Value) {
         default_groups(binding);
+    }
+
+    fn validate(&self, binding: &Value) -> Errors {
+        validate::binding(binding, true)
+    }
+
+    fn validate_update(&self, binding: &Value, old: &Value) -> Errors {
+        validate::changed_binding(binding, old, true)
     }
 
     fn name_rule(&self) -> NameRule {
@@ -41,6 +51,14 @@ impl Kind for RoleBinding {
 impl Kind for ClusterRoleBinding {
     fn default(&self, binding: &mut Value) {
         default_groups(binding);
+    }
+
+    fn validate(&self, binding: &Value) -> Errors {
+        validate::binding(binding, false)
+    }
+
+    fn validate_update(&self, binding: &Value, old: &Value) -> Errors {
+        validate::changed_binding(binding, old, false)
     }
 
     fn name_rule(&self) -> NameRule {
