@@ -176,7 +176,8 @@ impl Chain {
         for plugin in &self.0 {
             plugin.admit(attributes, object, warnings).await?;
         }
-        Ok(())
+        // After everyone who may have changed a role.
+        crate::rbac::escalation::check(attributes, object)
     }
 
     /// Asks every plugin for its consent.

@@ -1,7 +1,7 @@
 //! Acting as another user
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/>).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -34,24 +34,10 @@ pub fn impersonate(server: &Server, headers: &HeaderMap, user: Arc<User>) -> Res
         if groups.is_empty() && uid.is_empty() && extras.is_empty() {
             return Ok(user);
         }
-        let what = if !groups.is_empty() {
-            format!(
-                "requested [{}]",
-                groups.iter().map(|g| format!("{{Group  {g}    }}")).collect::<Vec<_>>().join(" ")
-            )
-        } else if !extras.is_empty() {
-            format!(
-                "requested [{}]",
-                extras
-                    .iter()
-                    .map(|(_, v)| format!("{{UserExtra  {v}  authentication.k8s.io/v1  }}"))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            )
-        } else {
-            format!("requested [{{UID  {uid}  authentication.k8s.io/v1  }}]")
-        };
-        return Err(ApiError::internal(format!("{what} without impersonating a user")));
+        return Err(ApiError::bad_request(format!(
+            "requested {} without impersonating a user name",
+            shown(uid, &groups, &extras)
+        )));
     }
 
     let mut acting = User { name: name.into(), uid: uid.into(), ..User::default() };
@@ -82,6 +68,27 @@ pub fn impersonate(server: &Server, headers: &HeaderMap, user: Arc<User>) -> Res
         acting.groups.push(implied.into());
     }
     Ok(Arc::new(acting))
+}
+
+/// A user without a name, as Go prints it.
+fn shown(uid: &str, groups: &[&str], extras: &[(String, String)]) -> String {
+    let list = |items: &[&str]| {
+        let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+        format!("[]string{{{}}}", items.join(", "))
+    };
+    let groups = if groups.is_empty() { "[]string(nil)".to_owned() } else { list(groups) };
+    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (key, value) in extras {
+        by_key.entry(key).or_default().push(value);
+    }
+    let extra = if by_key.is_empty() {
+        "map[string][]string(nil)".to_owned()
+    } else {
+        let entries: Vec<String> =
+            by_key.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
+        format!("map[string][]string{{{}}}", entries.join(", "))
+    };
+    format!("&user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:{extra}}}")
 }
 
 fn check(

@@ -7,6 +7,7 @@ use super::{call::Call, call::read_body};
 use crate::{
     body::{Request, Response},
     documents,
+    negotiation::Target,
     options::WriteOptions,
     status::ApiError,
 };
@@ -19,17 +20,26 @@ pub fn is_review(call: &Call) -> bool {
 /// Answers a review.
 pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
+    if call.accepted.target != Target::Object {
+        return Err(ApiError::not_acceptable(
+            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        ));
+    }
     let body = read_body(request).await?;
     let mut review = documents::read(call, request.headers(), &body, options.field_validation)?;
     let plural = call.definition.plural().to_owned();
+    crate::metadata::set_top(&mut review, "status", None);
+    if !matches!(plural.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews") {
+        crate::ownership::on_update(call, None, &mut review, &options.manager)?;
+    }
     match plural.as_str() {
-        "selfsubjectreviews" => review["status"] = json!({"userInfo": user_info(call)}),
+        "selfsubjectreviews" => {
+            review["metadata"] = json!({"creationTimestamp": crate::metadata::time(call.now)});
+            review["status"] = json!({"userInfo": user_info(call)});
+        }
         "tokenreviews" => crate::authentication::review_token(&call.server, &mut review).await?,
         "selfsubjectrulesreviews" => crate::rbac::review_rules(call, &mut review)?,
         _ => crate::rbac::review_access(call, &mut review)?,
-    }
-    if review.pointer("/metadata/creationTimestamp").is_none() && plural == "selfsubjectreviews" {
-        crate::metadata::set(&mut review, "creationTimestamp", crate::metadata::time(call.now));
     }
     call.respond_as_is(StatusCode::CREATED, &review)
 }

@@ -2,18 +2,23 @@
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
 
 use http::StatusCode;
+use serde_json::json;
 
 use super::{call::Call, call::read_body};
 use crate::{
     authentication::service_account,
     body::{Request, Response},
     documents::{self, Expected},
+    managed_fields::{self, Reset},
     negotiation,
     options::WriteOptions,
-    respond,
+    registry, respond,
     schema::{defaults, types::Type},
     status::ApiError,
 };
+
+/// How long a token is good whose request does not say it.
+const DEFAULT_SECONDS: i64 = 3600;
 
 /// Issues a token for the service account that the path names.
 pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
@@ -30,6 +35,20 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
         .ok_or_else(|| ApiError::internal("no schema of TokenRequest"))?;
     let (mut token_request, _) = documents::read_as(encoding, &body, &expected, ty)?;
     defaults::apply_defaults(&mut token_request, ty);
+    registry::access::set_default(&mut token_request, "/spec/expirationSeconds", DEFAULT_SECONDS);
+    let writer = managed_fields::Request {
+        manager: &options.manager,
+        api_version: "authentication.k8s.io/v1",
+        kind: "TokenRequest",
+        subresource: "token",
+        ty,
+        now: call.now,
+        reset: &Reset::NONE,
+        convert: None,
+    };
+    // Fields that are always shown are there before, as null.
+    let empty = json!({"spec": {"audiences": null, "boundObjectRef": null, "expirationSeconds": null}});
+    managed_fields::on_update(Some(&empty), &mut token_request, &writer);
     service_account::issue(call, &mut token_request, options.dry_run).await?;
     Ok(respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty)))
 }

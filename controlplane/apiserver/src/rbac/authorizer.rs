@@ -14,6 +14,7 @@ use super::rules::Rule;
 use crate::{
     authorization::{Attributes, Authorizer, Decision},
     metadata,
+    selectors::labels::LabelSelector,
     server::builtin,
     status::ApiError,
     stored,
@@ -25,8 +26,57 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 /// Roles and bindings, by namespace (empty for cluster-wide ones) and name.
 #[derive(Debug, Default)]
 struct State {
-    roles: BTreeMap<(String, String), Vec<Rule>>,
+    roles: BTreeMap<(String, String), Role>,
     bindings: BTreeMap<(String, String), Binding>,
+}
+
+#[derive(Debug)]
+struct Role {
+    rules: Vec<Rule>,
+    /// What aggregation goes by.
+    labels: Value,
+    /// Which cluster roles give it their rules too.
+    aggregates: Vec<LabelSelector>,
+}
+
+impl Role {
+    fn parse(role: &Value) -> Self {
+        let selectors = role.pointer("/aggregationRule/clusterRoleSelectors").and_then(Value::as_array);
+        Self {
+            rules: Rule::of(role),
+            labels: role.pointer("/metadata/labels").cloned().unwrap_or_default(),
+            aggregates: selectors.into_iter().flatten().map(LabelSelector::from_spec).collect(),
+        }
+    }
+
+    fn matches(&self, selector: &LabelSelector) -> bool {
+        selector.matches(|key| self.labels.get(key).and_then(Value::as_str))
+    }
+}
+
+impl State {
+    /// Shows `visit` the rules of a role, and of the roles that it aggregates, until it returns true.
+    fn visit_role(&self, key: &(String, String), visit: &mut dyn FnMut(&Rule) -> bool) -> bool {
+        let Some((key, role)) = self.roles.get_key_value(key) else { return false };
+        let mut seen = vec![key];
+        let mut waiting = vec![role];
+        while let Some(role) = waiting.pop() {
+            if role.rules.iter().any(&mut *visit) {
+                return true;
+            }
+            if role.aggregates.is_empty() {
+                continue;
+            }
+            for (key, other) in &self.roles {
+                let part = key.0.is_empty() && role.aggregates.iter().any(|selector| other.matches(selector));
+                if part && !seen.contains(&key) {
+                    seen.push(key);
+                    waiting.push(other);
+                }
+            }
+        }
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -96,7 +146,7 @@ impl Rbac {
         let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if plural.ends_with("roles") {
-            state.roles.insert(key, Rule::of(object));
+            state.roles.insert(key, Role::parse(object));
         } else {
             let binding = Binding::parse(object, &key.0);
             state.bindings.insert(key, binding);
@@ -115,7 +165,12 @@ impl Rbac {
 
     /// Shows `visit` every rule that a user has cluster-wide and in a namespace, with the text that says
     /// why, until it returns true.
-    fn visit(&self, user: &User, namespace: &str, mut visit: impl FnMut(&Rule, &dyn Fn() -> String, bool) -> bool) {
+    fn visit(
+        &self,
+        user: &User,
+        namespace: &str,
+        mut visit: impl FnMut(&Rule, &dyn Fn() -> String, bool) -> bool,
+    ) {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         for ((bound_in, name), binding) in &state.bindings {
             if !bound_in.is_empty() && bound_in != namespace {
@@ -123,18 +178,32 @@ impl Rbac {
             }
             let Some(subject) = binding.subjects.iter().find(|s| s.is(user, bound_in)) else { continue };
             let key = (binding.role_namespace.clone(), binding.role.clone());
-            let Some(rules) = state.roles.get(&key) else { continue };
             let why = || {
                 let kind = if bound_in.is_empty() { "ClusterRoleBinding" } else { "RoleBinding" };
                 let place = if bound_in.is_empty() { name.clone() } else { format!("{name}/{bound_in}") };
-                format!("RBAC: allowed by {kind} {place:?} of {} {:?} to {subject}", binding.role_kind, binding.role)
+                format!(
+                    "RBAC: allowed by {kind} {place:?} of {} {:?} to {subject}",
+                    binding.role_kind, binding.role
+                )
             };
-            for rule in rules {
-                if visit(rule, &why, !bound_in.is_empty()) {
-                    return;
-                }
+            if state.visit_role(&key, &mut |rule| visit(rule, &why, !bound_in.is_empty())) {
+                return;
             }
         }
+    }
+
+    /// The rules of a role of a namespace, or of a cluster role (empty namespace).
+    pub fn role(&self, namespace: &str, name: &str) -> Option<Vec<Rule>> {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), name.to_owned());
+        state.roles.contains_key(&key).then(|| {
+            let mut rules = Vec::new();
+            state.visit_role(&key, &mut |rule| {
+                rules.push(rule.clone());
+                false
+            });
+            rules
+        })
     }
 
     /// All rules that a user has cluster-wide and in a namespace.
@@ -150,7 +219,8 @@ impl Rbac {
 
 impl Binding {
     fn parse(object: &Value, namespace: &str) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let role_kind = text("/roleRef/kind");
         let subjects = object.get("subjects").and_then(Value::as_array);
         Self {
@@ -174,7 +244,8 @@ impl Subject {
             "Group" => user.in_group(&self.name),
             "ServiceAccount" => {
                 let namespace = if self.namespace.is_empty() { bound_in } else { &self.namespace };
-                let account = user.name.strip_prefix("system:serviceaccount:").and_then(|n| n.split_once(':'));
+                let account =
+                    user.name.strip_prefix("system:serviceaccount:").and_then(|n| n.split_once(':'));
                 !namespace.is_empty() && account == Some((namespace, self.name.as_str()))
             }
             _ => false,

@@ -149,6 +149,52 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Joins rules that differ in their verbs only.
+    pub fn compact(rules: Vec<Self>) -> Vec<Self> {
+        let mut compact: Vec<Self> = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let same = |other: &&mut Self| {
+                rule.resource_names.is_empty()
+                    && rule.non_resource_urls.is_empty()
+                    && other.api_groups == rule.api_groups
+                    && other.resources == rule.resources
+                    && other.resource_names == rule.resource_names
+                    && other.non_resource_urls == rule.non_resource_urls
+            };
+            match compact.iter_mut().find(same) {
+                Some(other) => {
+                    for verb in rule.verbs {
+                        if !other.verbs.contains(&verb) {
+                            other.verbs.push(verb);
+                        }
+                    }
+                }
+                None => compact.push(rule),
+            }
+        }
+        compact
+    }
+}
+
+/// The short form in messages.
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [
+            ("APIGroups", &self.api_groups),
+            ("Resources", &self.resources),
+            ("NonResourceURLs", &self.non_resource_urls),
+            ("ResourceNames", &self.resource_names),
+            ("Verbs", &self.verbs),
+        ];
+        let shown = parts.iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| {
+            let items: Vec<String> = list.iter().map(|item| format!("{item:?}")).collect();
+            format!("{name}:[{}]", items.join(" "))
+        });
+        write!(f, "{{{}}}", shown.collect::<Vec<_>>().join(", "))
+    }
+}
+
 fn has(list: &[String], item: &str) -> bool {
     list.iter().any(|l| l == "*" || l == item)
 }

@@ -1,0 +1,197 @@
+//! Reviews: what may this user do?
+
+use serde_json::{Value, json};
+
+use super::rules::Rule;
+use crate::{
+    authorization::{self, Attributes, Decision},
+    field::{Errors, Path, Reason},
+    handlers::call::Call,
+    registry::access::{at, list_at, str_at},
+    schema::{self, types::Type},
+    status::{ApiError, GroupResource},
+    user::User,
+};
+
+/// Answers a SubjectAccessReview or one of its siblings.
+pub fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiError> {
+    validate(call, review)?;
+    let user = reviewed_user(call, review);
+    let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let resource = review.pointer("/spec/resourceAttributes").is_some_and(Value::is_object);
+    let of = |field: &str| {
+        let pointer = format!("/spec/resourceAttributes/{field}");
+        review.pointer(&pointer).and_then(Value::as_str).unwrap_or_default()
+    };
+    let attributes = if resource {
+        Attributes {
+            user: &user,
+            verb: of("verb"),
+            is_resource: true,
+            group: of("group"),
+            version: of("version"),
+            resource: of("resource"),
+            subresource: of("subresource"),
+            namespace: of("namespace"),
+            name: of("name"),
+            path: "",
+        }
+    } else {
+        Attributes {
+            user: &user,
+            verb: text("/spec/nonResourceAttributes/verb"),
+            is_resource: false,
+            group: "",
+            version: "",
+            resource: "",
+            subresource: "",
+            namespace: "",
+            name: "",
+            path: text("/spec/nonResourceAttributes/path"),
+        }
+    };
+    let status = match authorization::decide(&call.server.parts.authorizers, &attributes) {
+        Decision::Allow(reason) => with_reason(json!({"allowed": true}), &reason),
+        Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), &reason),
+        Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), &reason),
+    };
+    review["status"] = status;
+    Ok(())
+}
+
+fn with_reason(mut status: Value, reason: &str) -> Value {
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    status
+}
+
+fn reviewed_user(call: &Call, review: &Value) -> User {
+    if call.definition.plural() == "selfsubjectaccessreviews" {
+        return User::clone(&call.user);
+    }
+    let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let groups = review.pointer("/spec/groups").and_then(Value::as_array);
+    User {
+        name: text("/spec/user"),
+        uid: text("/spec/uid"),
+        groups: groups.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
+        extra: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Answers a SelfSubjectRulesReview.
+pub fn review_rules(call: &Call, review: &mut Value) -> Result<(), ApiError> {
+    let namespace = review.pointer("/spec/namespace").and_then(Value::as_str).unwrap_or_default();
+    if namespace.is_empty() {
+        return Err(ApiError::bad_request("no namespace on request"));
+    }
+    let masters = call.user.in_group(crate::user::MASTERS);
+    let (mut resources, mut others) = (Vec::new(), Vec::new());
+    if masters {
+        resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        others.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+    } else if let Some(rbac) = &call.server.parts.rbac {
+        for granted in rbac.rules(&call.user, namespace) {
+            if granted.rule.non_resource_urls.is_empty() {
+                resources.push(granted.rule.to_value());
+            } else if !granted.namespaced {
+                others.push(granted.rule.to_value());
+            }
+        }
+    }
+    // Like for like, in the order of their short forms.
+    let shown = |rule: &Value| Rule::parse(rule).to_string();
+    resources.sort_by_cached_key(shown);
+    others.sort_by_cached_key(shown);
+    review["metadata"] = json!({});
+    review["spec"] = json!({});
+    review["status"] = json!({"resourceRules": resources, "nonResourceRules": others, "incomplete": false});
+    Ok(())
+}
+
+/// Everything wrong with a review of access. Its error names no kind, as that of kube-apiserver.
+fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
+    let plural = call.definition.plural();
+    let mut errors = Errors::default();
+    let spec = Path::new("spec");
+    let (resource, path) =
+        (at(review, "/spec/resourceAttributes"), at(review, "/spec/nonResourceAttributes"));
+    match (resource.is_object(), path.is_object()) {
+        (true, true) => {
+            let shown = format!(
+                "Invalid value: {{\"Path\":{:?},\"Verb\":{:?}}}: cannot be specified in combination with resourceAttributes",
+                str_at(path, "/path"),
+                str_at(path, "/verb")
+            );
+            errors.push(&spec.child("nonResourceAttributes"), Reason::Invalid, shown);
+        }
+        (false, false) => errors.invalid(
+            &spec.child("resourceAttributes"),
+            &Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+        _ => {}
+    }
+    if plural != "selfsubjectaccessreviews"
+        && str_at(review, "/spec/user").is_empty()
+        && list_at(review, "/spec/groups").is_empty()
+    {
+        errors.invalid_str(&spec.child("user"), "", "at least one of user or group must be specified");
+    }
+    let attributes = spec.child("resourceAttributes");
+    for field in ["fieldSelector", "labelSelector"] {
+        let selector = at(resource, &format!("/{field}"));
+        if !selector.is_object() {
+            continue;
+        }
+        let path = attributes.child(field);
+        let raw = str_at(selector, "/rawSelector");
+        match (raw.is_empty(), list_at(selector, "/requirements").is_empty()) {
+            (false, false) => errors.invalid_str(
+                &path.child("rawSelector"),
+                raw,
+                "may not specified at the same time as requirements",
+            ),
+            (true, true) => errors.required(
+                &path.child("requirements"),
+                &format!("when {} is specified, requirements or rawSelector is required", path),
+            ),
+            _ => {}
+        }
+    }
+    let mut own = at(review, "/metadata").clone();
+    if let Some(own) = own.as_object_mut() {
+        own.remove("managedFields");
+        if plural == "localsubjectaccessreviews" {
+            own.remove("namespace");
+        }
+    }
+    if own.as_object().is_some_and(|own| !own.is_empty()) {
+        let mut shown = Vec::new();
+        let ty = Type::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        schema::json::write(at(review, "/metadata"), ty, &mut shown);
+        let shown = String::from_utf8_lossy(&shown);
+        let detail = format!("Invalid value: {shown}: must be empty");
+        errors.push(&Path::new("metadata"), Reason::Invalid, detail);
+    }
+    if plural == "localsubjectaccessreviews" {
+        let namespace = str_at(resource, "/namespace");
+        if resource.is_object() && namespace != call.namespace() {
+            errors.invalid_str(&attributes.child("namespace"), namespace, "must match metadata.namespace");
+        }
+        if path.is_object() {
+            let path = spec.child("nonResourceAttributes");
+            errors.invalid(
+                &path,
+                at(review, "/spec/nonResourceAttributes"),
+                "disallowed on this kind of request",
+            );
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let kind = GroupResource { group: "authorization.k8s.io", resource: "" };
+    Err(ApiError::invalid(kind, "", &errors))
+}
