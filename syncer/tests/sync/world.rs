@@ -74,7 +74,7 @@ impl<K> Namespaced for K where
 impl World {
     /// Starts everything; the virtual namespace `shop` with a service account `robot` is there.
     pub async fn start() -> Self {
-        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::DEBUG).try_init();
+        let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let late = Arc::new(Late::default());
         let host_instance = Instance::start(Options::default()).await.unwrap();
         let tenant_instance =
