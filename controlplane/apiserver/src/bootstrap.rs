@@ -37,7 +37,14 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
     let mut writes = Vec::with_capacity(objects.len());
     for (definition, mut object) in objects {
         let key = definition.key(metadata::namespace(&object), metadata::name(&object));
-        if server.store().get(&key, None).await?.is_some() {
+        if let Some(entry) = server.store().get(&key, None).await? {
+            if definition.group() == "rbac.authorization.k8s.io"
+                && let Some(object) = bootstrap_policy::reconcile(&stored::decode(&entry)?, &object)
+            {
+                let document = stored::encode(&object, &definition)?;
+                let change = Change::Put { document, ttl: None };
+                writes.push(Write { key, expect: Expect::Modified(entry.modified), change });
+            }
             continue;
         }
         let status = object.get("status").cloned();

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_store::{Store, sqlite::SqliteStore};
 
 use crate::{
-    admission::Chain,
+    admission::{self, Chain},
     authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
     authorization::{AlwaysAllow, AlwaysDeny, Authorizer},
     bootstrap,
@@ -118,6 +118,9 @@ pub enum Error {
     /// The first objects could not be written.
     #[error("failed to bootstrap the cluster")]
     Bootstrap(#[from] ApiError),
+    /// Admission plugins that cannot be had.
+    #[error(transparent)]
+    Admission(#[from] admission::Error),
 }
 
 /// A running server.
@@ -165,7 +168,7 @@ impl Instance {
             },
             authorizers: authorizers(&options.authorization_modes, &rbac)?,
             rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
-            admission: Chain::default(),
+            admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,
             advertise_address: advertise,
