@@ -46,7 +46,7 @@ use crate::{
     events::{Recorder, Writer},
     feed::{self, Change, Key},
 };
-use address::Pool;
+use address::{Lease, Pool};
 use context::{NodeContext, PodContext};
 use downward::Facts;
 use process::Spawner;
@@ -235,19 +235,26 @@ impl Node {
         let (key, uid) = (feed::key(&*pod), pod.uid());
         let directory = self.context.directory.join(uid.as_deref()?);
         let before = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()?.parse().ok());
-        let lease = before.and_then(|address| self.addresses.lease_exactly(address));
-        let Some(lease) = lease.or_else(|| self.addresses.lease()) else {
-            tracing::error!(pod = pod.name_any(), "no address left for the pod");
-            return None;
+        let host_network = pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false);
+        let lease = if host_network {
+            None
+        } else {
+            let kept = before.and_then(|address| self.addresses.lease_exactly(address));
+            let Some(lease) = kept.or_else(|| self.addresses.lease()) else {
+                tracing::error!(pod = pod.name_any(), "no address left for the pod");
+                return None;
+            };
+            Some(lease)
         };
+        let ip = lease.as_ref().map_or(self.context.address, Lease::address);
         let (object, objects) = watch::channel(pod);
         let (ending, endings) = watch::channel(None);
         let context = Arc::new(PodContext {
             node: Arc::clone(&self.context),
             pod: objects,
-            ip: lease.address(),
+            ip,
             facts: Facts {
-                pod_ip: lease.address(),
+                pod_ip: ip,
                 host_ip: self.context.address,
                 allocatable: self.registration.capacity.clone(),
             },

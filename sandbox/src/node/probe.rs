@@ -119,13 +119,19 @@ impl Tally {
             return Verdict::Healthy;
         }
         self.successes = 0;
-        let due = self.counted.map_or(self.began + self.timing.delay, |counted| counted + self.timing.period);
+        // A process that has just been started is expected not to answer yet.
+        let due = self.counted.unwrap_or(self.began + self.timing.delay) + self.timing.period;
         if now < due {
             return Verdict::Undecided;
         }
         self.counted = Some(now);
         self.failures += 1;
         if self.failures >= self.timing.failures { Verdict::Unhealthy } else { Verdict::Failing }
+    }
+
+    /// How long to wait, after the probe's delay, before asking for the first time.
+    pub fn head_start(&self) -> Duration {
+        if self.timing.eager { Duration::ZERO } else { self.timing.period }
     }
 
     /// How long to wait before asking again.
@@ -170,18 +176,19 @@ mod tests {
     #[test]
     fn failures_count_once_a_period_however_often_asked() {
         let (mut tally, began) = mk_tally(Purpose::Readiness);
-        assert_eq!(tally.observe(false, began), Verdict::Failing);
-        for millis in (10..9990).step_by(10) {
+        for millis in (0..9990).step_by(10) {
             assert_eq!(tally.observe(false, began + Duration::from_millis(millis)), Verdict::Undecided);
         }
-        assert_eq!(tally.observe(false, began + Duration::from_secs(10)), Verdict::Unhealthy);
+        assert_eq!(tally.observe(false, began + Duration::from_secs(10)), Verdict::Failing);
+        assert_eq!(tally.observe(false, began + Duration::from_secs(15)), Verdict::Undecided);
+        assert_eq!(tally.observe(false, began + Duration::from_secs(20)), Verdict::Unhealthy);
     }
 
     #[test]
     fn a_success_forgives_failures() {
         let (mut tally, began) = mk_tally(Purpose::Liveness);
-        assert_eq!(tally.observe(false, began), Verdict::Failing);
-        assert_eq!(tally.observe(true, began + Duration::from_secs(10)), Verdict::Healthy);
-        assert_eq!(tally.observe(false, began + Duration::from_secs(20)), Verdict::Failing);
+        assert_eq!(tally.observe(false, began + Duration::from_secs(10)), Verdict::Failing);
+        assert_eq!(tally.observe(true, began + Duration::from_secs(20)), Verdict::Healthy);
+        assert_eq!(tally.observe(false, began + Duration::from_secs(30)), Verdict::Failing);
     }
 }

@@ -65,7 +65,7 @@ async fn repeat(
     let timing = Timing::new(probe, purpose);
     let mut tally = Tally::new(timing, Instant::now());
     let mut healthy = false;
-    tokio::time::sleep(timing.delay).await;
+    tokio::time::sleep(timing.delay + tally.head_start()).await;
     loop {
         let answer = tokio::time::timeout(timing.timeout, ask(pod, container, probe)).await;
         let answer = answer.unwrap_or_else(|_| Err(timed_out(timing.timeout)));

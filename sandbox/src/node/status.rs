@@ -107,6 +107,8 @@ pub(crate) struct Observed<'a> {
     pub failure: Option<&'a Failure>,
     /// Whether all containers have been stopped for good.
     pub finished: bool,
+    /// The conditions reported last, which the object may not show yet.
+    pub reported: &'a [PodCondition],
 }
 
 /// Why the node ended a pod.
@@ -227,7 +229,8 @@ fn conditions(pod: &Pod, observed: &Observed<'_>, phase: &str, now: Timestamp) -
     let mut conditions: Vec<PodCondition> = Vec::new();
     let mut set = |type_: &str, verdict: Result<(), (&str, String)>, reason: Option<&str>| {
         let status = if verdict.is_ok() { "True" } else { "False" };
-        let before = old.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+        let mut known = observed.reported.iter().chain(old).filter(|condition| condition.type_ == type_);
+        let before = known.next().filter(|condition| condition.status == status);
         let since = before.and_then(|condition| condition.last_transition_time.clone());
         let (reason, message) = match verdict {
             Ok(()) => (reason.map(Into::into), None),

@@ -15,7 +15,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodStatus};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, Preconditions},
@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     retry: Option<Instant>,
     started: Timestamp,
     failure: Option<Failure>,
+    /// The conditions that were reported last.
+    reported: Vec<PodCondition>,
     finished: bool,
     real: bool,
 }
@@ -104,6 +106,7 @@ impl Worker {
             retry: None,
             started: started.unwrap_or_else(events::now),
             failure: None,
+            reported: Vec::new(),
             finished: false,
             real,
         };
@@ -328,12 +331,14 @@ impl Worker {
             sandboxed: self.mounted_ok,
             failure: self.failure.as_ref(),
             finished: self.finished,
+            reported: &self.reported,
         };
         status::compute(pod, &observed, events::now())
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let status = self.compute(&self.context.pod());
+        self.reported = status.conditions.clone().unwrap_or_default();
         let simulated = self.views.values().any(|view| view.simulated);
         self.reporter.report(status, simulated);
     }

@@ -78,14 +78,16 @@ pub(super) fn plan(
         }
     }
     for volume in volumes.values() {
-        let Some(reference) = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()) else { continue };
-        if reference.uid.is_none() || claimed(reference, claims) {
+        let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+        let reference = reference.filter(|reference| reference.uid.is_some());
+        let deleted = volume.metadata.deletion_timestamp.is_some();
+        if reference.map_or(!deleted, |reference| claimed(reference, claims)) {
             continue;
         }
         let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
         let ours = volume.annotations().get(PROVISIONED_BY).map(String::as_str) == Some(PROVISIONER);
         let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-        if volume.metadata.deletion_timestamp.is_some() || (ours && policy != Some("Retain")) {
+        if deleted || (ours && policy != Some("Retain")) {
             let directory = (ours && policy != Some("Retain")).then(|| directory.join(volume.name_any()));
             actions.push(Action::Delete { volume: Arc::clone(volume), directory });
         } else if phase != Some("Released") {
@@ -193,6 +195,7 @@ fn mk_volume(claim: &PersistentVolumeClaim, directory: &Path) -> PersistentVolum
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -259,6 +262,11 @@ mod tests {
         let actions = plan_for(&[], std::slice::from_ref(&ours));
         let [Action::Delete { directory, .. }] = &*actions else { panic!("{actions:?}") };
         assert_eq!(directory.as_deref(), Some(Path::new("/data/volumes/pvc-u1")));
+
+        let mut unused = mk_hand_made("a", "1Gi");
+        assert!(plan_for(&[], std::slice::from_ref(&unused)).is_empty());
+        unused.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
+        assert!(matches!(&*plan_for(&[], &[unused]), [Action::Delete { directory: None, .. }]));
 
         let mut retained = ours;
         retained.spec.as_mut().unwrap().persistent_volume_reclaim_policy = Some("Retain".into());

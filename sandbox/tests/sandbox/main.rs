@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     match args.next() {
         Some(first) if first == vkube_sandbox::exec::SUBCOMMAND => vkube_sandbox::exec::exec_main(args),
         Some(first) if first == workload::SUBCOMMAND => workload::run(args),
+        Some(first) if first == scenarios::restarts::HOST => scenarios::restarts::host(args),
         first => {
             let filter = first.into_iter().chain(args).find(|arg| !arg.to_string_lossy().starts_with('-'));
             scenarios::run(filter.as_deref().and_then(|filter| filter.to_str()))

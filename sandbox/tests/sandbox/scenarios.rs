@@ -2,7 +2,7 @@
 
 mod kubectl;
 mod pods;
-mod restarts;
+pub mod restarts;
 mod services;
 mod setup;
 mod streams;
@@ -49,6 +49,7 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     streams::ports_are_forwarded,
     kubectl::speaks_spdy_and_web_sockets,
     restarts::a_stopped_sandbox_goes_on_where_it_was,
+    restarts::processes_do_not_outlive_a_killed_sandbox,
 ];
 
 /// What also works where processes cannot have mounts of their own.

@@ -45,6 +45,7 @@ fn compute_with(pod: &Pod, views: &[(&str, View)], finished: bool) -> PodStatus 
         sandboxed: true,
         failure: None,
         finished,
+        reported: &[],
     };
     compute(pod, &observed, at(10))
 }
