@@ -17,8 +17,12 @@ pub mod structure;
 pub mod uri;
 pub mod validation;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    io::{Read, Write},
+    sync::{Arc, OnceLock},
+};
 
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -71,10 +75,11 @@ pub struct CustomResource {
     pub stored: Option<Arc<CustomResource>>,
 }
 
-/// An OpenAPI schema: text until it is first used.
+/// An OpenAPI schema: packed text until it is first used. Few clients ask for the prose in it, and no
+/// object needs it.
 #[derive(Debug)]
 pub struct Schema {
-    text: Box<str>,
+    packed: Box<[u8]>,
     compiled: OnceLock<Compiled>,
 }
 
@@ -85,9 +90,27 @@ struct Compiled {
 }
 
 impl Schema {
+    /// Packs a schema.
+    pub fn new(schema: &Value) -> Self {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory cannot fail.
+        let _ = encoder.write_all(schema.to_string().as_bytes());
+        Self { packed: encoder.finish().unwrap_or_default().into(), compiled: OnceLock::new() }
+    }
+
+    /// The schema as it is kept; the same for the same schema.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
     /// The schema as JSON text.
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let unpacked = DeflateDecoder::new(&*self.packed).read_to_string(&mut text);
+        if let Err(error) = unpacked {
+            tracing::error!(%error, "cannot unpack the schema of a custom resource");
+        }
+        text
     }
 
     /// How objects are decoded, pruned, defaulted and applied.
@@ -102,7 +125,7 @@ impl Schema {
 
     fn compiled(&self) -> &Compiled {
         self.compiled.get_or_init(|| {
-            let schema = serde_json::from_str(&self.text).unwrap_or_default();
+            let schema = serde_json::from_str(&self.text()).unwrap_or_default();
             Compiled { structure: structure::root(&schema), checks: Checks::compile(&schema) }
         })
     }

@@ -63,8 +63,8 @@ pub struct ServedSubresource<'a> {
 pub enum Schema<'a> {
     /// The definition of the table, such as `io.k8s.api.core.v1.Pod`.
     Builtin(&'a str),
-    /// The `openAPIV3Schema` of a CustomResourceDefinition as JSON text; `null` if it has none.
-    Custom(&'a str),
+    /// That of a CustomResourceDefinition.
+    Custom(&'a crate::custom::Schema),
 }
 
 /// The two versions of the format.

@@ -41,10 +41,7 @@ impl<'t> Checker<'t> {
                 self.check(&item.value)
             }),
             Kind::Not(inner) | Kind::Negate(inner) => self.check(inner),
-            Kind::And(left, right) | Kind::Or(left, right) => {
-                self.check(left)?;
-                self.check(right)
-            }
+            Kind::And(parts) | Kind::Or(parts) => parts.iter().try_for_each(|part| self.check(part)),
             Kind::Choice(parts) => parts.iter().try_for_each(|part| self.check(part)),
             Kind::Binary(_, parts) => parts.iter().try_for_each(|part| self.check(part)),
             Kind::Bind { name, parts } | Kind::OptionalMap { name, parts, .. } => {

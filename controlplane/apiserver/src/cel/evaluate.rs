@@ -89,8 +89,8 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 Value::Duration(n) => n.checked_neg().map(Value::Duration).ok_or(Error::Overflow),
                 _ => Err(Error::NoSuchOverload),
             },
-            Kind::And(left, right) => self.junction(left, right, false),
-            Kind::Or(left, right) => self.junction(left, right, true),
+            Kind::And(parts) => self.junction(parts, false),
+            Kind::Or(parts) => self.junction(parts, true),
             Kind::Choice(parts) => {
                 let [condition, yes, no] = &**parts;
                 match self.value(condition)? {
@@ -174,24 +174,19 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         call(function, &values)
     }
 
-    /// `&&` and `||`: one side may decide whatever becomes of the other.
-    fn junction(
-        &mut self,
-        left: &'a Expression,
-        right: &'a Expression,
-        decisive: bool,
-    ) -> Result<Value<'a>, Error> {
-        let first = self.value(left);
-        if matches!(first, Ok(Value::Bool(b)) if b == decisive) || first == Err(Error::TooExpensive) {
-            return first;
+    /// `&&` and `||`: one part may decide whatever becomes of the others.
+    fn junction(&mut self, parts: &'a [Expression], decisive: bool) -> Result<Value<'a>, Error> {
+        let mut failed = None;
+        for part in parts {
+            match self.value(part) {
+                Ok(Value::Bool(b)) if b == decisive => return Ok(Value::Bool(decisive)),
+                Ok(Value::Bool(_)) => {}
+                Ok(_) => failed = failed.or(Some(Error::NoSuchOverload)),
+                Err(Error::TooExpensive) => return Err(Error::TooExpensive),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        let second = self.value(right);
-        match (first, second) {
-            (_, Ok(Value::Bool(b))) if b == decisive => Ok(Value::Bool(decisive)),
-            (Err(error), _) | (_, Err(error)) => Err(error),
-            (Ok(Value::Bool(_)), Ok(Value::Bool(b))) => Ok(Value::Bool(b)),
-            _ => Err(Error::NoSuchOverload),
-        }
+        failed.map_or(Ok(Value::Bool(!decisive)), Err)
     }
 
     /// An item that is optional has a value or is left out.

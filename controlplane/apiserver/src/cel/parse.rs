@@ -6,8 +6,10 @@ use super::{
     value::Value,
 };
 
-/// How deep expressions may nest; cel-go's own limit.
-const MAX_DEPTH: usize = 250;
+/// How deep parentheses and their like may nest.
+const MAX_DEPTH: usize = 100;
+
+const TOO_DEEP: &str = "expression recursion limit exceeded";
 
 /// Where functions live that are called with a dot but have no target.
 pub const NAMESPACES: &[&str] =
@@ -129,10 +131,14 @@ impl Parser<'_> {
         SyntaxError::new(self.text, self.at(), why)
     }
 
+    fn make(&self, at: usize, kind: Kind) -> Result<Expression, SyntaxError> {
+        Expression::new(at, kind).ok_or_else(|| SyntaxError::new(self.text, at, TOO_DEEP))
+    }
+
     fn expression(&mut self) -> Result<Expression, SyntaxError> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(self.error("expression recursion limit exceeded: 250"));
+            return Err(self.error(TOO_DEEP));
         }
         let condition = self.or()?;
         let at = self.at();
@@ -140,7 +146,7 @@ impl Parser<'_> {
             let yes = self.or()?;
             self.expect(":")?;
             let no = self.expression()?;
-            Expression { at, kind: Kind::Choice(Box::new([condition, yes, no])) }
+            self.make(at, Kind::Choice(Box::new([condition, yes, no])))?
         } else {
             condition
         };
@@ -149,25 +155,21 @@ impl Parser<'_> {
     }
 
     fn or(&mut self) -> Result<Expression, SyntaxError> {
-        let mut left = self.and()?;
-        let mut at = self.at();
+        let (first, at) = (self.and()?, self.at());
+        let mut parts = vec![first];
         while self.accept("||") {
-            let right = self.and()?;
-            left = Expression { at, kind: Kind::Or(Box::new(left), Box::new(right)) };
-            at = self.at();
+            parts.push(self.and()?);
         }
-        Ok(left)
+        if parts.len() == 1 { Ok(parts.remove(0)) } else { self.make(at, Kind::Or(parts)) }
     }
 
     fn and(&mut self) -> Result<Expression, SyntaxError> {
-        let mut left = self.binary(0)?;
-        let mut at = self.at();
+        let (first, at) = (self.binary(0)?, self.at());
+        let mut parts = vec![first];
         while self.accept("&&") {
-            let right = self.binary(0)?;
-            left = Expression { at, kind: Kind::And(Box::new(left), Box::new(right)) };
-            at = self.at();
+            parts.push(self.binary(0)?);
         }
-        Ok(left)
+        if parts.len() == 1 { Ok(parts.remove(0)) } else { self.make(at, Kind::And(parts)) }
     }
 
     /// Operators with two sides; those of higher levels bind tighter.
@@ -198,7 +200,7 @@ impl Parser<'_> {
             };
             self.next += 1;
             let right = self.binary(level + 1)?;
-            left = Expression { at, kind: Kind::Binary(operator, Box::new([left, right])) };
+            left = self.make(at, Kind::Binary(operator, Box::new([left, right])))?;
         }
     }
 
@@ -221,11 +223,10 @@ impl Parser<'_> {
                 return self.member();
             }
             let operand = Box::new(self.member()?);
-            return Ok(if count % 2 == 0 {
-                *operand
-            } else {
-                Expression { at, kind: if negate { Kind::Negate(operand) } else { Kind::Not(operand) } }
-            });
+            if count % 2 == 0 {
+                return Ok(*operand);
+            }
+            return self.make(at, if negate { Kind::Negate(operand) } else { Kind::Not(operand) });
         }
         if self.peek() == &Token::Int(i64::MIN) {
             return Err(self.error("invalid int literal"));
@@ -244,14 +245,13 @@ impl Parser<'_> {
                     self.method(operand, &name, at)?
                 } else {
                     let kind = Kind::Select { operand: Box::new(operand), field: name.into(), optional };
-                    Expression { at, kind }
+                    self.make(at, kind)?
                 };
             } else if self.accept("[") {
                 let optional = self.accept("?");
                 let index = Box::new(self.expression()?);
                 self.expect("]")?;
-                operand =
-                    Expression { at, kind: Kind::Index { operand: Box::new(operand), index, optional } };
+                operand = self.make(at, Kind::Index { operand: Box::new(operand), index, optional })?;
             } else if self.sees("{") && is_type_name(&operand) {
                 self.next += 1;
                 operand = self.fields(at)?;
@@ -301,7 +301,7 @@ impl Parser<'_> {
                 return Err(self.error(why));
             }
         };
-        Ok(Expression { at, kind })
+        self.make(at, kind)
     }
 
     fn name(&mut self, name: &str, at: usize) -> Result<Expression, SyntaxError> {
@@ -321,7 +321,7 @@ impl Parser<'_> {
                 if name == "has" {
                     return match arguments.pop().map(|a| a.kind) {
                         Some(Kind::Select { operand, field, optional: false }) if arguments.is_empty() => {
-                            Ok(Expression { at, kind: Kind::Has { operand, field } })
+                            self.make(at, Kind::Has { operand, field })
                         }
                         _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
                     };
@@ -330,7 +330,7 @@ impl Parser<'_> {
             }
             _ => Kind::Variable(name.into()),
         };
-        Ok(Expression { at, kind })
+        self.make(at, kind)
     }
 
     /// Arguments up to the closing parenthesis.
@@ -391,26 +391,26 @@ impl Parser<'_> {
             let key_at = self.at();
             let name = self.field()?;
             self.expect(":")?;
-            let key = Expression { at: key_at, kind: Kind::Literal(Value::Text(name.into())) };
+            let key = self.make(key_at, Kind::Literal(Value::Text(name.into())))?;
             entries.push((key, Item { optional, value: self.expression()? }));
         }
-        Ok(Expression { at, kind: Kind::Map(entries) })
+        self.make(at, Kind::Map(entries))
     }
 
     fn method(&mut self, target: Expression, name: &str, at: usize) -> Result<Expression, SyntaxError> {
         self.expect("(")?;
         if let Some(expression) = self.with_variables(&target, name, at)? {
-            return Ok(match expression {
+            let kind = match expression {
                 Expanded::Comprehension(mut comprehension) => {
                     comprehension.range = target;
-                    Expression { at, kind: Kind::Comprehension(comprehension) }
+                    Kind::Comprehension(comprehension)
                 }
-                Expanded::Bind(name, parts) => Expression { at, kind: Kind::Bind { name, parts } },
+                Expanded::Bind(name, parts) => Kind::Bind { name, parts },
                 Expanded::OptionalMap(name, body, flat) => {
-                    let parts = Box::new([target, body]);
-                    Expression { at, kind: Kind::OptionalMap { name, parts, flat } }
+                    Kind::OptionalMap { name, parts: Box::new([target, body]), flat }
                 }
-            });
+            };
+            return self.make(at, kind);
         }
         let mut arguments = self.arguments()?;
         if let Kind::Variable(namespace) = &target.kind
@@ -418,10 +418,10 @@ impl Parser<'_> {
             && !self.bound.contains(namespace)
         {
             let function = format!("{namespace}.{name}").into();
-            return Ok(Expression { at, kind: Kind::Call { function, method: false, arguments } });
+            return self.make(at, Kind::Call { function, method: false, arguments });
         }
         arguments.insert(0, target);
-        Ok(Expression { at, kind: Kind::Call { function: name.into(), method: true, arguments } })
+        self.make(at, Kind::Call { function: name.into(), method: true, arguments })
     }
 
     /// The macros whose first arguments are the names of variables. Nothing is taken if it is none.
@@ -476,7 +476,7 @@ impl Parser<'_> {
         let mut names = names.into_iter();
         Ok(Some(Expanded::Comprehension(Box::new(Comprehension {
             aggregate: aggregate.unwrap_or(Aggregate::All),
-            range: Expression { at, kind: Kind::Literal(Value::Null) },
+            range: self.make(at, Kind::Literal(Value::Null))?,
             name: names.next().unwrap_or_default(),
             second: names.next(),
             filter,

@@ -2,11 +2,16 @@
 
 use super::value::Value;
 
+/// How deep expressions may nest: what walks them recurses.
+const MAX_HEIGHT: u16 = 200;
+
 /// An expression and where it starts in the text.
 #[derive(Debug)]
 pub struct Expression {
     /// The offset of what it is named by.
     pub at: usize,
+    /// How deep the expressions in it nest.
+    height: u16,
     /// What it is.
     pub kind: Kind,
 }
@@ -60,10 +65,10 @@ pub enum Kind {
     Not(Box<Expression>),
     /// `-a`
     Negate(Box<Expression>),
-    /// `a && b`
-    And(Box<Expression>, Box<Expression>),
-    /// `a || b`
-    Or(Box<Expression>, Box<Expression>),
+    /// `a && b && c`
+    And(Vec<Expression>),
+    /// `a || b || c`
+    Or(Vec<Expression>),
     /// `a ? b : c`
     Choice(Box<[Expression; 3]>),
     /// An operator with two sides.
@@ -163,35 +168,46 @@ pub struct Comprehension {
 }
 
 impl Expression {
+    /// An expression; `None` if it nests too deep.
+    pub fn new(at: usize, kind: Kind) -> Option<Self> {
+        let mut height = 0;
+        kind.children(&mut |child| height = height.max(child.height + 1));
+        (height <= MAX_HEIGHT).then_some(Self { at, height, kind })
+    }
+
     /// Visits this and all expressions in it.
     pub fn visit<'e>(&'e self, visitor: &mut dyn FnMut(&'e Self)) {
         visitor(self);
-        match &self.kind {
-            Kind::Literal(_) | Kind::Variable(_) => {}
-            Kind::Select { operand, .. } | Kind::Has { operand, .. } => operand.visit(visitor),
-            Kind::Index { operand, index, .. } => {
-                operand.visit(visitor);
-                index.visit(visitor);
+        self.kind.children(&mut |child| child.visit(visitor));
+    }
+}
+
+impl Kind {
+    /// Visits the expressions that it is made of.
+    fn children<'e>(&'e self, visit: &mut dyn FnMut(&'e Expression)) {
+        match self {
+            Self::Literal(_) | Self::Variable(_) => {}
+            Self::Select { operand, .. } | Self::Has { operand, .. } => visit(operand),
+            Self::Index { operand, index, .. } => {
+                visit(operand);
+                visit(index);
             }
-            Kind::Call { arguments, .. } => arguments.iter().for_each(|a| a.visit(visitor)),
-            Kind::List(items) => items.iter().for_each(|item| item.value.visit(visitor)),
-            Kind::Map(entries) => entries.iter().for_each(|(key, item)| {
-                key.visit(visitor);
-                item.value.visit(visitor);
+            Self::Call { arguments, .. } => arguments.iter().for_each(visit),
+            Self::List(items) => items.iter().for_each(|item| visit(&item.value)),
+            Self::Map(entries) => entries.iter().for_each(|(key, item)| {
+                visit(key);
+                visit(&item.value);
             }),
-            Kind::Not(inner) | Kind::Negate(inner) => inner.visit(visitor),
-            Kind::And(left, right) | Kind::Or(left, right) => {
-                left.visit(visitor);
-                right.visit(visitor);
+            Self::Not(inner) | Self::Negate(inner) => visit(inner),
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(visit),
+            Self::Choice(parts) => parts.iter().for_each(visit),
+            Self::Binary(_, parts) | Self::Bind { parts, .. } | Self::OptionalMap { parts, .. } => {
+                parts.iter().for_each(visit);
             }
-            Kind::Choice(parts) => parts.iter().for_each(|part| part.visit(visitor)),
-            Kind::Binary(_, parts) | Kind::Bind { parts, .. } | Kind::OptionalMap { parts, .. } => {
-                parts.iter().for_each(|part| part.visit(visitor));
-            }
-            Kind::Comprehension(comprehension) => {
-                comprehension.range.visit(visitor);
-                comprehension.filter.iter().for_each(|filter| filter.visit(visitor));
-                comprehension.body.visit(visitor);
+            Self::Comprehension(comprehension) => {
+                visit(&comprehension.range);
+                comprehension.filter.iter().for_each(&mut *visit);
+                visit(&comprehension.body);
             }
         }
     }

@@ -147,12 +147,14 @@ fn schemas_decide_what_documents_are() {
 
 #[test]
 fn wrong_expressions_are_told_where_they_are_wrong() {
-    let error = |text| Program::parse(text).unwrap_err().to_string();
+    let error = |text: &str| Program::parse(text).unwrap_err().to_string();
     assert!(error("self.").starts_with("ERROR: <input>:1:6: Syntax error: no viable alternative"));
     assert!(error("1 +").contains("mismatched input '<EOF>'"));
     assert!(error("(1").contains("expecting ')'"));
     assert!(error("'abc").contains("unterminated string"));
     assert!(error(&"(".repeat(300)).contains("recursion limit"));
+    assert!(error(&format!("x{}", ".x".repeat(300))).contains("recursion limit"));
+    assert!(Program::parse(&vec!["x"; 10_000].join(" || ")).is_ok());
     assert_eq!(
         of("self.a ==\n zzz"),
         "error: ERROR: <input>:2:2: undeclared reference to 'zzz' (in container '')\n |  zzz\n | .^"

@@ -1,6 +1,6 @@
 //! From a CustomResourceDefinition to what the server serves of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -125,29 +125,4 @@ fn deprecation(definition: &Value, version: &Value) -> Option<String> {
         warning.push_str(&format!("; use {} {kind}", api_version(group, better)));
     }
     Some(warning)
-}
-
-impl Schema {
-    /// Keeps a schema until it is first needed.
-    pub fn new(schema: &Value) -> Self {
-        let mut schema = schema.clone();
-        strip(&mut schema);
-        Self { text: schema.to_string().into(), compiled: OnceLock::new() }
-    }
-}
-
-/// Removes what only people read: it is the larger part of most schemas.
-fn strip(schema: &mut Value) {
-    let Value::Object(map) = schema else { return };
-    for field in ["description", "example", "externalDocs", "title"] {
-        map.remove(field);
-    }
-    for (key, value) in map {
-        match (key.as_str(), value) {
-            ("properties", Value::Object(properties)) => properties.values_mut().for_each(strip),
-            ("items" | "additionalProperties" | "not", value) => strip(value),
-            ("allOf" | "anyOf" | "oneOf", Value::Array(schemas)) => schemas.iter_mut().for_each(strip),
-            _ => {}
-        }
-    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     metadata,
     registry::access::{at, list_at, make_map, of_type, set, str_at, strs_at},
+    registry::apiextensions::custom_resource_definition::definition::approval_state,
 };
 
 /// The accepted names of all definitions, by the definition's name.
@@ -70,11 +71,24 @@ pub fn judge(definition: &mut Value, claims: &Claims, now: Timestamp) -> bool {
             set_condition(definition, "Established", "False", "NotAccepted", message, now);
         }
     }
+    approve(definition, now);
     if is_true(definition, "NamesAccepted") && !is_true(definition, "Established") {
         let message = "the initial names have been accepted";
         set_condition(definition, "Established", "True", "InitialNamesAccepted", message, now);
     }
     *at(definition, "/status") != before
+}
+
+/// Groups of the Kubernetes community show whether they were approved.
+fn approve(definition: &mut Value, now: Timestamp) {
+    const KIND: &str = "KubernetesAPIApprovalPolicyConformant";
+    let Some((reason, message)) = approval_state(definition) else { return };
+    let status = if reason == "ApprovedAnnotation" { "True" } else { "False" };
+    let same = condition(definition, KIND)
+        .is_some_and(|old| str_at(old, "/reason") == reason && str_at(old, "/message") == message);
+    if !same {
+        set_condition(definition, KIND, status, reason, &message, now);
+    }
 }
 
 type Refusal = (&'static str, String);

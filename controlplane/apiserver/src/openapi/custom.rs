@@ -15,6 +15,7 @@ pub fn object(served: &Served<'_>, schema: &str, flavor: Flavor, prose: &Prose<'
     let mut body = match serde_json::from_str(schema) {
         // Clients would take a list of properties for all that there may be.
         Ok(Value::Object(mut body)) if flavor == Flavor::V3 || !preserves_unknown(&body) => {
+            unfold(&mut body);
             if flavor == Flavor::V2 {
                 simplify(&mut body);
             }
@@ -104,6 +105,25 @@ fn each_inner(schema: &mut Map<String, Value>, mut visit: impl FnMut(&mut Map<St
 
 fn preserves_unknown(schema: &Map<String, Value>) -> bool {
     schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true))
+}
+
+/// Says in plain OpenAPI that a value is an integer or a text.
+fn unfold(schema: &mut Map<String, Value>) {
+    let either = json!([{"type": "integer"}, {"type": "string"}]);
+    let said = schema.get("anyOf") == Some(&either)
+        || schema.get("allOf").and_then(|all| all.get(0)).and_then(|first| first.get("anyOf"))
+            == Some(&either);
+    if schema.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !said {
+        if schema.contains_key("anyOf") {
+            let all = schema.entry("allOf").or_insert_with(|| json!([]));
+            if let Value::Array(all) = all {
+                all.insert(0, json!({"anyOf": either}));
+            }
+        } else {
+            schema.insert("anyOf".into(), either);
+        }
+    }
+    each_inner(schema, unfold);
 }
 
 /// What version 2 cannot say, or what its clients misread, is left out.

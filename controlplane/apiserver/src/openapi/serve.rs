@@ -172,7 +172,7 @@ impl<'a> From<&'a CustomResource> for Served<'a> {
                 .iter()
                 .map(|s| subresource(s, group, version, kind))
                 .collect(),
-            schema: Schema::Custom(resource.schema.text()),
+            schema: Schema::Custom(&resource.schema),
         }
     }
 }

@@ -29,7 +29,11 @@ fn deployments() -> Served<'static> {
     }
 }
 
-fn widgets(schema: &str) -> Served<'_> {
+fn packed(schema: &str) -> crate::custom::Schema {
+    crate::custom::Schema::new(&serde_json::from_str(schema).unwrap())
+}
+
+fn widgets(schema: &crate::custom::Schema) -> Served<'_> {
     Served {
         group: "example.com",
         version: "v1",
@@ -114,7 +118,8 @@ fn operations_have_the_identifiers_of_the_real_server() {
 
 #[test]
 fn version_two_is_one_document() {
-    let widgets = widgets(r#"{"type": "object"}"#);
+    let schema = packed(r#"{"type": "object"}"#);
+    let widgets = widgets(&schema);
     let document: Value = serde_json::from_slice(&v2::json(&[deployments(), widgets])).unwrap();
     assert_complete(&document);
     assert_eq!(document["swagger"], "2.0");
@@ -134,8 +139,8 @@ fn custom_resources_keep_their_schema_and_get_metadata() {
             "size": {"type": "integer", "default": 1, "nullable": true},
             "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {"type": "string"}}}
         }}}
-    })
-    .to_string();
+    });
+    let schema = crate::custom::Schema::new(&schema);
     let document = v3_of("apis/example.com/v1", &[widgets(&schema)]);
     assert_complete(&document);
     let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
@@ -153,7 +158,8 @@ fn custom_resources_keep_their_schema_and_get_metadata() {
 
 #[test]
 fn hashes_change_with_the_schema_only() {
-    let (one, two) = (r#"{"type": "object"}"#, r#"{"type": "object", "description": "x"}"#);
+    let one = &packed(r#"{"type": "object"}"#);
+    let two = &packed(r#"{"type": "object", "description": "x"}"#);
     let before = v3::hashes(&[deployments(), widgets(one)]);
     let after = v3::hashes(&[deployments(), widgets(two)]);
     assert_eq!(before["apis/apps/v1"], after["apis/apps/v1"]);

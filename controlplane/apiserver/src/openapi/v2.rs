@@ -71,7 +71,7 @@ fn for_each_part(served: &[Served<'_>], mut visit: impl FnMut(&'static str, &str
             definitions::reachable(&root, &mut names);
         }
         if let Schema::Custom(schema) = resource.schema {
-            let object = custom::object(resource, schema, Flavor::V2, &prose);
+            let object = custom::object(resource, &schema.text(), Flavor::V2, &prose);
             visit("definitions", &resource.definition(), object);
             visit("definitions", &resource.list_definition(), custom::list(resource, Flavor::V2, &prose));
         }

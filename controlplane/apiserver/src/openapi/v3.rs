@@ -52,7 +52,7 @@ pub fn hashes(served: &[Served<'_>]) -> BTreeMap<String, String> {
                 let names: Vec<&str> = one.subresources.iter().map(|s| s.name).collect();
                 parts.push(format!("{}/{}/{}/{names:?}", one.group, one.version, one.plural).into_bytes());
                 if let Schema::Custom(schema) = one.schema {
-                    parts.push(schema.as_bytes().to_vec());
+                    parts.push(schema.packed().to_vec());
                 }
             }
             hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
@@ -186,8 +186,12 @@ fn assemble(
         definitions::reachable(root, &mut names);
     }
     let groups = groups(served.iter().copied());
-    let mut out =
-        br#"{"openapi":"3.0.0","info":{"title":"Kubernetes","version":"v1.36.2"},"paths":{"#.to_vec();
+    let info = if served.iter().all(|resource| resource.is_custom()) && !served.is_empty() {
+        r#"{"title":"Kubernetes CRD Swagger","version":"v0.1.0"}"#
+    } else {
+        r#"{"title":"Kubernetes","version":"v1.36.2"}"#
+    };
+    let mut out = format!(r#"{{"openapi":"3.0.0","info":{info},"paths":{{"#).into_bytes();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (at, (path, item)) in paths.iter().enumerate() {
         member(&mut out, at, path, item);
@@ -196,7 +200,7 @@ fn assemble(
     let mut at = 0;
     for resource in served {
         if let Schema::Custom(schema) = resource.schema {
-            let object = custom::object(resource, schema, Flavor::V3, prose);
+            let object = custom::object(resource, &schema.text(), Flavor::V3, prose);
             member(&mut out, at, &resource.definition(), &object);
             let list = custom::list(resource, Flavor::V3, prose);
             member(&mut out, at + 1, &resource.list_definition(), &list);
