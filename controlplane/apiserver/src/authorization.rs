@@ -1,6 +1,8 @@
 //! May this user do this? Authorizers are asked in order; the first that allows or denies decides.
 
-use crate::{request_info::RequestInfo, status::ApiError, status::GroupResource, user::User};
+pub mod node;
+
+use crate::{options::Query, request_info::RequestInfo, status::ApiError, status::GroupResource, user::User};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +86,17 @@ impl<'a> Attributes<'a> {
 
 fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+/// The one object that a request for a collection is about, by a field selector for its name; so may a
+/// role that is about single objects allow to list or watch them.
+pub fn selected_name(info: &RequestInfo, query: &Query) -> String {
+    if !info.name.is_empty() || !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        return info.name.clone();
+    }
+    let selector = query.get("fieldSelector");
+    let terms = selector.split(',').filter_map(|term| term.trim().strip_prefix("metadata.name="));
+    terms.map(|name| name.trim_start_matches('=')).next().unwrap_or_default().to_owned()
 }
 
 /// An authorizer's answer, with its reason.

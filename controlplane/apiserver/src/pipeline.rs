@@ -40,7 +40,8 @@ async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Res
         None => authentication::authenticate(server, request).await?,
     };
     let user = impersonation::impersonate(server, request.headers(), user)?;
-    let attributes = authorization::Attributes::of(&user, &info);
+    let name = authorization::selected_name(&info, &query);
+    let attributes = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     match authorization::decide(&server.parts.authorizers, &attributes) {
         authorization::Decision::Allow(_) => {}
         authorization::Decision::Deny(reason) | authorization::Decision::NoOpinion(reason) => {

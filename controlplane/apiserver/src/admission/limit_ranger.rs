@@ -134,7 +134,7 @@ fn complaints(object: &Value, range: &Value, pod: bool) -> Vec<String> {
                 let of = |path| -> Amounts {
                     let own = at(object, "/spec");
                     let level = amounts(own, path);
-                    effective(own, path).into_iter().map(|(k, v)| (k.to_string(), v)).chain(level).collect()
+                    effective(own, path).into_iter().chain(level).collect()
                 };
                 bounds(limit, &of("/resources/requests"), &of("/resources/limits"), &mut complaints);
             }

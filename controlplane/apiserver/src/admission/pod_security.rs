@@ -216,7 +216,7 @@ async fn namespace(
         ));
     }
     let enforce = Policy::of(namespace).enforce;
-    if !before.is_some_and(|before| enforce.level > before.enforce.level) {
+    if before.is_none_or(|before| enforce.level <= before.enforce.level) {
         return Ok(());
     }
     warn_of_existing(attributes, metadata::name(namespace), &enforce, warnings).await

@@ -2,7 +2,7 @@
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::Value;
 
 use super::{call::Call, call::read_body};
 use crate::{
@@ -46,9 +46,12 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
         reset: &Reset::NONE,
         convert: None,
     };
-    // Fields that are always shown are there before, as null.
-    let empty = json!({"spec": {"audiences": null, "boundObjectRef": null, "expirationSeconds": null}});
-    managed_fields::on_update(Some(&empty), &mut token_request, &writer);
+    managed_fields::on_update(None, &mut token_request, &writer);
+    // The reference is always there, if only as null, so that nobody adds it: they set its fields.
+    let reference = "/metadata/managedFields/0/fieldsV1/f:spec/f:boundObjectRef";
+    if let Some(fields) = token_request.pointer_mut(reference).and_then(Value::as_object_mut) {
+        fields.remove(".");
+    }
     service_account::issue(call, &mut token_request, options.dry_run).await?;
     Ok(respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty)))
 }

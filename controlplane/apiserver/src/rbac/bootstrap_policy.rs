@@ -27,6 +27,18 @@ struct Row {
 /// A role's name and rules.
 type Role = (&'static str, &'static [Row]);
 
+impl Row {
+    fn rule(&self) -> Rule {
+        Rule {
+            verbs: words(self.verbs),
+            api_groups: words(self.groups),
+            resources: words(self.resources),
+            resource_names: words(self.names),
+            ..Rule::default()
+        }
+    }
+}
+
 const fn row(verbs: &'static str, groups: &'static str, resources: &'static str) -> Row {
     Row { verbs, groups, resources, names: "" }
 }
@@ -368,6 +380,12 @@ const NAMESPACED_BINDINGS: &[Bound] = &[
     ),
 ];
 
+/// The rules of nodes, for the Node authorizer, which alone grants them.
+pub fn node_rules() -> Vec<Rule> {
+    let node = ROLES.iter().filter(|(name, _)| *name == "system:node");
+    node.flat_map(|(_, rows)| rows.iter().map(Row::rule)).collect()
+}
+
 /// The objects of the policy.
 pub fn objects() -> Result<Vec<(Definition, Value)>, ApiError> {
     let (roles, bindings) = (builtin(GROUP, "clusterroles")?, builtin(GROUP, "clusterrolebindings")?);
@@ -377,23 +395,23 @@ pub fn objects() -> Result<Vec<(Definition, Value)>, ApiError> {
         {"nonResourceURLs": ["*"], "verbs": ["*"]},
     ]);
     let mut add = |role: Value| objects.push((roles.clone(), role));
-    add(role("ClusterRole", "cluster-admin", everything));
+    add(role("ClusterRole", "cluster-admin", &everything));
     for (name, of) in [("admin", ""), ("edit", "admin"), ("view", "edit")] {
         add(aggregated(name, of));
     }
     for (name, rows) in [("admin", ADMIN), ("edit", EDIT), ("view", VIEW)] {
-        add(labelled(role("ClusterRole", &format!("system:aggregate-to-{name}"), rules(rows)), name));
+        add(labelled(role("ClusterRole", &format!("system:aggregate-to-{name}"), &rules(rows)), name));
     }
     for (name, urls) in PATHS {
         let rule = Rule { verbs: words("get"), non_resource_urls: words(urls), ..Rule::default() };
-        add(role("ClusterRole", name, json!([rule.to_value()])));
+        add(role("ClusterRole", name, &json!([rule.to_value()])));
     }
     for (name, rows) in ROLES {
-        add(role("ClusterRole", name, rules(rows)));
+        add(role("ClusterRole", name, &rules(rows)));
     }
     for (name, rows) in CONTROLLERS {
         let role_name = format!("system:controller:{name}");
-        add(role("ClusterRole", &role_name, rules(rows)));
+        add(role("ClusterRole", &role_name, &rules(rows)));
     }
     for (name, _) in CONTROLLERS {
         let role = format!("system:controller:{name}");
@@ -404,7 +422,7 @@ pub fn objects() -> Result<Vec<(Definition, Value)>, ApiError> {
     }
     let (roles, bindings) = (builtin(GROUP, "roles")?, builtin(GROUP, "rolebindings")?);
     for (namespace, (name, rows)) in NAMESPACED {
-        objects.push((roles.clone(), within(role("Role", name, rules(rows)), namespace)));
+        objects.push((roles.clone(), within(role("Role", name, &rules(rows)), namespace)));
     }
     for (namespace, name, role, subjects) in NAMESPACED_BINDINGS {
         objects.push((bindings.clone(), within(binding("Role", name, role, subjects), namespace)));
@@ -452,7 +470,7 @@ fn metadata(name: &str) -> Value {
     })
 }
 
-fn role(kind: &str, name: &str, rules: Value) -> Value {
+fn role(kind: &str, name: &str, rules: &Value) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
@@ -471,23 +489,12 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn rules(rows: &[Row]) -> Value {
-    rows.iter()
-        .map(|row| {
-            let rule = Rule {
-                verbs: words(row.verbs),
-                api_groups: words(row.groups),
-                resources: words(row.resources),
-                resource_names: words(row.names),
-                ..Rule::default()
-            };
-            rule.to_value()
-        })
-        .collect()
+    rows.iter().map(|row| row.rule().to_value()).collect()
 }
 
 /// A role that has the rules of all roles labelled for it; it is itself part of the role `of`.
 fn aggregated(name: &str, of: &str) -> Value {
-    let mut role = role("ClusterRole", name, Value::Null);
+    let mut role = role("ClusterRole", name, &Value::Null);
     let selector = json!({"matchLabels": {format!("{GROUP}/aggregate-to-{name}"): "true"}});
     role["aggregationRule"] = json!({"clusterRoleSelectors": [selector]});
     if of.is_empty() { role } else { labelled(role, of) }

@@ -7,7 +7,7 @@ use crate::{
     authorization::{self, Attributes, Decision},
     field::{Errors, Path, Reason},
     handlers::call::Call,
-    registry::access::{at, list_at, str_at},
+    registry::access::{at, entries, list_at, str_at, strs_at},
     schema::{self, types::Type},
     status::{ApiError, GroupResource},
     user::User,
@@ -76,7 +76,9 @@ fn reviewed_user(call: &Call, review: &Value) -> User {
         name: text("/spec/user"),
         uid: text("/spec/uid"),
         groups: groups.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
-        extra: std::collections::BTreeMap::new(),
+        extra: entries(review, "/spec/extra")
+            .map(|(key, values)| (key.clone(), strs_at(values, "").map(Into::into).collect()))
+            .collect(),
     }
 }
 
@@ -155,7 +157,7 @@ fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
             ),
             (true, true) => errors.required(
                 &path.child("requirements"),
-                &format!("when {} is specified, requirements or rawSelector is required", path),
+                &format!("when {path} is specified, requirements or rawSelector is required"),
             ),
             _ => {}
         }

@@ -8,7 +8,7 @@ use crate::registry::access::{at, bool_at, entries, has, int_at, list_at, opt_st
 
 /// A pod, taken apart for the checks.
 struct Pod<'a> {
-    pod: &'a Value,
+    whole: &'a Value,
     spec: &'a Value,
     containers: Vec<&'a Value>,
 }
@@ -61,7 +61,7 @@ fn findings(pod: &Value, level: Level) -> impl Iterator<Item = (String, String)>
         .iter()
         .flat_map(|list| list_at(spec, list))
         .collect();
-    let pod = Pod { pod, spec, containers };
+    let pod = Pod { whole: pod, spec, containers };
     checks.iter().filter_map(move |check| check(&pod))
 }
 
@@ -122,8 +122,8 @@ fn refs(items: &[String]) -> Vec<&str> {
     items.iter().map(String::as_str).collect()
 }
 
-fn finding(reason: &str, place: String) -> Finding {
-    Some((reason.to_owned(), place))
+fn finding(reason: &str, place: impl Into<Option<String>>) -> Finding {
+    Some((reason.to_owned(), place.into()?))
 }
 
 fn app_armor(pod: &Pod<'_>) -> Finding {
@@ -140,7 +140,7 @@ fn app_armor(pod: &Pod<'_>) -> Finding {
         let kinds = distinct(kinds.filter_map(kind));
         places.push(format!("{culprits} must not set AppArmor profile type to {}", quoted(&refs(&kinds))));
     }
-    let annotated = distinct(entries(pod.pod, "/metadata/annotations").filter_map(|(name, value)| {
+    let annotated = distinct(entries(pod.whole, "/metadata/annotations").filter_map(|(name, value)| {
         let value = value.as_str()?;
         let good = value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
         (name.starts_with(PREFIX) && !good).then(|| format!("{name}={value:?}"))
@@ -189,7 +189,7 @@ fn baseline_capabilities(pod: &Pod<'_>) -> Finding {
         "SETUID",
         "SYS_CHROOT",
     ];
-    finding("non-default capabilities", added(pod, DEFAULT)?)
+    finding("non-default capabilities", added(pod, DEFAULT))
 }
 
 fn restricted_capabilities(pod: &Pod<'_>) -> Finding {
@@ -325,7 +325,7 @@ fn bad_seccomp(pod: &Pod<'_>) -> Option<String> {
 }
 
 fn baseline_seccomp(pod: &Pod<'_>) -> Finding {
-    finding("seccompProfile", bad_seccomp(pod)?)
+    finding("seccompProfile", bad_seccomp(pod))
 }
 
 fn restricted_seccomp(pod: &Pod<'_>) -> Finding {

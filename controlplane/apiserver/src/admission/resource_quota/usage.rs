@@ -104,8 +104,7 @@ fn pod(pod: &Value, usage: &mut Usage) {
 /// What a pod needs: its containers together, or what it says for the whole pod, and its overhead.
 fn needs(spec: &Value, path: &str) -> BTreeMap<String, Quantity> {
     let parse = |(name, amount): (&String, &Value)| Some((name.clone(), Quantity::from_value(amount).ok()?));
-    let mut needs: BTreeMap<String, Quantity> =
-        effective(spec, path).into_iter().map(|(name, amount)| (name.to_string(), amount)).collect();
+    let mut needs = effective(spec, path);
     needs.extend(entries(spec, path).filter_map(parse));
     for (name, amount) in entries(spec, "/overhead").filter_map(parse) {
         if path == "/resources/requests" || needs.contains_key(&name) {
