@@ -14,7 +14,7 @@ use vkube_store::{Store, sqlite::SqliteStore};
 use crate::{
     admission::{self, Chain},
     authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
-    authorization::{AlwaysAllow, AlwaysDeny, Authorizer},
+    authorization::{AlwaysAllow, AlwaysDeny, Authorizer, node::Node},
     bootstrap,
     connect::Connector,
     custom,
@@ -110,7 +110,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An authorization mode that does not exist.
-    #[error("{0:?} is not a valid authorization mode; valid are AlwaysAllow, AlwaysDeny, RBAC")]
+    #[error("{0:?} is not a valid authorization mode; valid are AlwaysAllow, AlwaysDeny, Node, RBAC")]
     Mode(String),
     /// The service range cannot be used.
     #[error(transparent)]
@@ -159,6 +159,7 @@ impl Instance {
             None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
         };
         let rbac = Rbac::default();
+        let node = options.authorization_modes.iter().any(|m| m == "Node").then(Node::default);
         let server = Server::new(Parts {
             store: store.clone(),
             authenticators: Authenticators {
@@ -166,7 +167,7 @@ impl Instance {
                 service_accounts: Issuer::new(options.issuer),
                 anonymous: true,
             },
-            authorizers: authorizers(&options.authorization_modes, &rbac)?,
+            authorizers: authorizers(&options.authorization_modes, &rbac, node.as_ref())?,
             rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
@@ -176,6 +177,9 @@ impl Instance {
         });
         bootstrap::run(&server).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
+        if let Some(node) = &node {
+            node.follow(store.clone(), shutdown.clone()).await?;
+        }
         let definitions = custom::controller::Controller::start(&server).await?;
         tasks.spawn(definitions.run(shutdown.clone()));
         server.set_ready();
@@ -219,15 +223,20 @@ async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, Ap
     page.entries.iter().map(stored::decode).collect()
 }
 
-fn authorizers(modes: &[String], rbac: &Rbac) -> Result<Vec<Box<dyn Authorizer>>, Error> {
+fn authorizers(
+    modes: &[String],
+    rbac: &Rbac,
+    node: Option<&Node>,
+) -> Result<Vec<Box<dyn Authorizer>>, Error> {
     modes
         .iter()
         .map(|mode| -> Result<Box<dyn Authorizer>, Error> {
-            match mode.as_str() {
-                "RBAC" => Ok(Box::new(rbac.clone())),
-                "AlwaysAllow" => Ok(Box::new(AlwaysAllow)),
-                "AlwaysDeny" => Ok(Box::new(AlwaysDeny)),
-                other => Err(Error::Mode(other.into())),
+            match (mode.as_str(), node) {
+                ("RBAC", _) => Ok(Box::new(rbac.clone())),
+                ("Node", Some(node)) => Ok(Box::new(node.clone())),
+                ("AlwaysAllow", _) => Ok(Box::new(AlwaysAllow)),
+                ("AlwaysDeny", _) => Ok(Box::new(AlwaysDeny)),
+                (other, _) => Err(Error::Mode(other.into())),
             }
         })
         .collect()
