@@ -199,7 +199,10 @@ fn created(target: &Target, object: Value) -> (Value, crate::field::Errors) {
 }
 
 impl World {
-    fn store(&mut self, key: String, target: &Target, object: Value) {
+    fn store(&mut self, key: String, target: &Target, mut object: Value) {
+        if target.resource.plural == "services" {
+            allocate(&mut object);
+        }
         let of_events = target.resource.group == "events.k8s.io";
         let stored = if of_events { super::events::conversion::events_to_core(object) } else { object };
         self.objects.insert(key, stored);
@@ -456,6 +459,16 @@ fn merge(target: &mut Value, patch: &Value) {
         } else {
             merge(map.entry(key.clone()).or_insert(Value::Null), value);
         }
+    }
+}
+
+/// What the allocator would give.
+fn allocate(service: &mut Value) {
+    if str_at(service, "/spec/type") != "ExternalName" && str_at(service, "/spec/clusterIP").is_empty() {
+        set(service, "/spec/clusterIP", "10.96.99.99");
+        set(service, "/spec/clusterIPs", json!(["10.96.99.99"]));
+        set(service, "/spec/ipFamilies", json!(["IPv4"]));
+        set(service, "/spec/ipFamilyPolicy", "SingleStack");
     }
 }
 

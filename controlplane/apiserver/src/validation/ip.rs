@@ -163,7 +163,8 @@ pub fn cidr_warnings(path: &Path<'_>, text: &str) -> Vec<String> {
         }
         Some(IpAddr::V4(_)) => {}
         _ => {
-            warnings.push(format!("{path}: non-standard CIDR value {text:?} is invalid: use \"{canonical}\""))
+            let why = "is invalid: use";
+            warnings.push(format!("{path}: non-standard CIDR value {text:?} {why} \"{canonical}\""));
         }
     }
     warnings

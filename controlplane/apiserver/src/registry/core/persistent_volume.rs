@@ -11,7 +11,7 @@ use crate::registry::access::{at, get_mut, has, restore, set, set_default, str_a
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
 
-pub use validate::validate_access_modes;
+pub use validate::{validate_access_modes, validate_inline};
 
 /// The annotation that named the class before `storageClassName` was a field.
 pub const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";

@@ -26,6 +26,7 @@ pub use node_selector::validate_node_selector;
 pub use requirements::{
     is_extended, is_huge_page_request, is_native, is_standard, validate_amount,
     validate_container_name as validate_container_resource_name, validate_name as validate_resource_name,
+    validate_overhead,
 };
 pub use resources::{effective, is_huge_page, is_sidecar, qos_class};
 pub use scheduling::{validate_taint_effect, validate_tolerations};

@@ -51,7 +51,7 @@ impl Kind for Service {
     }
 
     fn validate(&self, service: &Value) -> Errors {
-        validate::validate(service, None)
+        validate::validate_create(service)
     }
 
     fn prepare_update(&self, service: &mut Value, old: &Value, _writer: &Writer<'_>) {

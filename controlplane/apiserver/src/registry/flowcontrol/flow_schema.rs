@@ -1,8 +1,11 @@
 //! Flow schemas.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{int_at, list_at, make_map, of_type, set_nonzero, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name, shown_or};
@@ -18,6 +21,16 @@ impl Kind for FlowSchema {
 
     fn prepare_create(&self, schema: &mut Value, _writer: &Writer<'_>) {
         make_map(schema, "/status");
+    }
+
+    fn validate(&self, schema: &Value) -> Errors {
+        validate::validate(schema)
+    }
+
+    fn validate_status_update(&self, schema: &Value, _old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        super::validate_conditions(&mut errors, schema);
+        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

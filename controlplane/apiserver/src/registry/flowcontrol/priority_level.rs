@@ -1,8 +1,11 @@
 //! Priority levels.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{at, get, get_mut, make_map, set_default, set_nonzero, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
@@ -30,6 +33,16 @@ impl Kind for PriorityLevelConfiguration {
 
     fn prepare_create(&self, level: &mut Value, _writer: &Writer<'_>) {
         make_map(level, "/status");
+    }
+
+    fn validate(&self, level: &Value) -> Errors {
+        validate::validate(level)
+    }
+
+    fn validate_status_update(&self, level: &Value, _old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        super::validate_conditions(&mut errors, level);
+        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::str_at;
-use crate::registry::core::pod_spec::round_up_quantities;
+use crate::field::{Errors, Path};
+use crate::registry::access::{get, list_at, map_at, str_at};
+use crate::registry::core::pod_spec::{round_up_quantities, validate_overhead, validate_tolerations};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
+use crate::validation::fields::{dns_label, immutable_field, required};
+use crate::validation::labels;
 
 /// The rules of runtime classes.
 pub struct RuntimeClass;
@@ -18,6 +21,34 @@ impl Kind for RuntimeClass {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, class: &Value) -> Errors {
+        let mut errors = Errors::default();
+        if required(&mut errors, &Path::ROOT, class, "handler") {
+            dns_label(&mut errors, &Path::new("handler"), str_at(class, "/handler"));
+        }
+        if let Some(amounts) = map_at(class, "/overhead/podFixed") {
+            validate_overhead(&mut errors, &Path::new("overhead"), amounts);
+        }
+        if let Some(scheduling) = get(class, "/scheduling") {
+            let path = Path::new("scheduling");
+            labels::labels(&mut errors, &path.child("nodeSelector"), map_at(scheduling, "/nodeSelector"));
+            let (tolerations, path) = (list_at(scheduling, "/tolerations"), path.child("tolerations"));
+            validate_tolerations(&mut errors, &path, tolerations);
+            for (index, toleration) in tolerations.iter().enumerate() {
+                if tolerations[..index].contains(toleration) {
+                    errors.duplicate(&path.index(index), toleration);
+                }
+            }
+        }
+        errors
+    }
+
+    fn validate_update(&self, class: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        immutable_field(&mut errors, &Path::ROOT, class, old, "handler");
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -1,8 +1,11 @@
 //! CSI drivers.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::field::Errors;
 use crate::registry::access::{bool_at, count_at, get, has, list_at, set, set_default, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, joined, name};
@@ -28,6 +31,14 @@ impl Kind for CsiDriver {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, driver: &Value) -> Errors {
+        validate::validate_create(driver)
+    }
+
+    fn validate_update(&self, driver: &Value, old: &Value) -> Errors {
+        validate::validate_update(driver, old)
     }
 
     fn columns(&self) -> &'static [Column] {

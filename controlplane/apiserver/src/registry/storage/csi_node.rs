@@ -1,8 +1,11 @@
 //! CSI nodes: which drivers a node has.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{count_at, list_mut, make_map};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
@@ -20,6 +23,14 @@ impl Kind for CsiNode {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, node: &Value) -> Errors {
+        validate::validate(node)
+    }
+
+    fn validate_update(&self, node: &Value, old: &Value) -> Errors {
+        validate::validate_update(node, old)
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -3,9 +3,13 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{at, bool_at, set_default, str_at};
+use super::validate::{validate_parameters, validate_provisioner};
+use crate::field::{Errors, Path};
+use crate::registry::access::{at, bool_at, list_at, set_default, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, shown_or};
+use crate::validation::fields::{immutable_field, one_of, required_one_of};
+use crate::validation::labels;
 
 /// The rules of storage classes.
 pub struct StorageClass;
@@ -14,6 +18,25 @@ impl Kind for StorageClass {
     fn default(&self, class: &mut Value) {
         set_default(class, "/reclaimPolicy", "Delete");
         set_default(class, "/volumeBindingMode", "Immediate");
+    }
+
+    fn validate(&self, class: &Value) -> Errors {
+        let mut errors = Errors::default();
+        validate_provisioner(&mut errors, class, "provisioner");
+        validate_parameters(&mut errors, class, false);
+        one_of(&mut errors, &Path::ROOT, class, "reclaimPolicy", &["Delete", "Retain"]);
+        let modes = &["Immediate", "WaitForFirstConsumer"];
+        required_one_of(&mut errors, &Path::ROOT, class, "volumeBindingMode", modes);
+        validate_topologies(&mut errors, list_at(class, "/allowedTopologies"));
+        errors
+    }
+
+    fn validate_update(&self, class: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            immutable_field(&mut errors, &Path::ROOT, class, old, field);
+        }
+        errors
     }
 
     fn columns(&self) -> &'static [Column] {
@@ -33,6 +56,38 @@ impl Kind for StorageClass {
             bool_at(class, "/allowVolumeExpansion").into(),
             age(class, now),
         ]
+    }
+}
+
+fn validate_topologies(errors: &mut Errors, terms: &[Value]) {
+    let list = Path::new("allowedTopologies");
+    for (index, term) in terms.iter().enumerate() {
+        let path = list.index(index);
+        let expressions_path = path.child("matchLabelExpressions");
+        let expressions = list_at(term, "/matchLabelExpressions");
+        for (index, expression) in expressions.iter().enumerate() {
+            let path = expressions_path.index(index);
+            let (values, values_path) = (list_at(expression, "/values"), path.child("values"));
+            if values.is_empty() {
+                errors.required(&values_path, "");
+            }
+            for (index, value) in
+                values.iter().enumerate().filter(|(at, value)| values[..*at].contains(value))
+            {
+                errors.duplicate(&values_path.index(index), value);
+            }
+            let key = str_at(expression, "/key");
+            labels::label_name(errors, &path.child("key"), key);
+            if expressions[..index].iter().any(|other| str_at(other, "/key") == key) {
+                errors.duplicate(&path.child("key"), &key.into());
+            }
+        }
+        if terms[..index]
+            .iter()
+            .any(|other| at(other, "/matchLabelExpressions") == at(term, "/matchLabelExpressions"))
+        {
+            errors.duplicate(&expressions_path, &"".into());
+        }
     }
 }
 

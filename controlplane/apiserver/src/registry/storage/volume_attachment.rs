@@ -1,8 +1,11 @@
 //! Volume attachments.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{bool_at, make_map, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
@@ -25,6 +28,18 @@ impl Kind for VolumeAttachment {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, attachment: &Value) -> Errors {
+        validate::validate_create(attachment)
+    }
+
+    fn validate_update(&self, attachment: &Value, old: &Value) -> Errors {
+        validate::validate_update(attachment, old)
+    }
+
+    fn validate_status_update(&self, attachment: &Value, old: &Value) -> Errors {
+        validate::validate_update(attachment, old)
     }
 
     fn columns(&self) -> &'static [Column] {

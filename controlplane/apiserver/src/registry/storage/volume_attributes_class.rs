@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::validate::{forbid_changes, validate_parameters, validate_provisioner};
+use crate::field::Errors;
 use crate::registry::access::str_at;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
@@ -11,6 +13,19 @@ use crate::table::{AGE, NAME, age, column, name};
 pub struct VolumeAttributesClass;
 
 impl Kind for VolumeAttributesClass {
+    fn validate(&self, class: &Value) -> Errors {
+        let mut errors = Errors::default();
+        validate_provisioner(&mut errors, class, "driverName");
+        validate_parameters(&mut errors, class, true);
+        errors
+    }
+
+    fn validate_update(&self, class: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        forbid_changes(&mut errors, class, old, &["driverName", "parameters"]);
+        errors
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, get, has, list_at, map_at, opt_str, remove, str_at, strs_at};
+use crate::registry::access::{at, count_at, get, has, list_at, map_at, opt_str, remove, str_at, strs_at};
 use crate::registry::core::pod_spec::{
     validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
 };
@@ -142,6 +142,43 @@ fn validate_source(errors: &mut Errors, spec: &Value) {
     }
     if !found {
         errors.required(&SPEC, "must specify a volume type");
+    }
+}
+
+/// A volume that is described inside of another object.
+pub fn validate_inline(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    const NOT_INLINE: &str = "may not be specified in the context of inline volumes";
+    if has(spec, "/claimRef") {
+        errors.forbidden(&path.child("claimRef"), NOT_INLINE);
+    }
+    if count_at(spec, "/capacity") > 0 {
+        errors.forbidden(&path.child("capacity"), NOT_INLINE);
+    }
+    if !has(spec, "/csi") {
+        errors.required(&path.child("csi"), "has to be specified in the context of inline volumes");
+    }
+    let modes = path.child("accessModes");
+    if list_at(spec, "/accessModes").is_empty() {
+        errors.required(&modes, "");
+    }
+    validate_access_modes(errors, &modes, spec);
+    let policy = str_at(spec, "/persistentVolumeReclaimPolicy");
+    if !matches!(policy, "" | "Retain") {
+        let why = "may only be Retain in the context of inline volumes";
+        errors.forbidden(&path.child("persistentVolumeReclaimPolicy"), why);
+    }
+    if has(spec, "/nodeAffinity") {
+        errors.forbidden(&path.child("nodeAffinity"), NOT_INLINE);
+    }
+    if let Some(source) = get(spec, "/csi") {
+        validate_csi(errors, &path.child("csi"), source);
+    }
+    if !str_at(spec, "/storageClassName").is_empty() {
+        errors.forbidden(&path.child("storageClassName"), NOT_INLINE);
+    }
+    if !matches!(str_at(spec, "/volumeMode"), "" | "Filesystem") {
+        let why = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        errors.forbidden(&path.child("volumeMode"), why);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::resources::{is_huge_page, is_pod_level};
 use crate::field::{Errors, Path, Reason};
@@ -177,6 +177,12 @@ pub fn validate(
         errors.forbidden(path, "HugePages require cpu or memory");
     }
     validate_claims(errors, &path.child("claims"), list_at(resources, "/claims"), claims);
+}
+
+/// What a runtime needs besides the containers, reported as their limits.
+pub fn validate_overhead(errors: &mut Errors, path: &Path<'_>, amounts: &Map<String, Value>) {
+    let resources = json!({"limits": amounts});
+    validate(errors, path, &resources, Scope::Container, &BTreeSet::new());
 }
 
 fn compare(errors: &mut Errors, path: &Path<'_>, resource: &str, request: &Value, limit: &Value) {

@@ -20,8 +20,14 @@ const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ran
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 pub(super) const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 
-/// A service, new or changed.
-pub fn validate(service: &Value, old: Option<&Value>) -> Errors {
+/// A new service. Wrong addresses are all that is said of it: they are looked at before the rest.
+pub fn validate_create(service: &Value) -> Errors {
+    let mut errors = Errors::default();
+    addresses(&mut errors, at(service, "/spec"), None);
+    if errors.is_empty() { validate(service, None) } else { errors }
+}
+
+fn validate(service: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let spec = at(service, "/spec");
     topology(&mut errors, service);
@@ -33,7 +39,6 @@ pub fn validate(service: &Value, old: Option<&Value>) -> Errors {
     }
     labels::labels(&mut errors, &SPEC.child("selector"), map_at(spec, "/selector"));
     affinity(&mut errors, spec);
-    addresses(&mut errors, spec, old);
     external_addresses(&mut errors, spec, old);
     required_one_of(
         &mut errors,
@@ -49,9 +54,13 @@ pub fn validate(service: &Value, old: Option<&Value>) -> Errors {
     errors
 }
 
-/// What an update may not change, before the rest.
+/// A changed service: what it may not change, before the rest.
 pub fn validate_update(service: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
+    addresses(&mut errors, at(service, "/spec"), Some(old));
+    if !errors.is_empty() {
+        return errors;
+    }
     kept(&mut errors, service, old, "clusterIPs");
     kept(&mut errors, service, old, "ipFamilies");
     let class = "/spec/loadBalancerClass";
