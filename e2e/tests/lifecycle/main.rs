@@ -1,0 +1,33 @@
+//! The life of virtual clusters on a host: made, kept as they should be, and removed without a trace.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
+
+mod commands;
+mod deletion;
+mod drift;
+mod guest;
+
+use std::process::ExitCode;
+
+use vkube_e2e::{Case, Sandbox, cases};
+
+const CASES: &[Case<Sandbox>] = cases![
+    commands::status_says_that_the_sandbox_runs,
+    commands::connect_runs_a_command,
+    commands::connect_merges_a_context,
+    drift::a_deleted_stateful_set_comes_back_with_its_data,
+    drift::a_deleted_quota_comes_back,
+    drift::a_changed_role_binding_is_put_right,
+    drift::a_killed_control_plane_comes_back,
+    drift::a_deleted_kubeconfig_comes_back,
+    deletion::nothing_is_left,
+    deletion::nothing_is_left_when_the_control_plane_is_down,
+    deletion::nothing_is_left_when_the_host_namespace_went_first,
+    deletion::nothing_is_left_when_the_operator_restarts_meanwhile,
+    deletion::a_cluster_of_the_same_name_starts_afresh,
+    deletion::a_cluster_deleted_while_it_starts_leaves_nothing,
+];
+
+fn main() -> ExitCode {
+    vkube_e2e::main(CASES, Sandbox::start)
+}
