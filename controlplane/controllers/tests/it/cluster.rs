@@ -2,22 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
+use http::{Method, Request};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt, service_fn};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::user::User;
-use vkube_controllers::Controllers;
 
 /// A failing test fails after this; a passing one never waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,38 +28,102 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Cluster {
     pub client: Client,
     shutdown: CancellationToken,
-    controllers: tokio::task::JoinHandle<Result<(), vkube_controllers::Error>>,
-    _instance: Arc<Instance>,
+    controllers: Option<Controllers>,
+    instance: Arc<Instance>,
+}
+
+/// Running controllers.
+pub struct Controllers {
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), vkube_controllers::Error>>,
+    /// The writes they have sent: method and path.
+    pub writes: Arc<Mutex<Vec<String>>>,
+}
+
+impl Controllers {
+    /// Ends them in an orderly way.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Waits until they have crashed, or until all is `done`; says whether they crashed.
+    pub async fn crash(self, done: impl Future) -> bool {
+        futures::future::select(Box::pin(self.shutdown.cancelled()), Box::pin(done)).await;
+        self.task.abort();
+        // Being aborted is an error, and what was asked for.
+        let _ = self.task.await;
+        self.shutdown.is_cancelled()
+    }
 }
 
 impl Cluster {
     /// A cluster with all controllers, and one node called `node`.
     pub async fn start() -> Self {
+        let mut cluster = Self::without_controllers().await;
+        cluster.controllers = Some(cluster.controllers(None));
+        cluster
+    }
+
+    /// A cluster where nothing happens by itself but what a kubelet does.
+    pub async fn without_controllers() -> Self {
         let instance = Arc::new(Instance::start(Options::default()).await.unwrap());
-        let server = instance.server.clone();
-        let client_of = |name| Client::new(server.service(User::component(name)), "default");
+        let client_of = |name| Client::new(instance.server.service(User::component(name)), "default");
         let client = client_of("admin");
         let shutdown = CancellationToken::new();
-        let options = vkube_controllers::Options {
-            root_ca: Some("the CA".to_owned()),
-            enabled: Controllers::all(),
-            ..vkube_controllers::Options::default()
-        };
-        let run = vkube_controllers::run(client_of("system:kube-controller-manager"), options, shutdown.clone());
-        let controllers = tokio::spawn(run);
-        let cluster = Self { client, shutdown, controllers, _instance: instance };
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(kubelet(client_of("kubelet"))));
+        let cluster = Self { client, shutdown, controllers: None, instance: instance.clone() };
         let nodes: Api<Node> = Api::all(cluster.client.clone());
         let labels = json!({"topology.kubernetes.io/zone": "a"});
         let node = json!({"metadata": {"name": "node", "labels": labels}});
         nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-        tokio::spawn(cluster.shutdown.clone().run_until_cancelled_owned(kubelet(client_of("kubelet"))));
         cluster
     }
 
+    /// Starts controllers; they crash just after the server has carried out their `crash_after`th write.
+    pub fn controllers(&self, crash_after: Option<usize>) -> Controllers {
+        let server = self.instance.server.service(User::component("system:kube-controller-manager"));
+        let writes = Arc::new(Mutex::new(Vec::new()));
+        let shutdown = CancellationToken::new();
+        let (log, crash) = (writes.clone(), shutdown.clone());
+        let service = service_fn(move |request: Request<Body>| {
+            let (server, log, crash) = (server.clone(), log.clone(), crash.clone());
+            async move {
+                let writes = request.method() != Method::GET && !request.uri().path().ends_with("/events");
+                let count = {
+                    let mut log = log.lock().unwrap();
+                    if writes {
+                        log.push(format!("{} {}", request.method(), request.uri().path()));
+                    }
+                    log.len()
+                };
+                if crash_after.is_some_and(|limit| count > limit) {
+                    return futures::future::pending().await;
+                }
+                let answer = server.oneshot(request).await;
+                if writes && crash_after == Some(count) {
+                    crash.cancel();
+                    return futures::future::pending().await;
+                }
+                answer
+            }
+        });
+        let options = vkube_controllers::Options {
+            root_ca: Some("the CA".to_owned()),
+            ..vkube_controllers::Options::default()
+        };
+        // The token of a crash is not that of an orderly end: a crash cancels nothing, it just stops.
+        let end = if crash_after.is_some() { CancellationToken::new() } else { shutdown.clone() };
+        let task = tokio::spawn(vkube_controllers::run(Client::new(service, "default"), options, end));
+        Controllers { shutdown, task, writes }
+    }
+
     /// Stops the controllers, and checks that they ended well.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        if let Some(controllers) = self.controllers.take() {
+            controllers.stop().await;
+        }
         self.shutdown.cancel();
-        self.controllers.await.unwrap().unwrap();
     }
 
     /// Objects of kind `K` in the namespace `default`.
@@ -68,7 +134,11 @@ impl Cluster {
     /// Creates an object in the namespace `default`.
     pub async fn create<K>(&self, object: Value) -> K
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let object: K = serde_json::from_value(object).unwrap();
         self.api().create(&PostParams::default(), &object).await.unwrap()
@@ -105,7 +175,8 @@ impl Cluster {
             + Send
             + 'static,
     {
-        let found = until(self.api::<K>(), what, |all| all.iter().any(|one| one.name_any() == name && wanted(one)));
+        let found =
+            until(self.api::<K>(), what, |all| all.iter().any(|one| one.name_any() == name && wanted(one)));
         found.await.into_iter().find(|one| one.name_any() == name).unwrap()
     }
 
@@ -169,7 +240,8 @@ async fn kubelet(client: Client) {
         let spec = pod.spec.unwrap_or_default();
         if spec.node_name.is_none() {
             let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "node"}});
-            let _: Result<Value, _> = api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
+            let _: Result<Value, _> =
+                api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
             continue;
         }
         if pod.status.as_ref().is_some_and(|status| status.pod_ip.is_some()) {

@@ -81,7 +81,8 @@ async fn an_object_with_one_owner_left_loses_only_the_reference() {
     child["metadata"]["ownerReferences"].as_array_mut().unwrap().push(json!(b.owner_ref(&()).unwrap()));
     cluster.create::<ConfigMap>(child).await;
     cluster.api::<ConfigMap>().delete("a", &DeleteParams::background()).await.unwrap();
-    let child = cluster.until_one::<ConfigMap>("child", "one owner is left", |one| one.owner_references().len() == 1);
+    let child =
+        cluster.until_one::<ConfigMap>("child", "one owner is left", |one| one.owner_references().len() == 1);
     assert_eq!(child.await.owner_references()[0].name, "b");
     cluster.api::<ConfigMap>().delete("b", &DeleteParams::background()).await.unwrap();
     cluster.until::<ConfigMap>("it is collected", without("child")).await;
@@ -98,7 +99,8 @@ async fn only_blocking_dependents_hold_up_a_foreground_deletion() {
         cluster.create::<ConfigMap>(child).await;
     }
     cluster.api::<ConfigMap>().delete("parent", &DeleteParams::foreground()).await.unwrap();
-    let deleting = |maps: &[ConfigMap]| maps.iter().filter(|map| map.meta().deletion_timestamp.is_some()).count() == 3;
+    let deleting =
+        |maps: &[ConfigMap]| maps.iter().filter(|map| map.meta().deletion_timestamp.is_some()).count() == 3;
     cluster.until::<ConfigMap>("all are being deleted", deleting).await;
     cluster.patch::<ConfigMap>("blocking", json!({"metadata": {"finalizers": null}})).await;
     let maps = cluster.until::<ConfigMap>("the parent is gone", without("parent")).await;
@@ -125,10 +127,12 @@ async fn custom_owners_count_as_soon_as_their_kind_is_served() {
     definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
     await_condition(definitions, "shops.example.com", is_crd_established()).await.unwrap();
 
-    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Shop"), "shops");
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", "v1", "Shop"), "shops");
     let shops: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &resource);
     let shop = shops.create(&PostParams::default(), &DynamicObject::new("one", &resource)).await.unwrap();
-    let owner = json!({"apiVersion": "example.com/v1", "kind": "Shop", "name": "one", "uid": shop.uid().unwrap()});
+    let owner =
+        json!({"apiVersion": "example.com/v1", "kind": "Shop", "name": "one", "uid": shop.uid().unwrap()});
     cluster.create::<ConfigMap>(json!({"metadata": {"name": "child", "ownerReferences": [owner]}})).await;
     shops.delete("one", &DeleteParams::background()).await.unwrap();
     cluster.until::<ConfigMap>("it is collected", without("child")).await;

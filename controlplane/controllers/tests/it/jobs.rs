@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 
 fn job(image: &str, spec: Value) -> Value {
-    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}});
+    let template =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}});
     let mut job = json!({"metadata": {"name": "work"}, "spec": spec});
     job["spec"]["template"] = template;
     job
@@ -22,7 +23,8 @@ fn condition(job: &Job, type_: &str) -> Option<String> {
 async fn a_job_completes_and_leaves_no_finalizers() {
     let cluster = Cluster::start().await;
     cluster.create::<Job>(job("true", json!({"completions": 4, "parallelism": 2}))).await;
-    let done = cluster.until_one::<Job>("work", "it is complete", |job| condition(job, "Complete").is_some()).await;
+    let done =
+        cluster.until_one::<Job>("work", "it is complete", |job| condition(job, "Complete").is_some()).await;
     let status = done.status.unwrap();
     assert_eq!((status.succeeded, status.failed, status.active), (Some(4), None, None));
     assert!(status.start_time.is_some() && status.completion_time.is_some());
@@ -38,7 +40,8 @@ async fn an_indexed_job_tells_pods_their_index() {
     let cluster = Cluster::start().await;
     let spec = json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"});
     cluster.create::<Job>(job("true", spec)).await;
-    let done = cluster.until_one::<Job>("work", "it is complete", |job| condition(job, "Complete").is_some()).await;
+    let done =
+        cluster.until_one::<Job>("work", "it is complete", |job| condition(job, "Complete").is_some()).await;
     assert_eq!(done.status.unwrap().completed_indexes.as_deref(), Some("0-2"));
     cluster.stop().await;
 }
@@ -47,7 +50,8 @@ async fn an_indexed_job_tells_pods_their_index() {
 async fn a_job_that_fails_says_why() {
     let cluster = Cluster::start().await;
     cluster.create::<Job>(job("false", json!({"backoffLimit": 0}))).await;
-    let failed = cluster.until_one::<Job>("work", "it has failed", |job| condition(job, "Failed").is_some()).await;
+    let failed =
+        cluster.until_one::<Job>("work", "it has failed", |job| condition(job, "Failed").is_some()).await;
     assert_eq!(condition(&failed, "Failed").as_deref(), Some("BackoffLimitExceeded"));
     assert_eq!(failed.status.unwrap().failed, Some(1));
     cluster.stop().await;

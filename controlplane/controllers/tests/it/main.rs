@@ -2,6 +2,8 @@
 
 mod cluster;
 mod collection;
+mod crashes;
+mod daemons;
 mod jobs;
 mod namespaces;
 mod services;

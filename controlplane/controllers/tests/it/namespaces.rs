@@ -13,7 +13,8 @@ async fn each_namespace_has_an_account_and_the_root_ca() {
     namespaces.create(&PostParams::default(), &shop).await.unwrap();
 
     let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), "shop");
-    until(accounts.clone(), "there is an account", |all| all.iter().any(|one| one.name_any() == "default")).await;
+    until(accounts.clone(), "there is an account", |all| all.iter().any(|one| one.name_any() == "default"))
+        .await;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "shop");
     let published = |all: &[ConfigMap]| {
         let data = |map: &ConfigMap| map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned();

@@ -9,11 +9,15 @@ use crate::cluster::{Cluster, selector, template};
 
 fn ready(slices: &[EndpointSlice]) -> usize {
     let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
-    endpoints.filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true)).count()
+    endpoints
+        .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true))
+        .count()
 }
 
 fn of<'a>(slices: &'a [EndpointSlice], service: &str) -> Vec<&'a EndpointSlice> {
-    let label = |slice: &&EndpointSlice| slice.labels().get("kubernetes.io/service-name").is_some_and(|n| n == service);
+    let label = |slice: &&EndpointSlice| {
+        slice.labels().get("kubernetes.io/service-name").is_some_and(|n| n == service)
+    };
     slices.iter().filter(label).collect()
 }
 
@@ -46,12 +50,15 @@ async fn a_service_has_the_addresses_of_its_ready_pods() {
     let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
     let (params, patch) = (Default::default(), kube::api::Patch::Merge(unready));
     cluster.api::<Pod>().patch_status(&pod.name_any(), &params, &patch).await.unwrap();
-    let one_left = |slices: &[EndpointSlice]| ready(&of(slices, "web").into_iter().cloned().collect::<Vec<_>>()) == 1;
+    let one_left =
+        |slices: &[EndpointSlice]| ready(&of(slices, "web").into_iter().cloned().collect::<Vec<_>>()) == 1;
     cluster.until::<EndpointSlice>("one is left", one_left).await;
 
     cluster.api::<Service>().delete("web", &DeleteParams::default()).await.unwrap();
     cluster.until::<EndpointSlice>("slices are gone", |slices| of(slices, "web").is_empty()).await;
-    cluster.until::<Endpoints>("endpoints are gone", |all| all.iter().all(|one| one.name_any() != "web")).await;
+    cluster
+        .until::<Endpoints>("endpoints are gone", |all| all.iter().all(|one| one.name_any() != "web"))
+        .await;
     cluster.stop().await;
 }
 

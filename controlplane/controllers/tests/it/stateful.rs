@@ -52,7 +52,10 @@ async fn pods_and_claims_have_stable_names_and_claims_outlive_them() {
 
     cluster.patch::<StatefulSet>("db", json!({"spec": {"replicas": 1}})).await;
     cluster.until::<Pod>("one is left", |pods| names(pods) == ["db-0"]).await;
-    assert_eq!(cluster.api::<PersistentVolumeClaim>().list(&Default::default()).await.unwrap().items.len(), 3);
+    assert_eq!(
+        cluster.api::<PersistentVolumeClaim>().list(&Default::default()).await.unwrap().items.len(),
+        3
+    );
     cluster.stop().await;
 }
 
@@ -65,7 +68,8 @@ async fn an_update_reaches_the_partition_and_a_revision_is_kept() {
     let change = json!({"spec": {"template": template("db", "pause:2"), "updateStrategy": partition}});
     cluster.patch::<StatefulSet>("db", change).await;
     let image = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap();
-    let partly = |set: &StatefulSet| ready(set, 3) && set.status.as_ref().unwrap().updated_replicas == Some(1);
+    let partly =
+        |set: &StatefulSet| ready(set, 3) && set.status.as_ref().unwrap().updated_replicas == Some(1);
     cluster.until_one("db", "one is updated", partly).await;
     let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
     assert_eq!(pods.iter().map(image).collect::<Vec<_>>(), ["pause", "pause", "pause:2"]);
@@ -74,7 +78,9 @@ async fn an_update_reaches_the_partition_and_a_revision_is_kept() {
     cluster.patch::<StatefulSet>("db", all).await;
     let done = |set: &StatefulSet| {
         let status = set.status.clone().unwrap_or_default();
-        ready(set, 3) && status.current_revision == status.update_revision && status.updated_replicas == Some(3)
+        ready(set, 3)
+            && status.current_revision == status.update_revision
+            && status.updated_replicas == Some(3)
     };
     cluster.until_one("db", "all are updated", done).await;
     let revisions = cluster.api::<ControllerRevision>().list(&Default::default()).await.unwrap().items;

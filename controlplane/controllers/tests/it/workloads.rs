@@ -37,16 +37,20 @@ async fn a_deployment_brings_up_pods_and_rolls_them() {
     let first = cluster.until::<ReplicaSet>("there is a set", |sets| sets.len() == 1).await.remove(0);
     let message = cluster.event("web", "ScalingReplicaSet").await;
     assert_eq!(message, format!("Scaled up replica set {} from 0 to 3", first.name_any()));
-    let done = cluster.until_one("web", "it is done", |one| condition(one, "Progressing") == "NewReplicaSetAvailable");
+    let done = cluster
+        .until_one("web", "it is done", |one| condition(one, "Progressing") == "NewReplicaSetAvailable");
     assert_eq!(condition(&done.await, "Available"), "MinimumReplicasAvailable");
 
     cluster.patch::<Deployment>("web", json!({"spec": {"template": template("web", "pause:2")}})).await;
     let done = |one: &Deployment| {
-        available(one, 3) && one.annotations().get("deployment.kubernetes.io/revision").is_some_and(|n| n == "2")
+        available(one, 3)
+            && one.annotations().get("deployment.kubernetes.io/revision").is_some_and(|n| n == "2")
     };
     cluster.until_one("web", "it has rolled", done).await;
     let pods = cluster.until::<Pod>("old pods are gone", |pods| pods.len() == 3).await;
-    assert!(pods.iter().all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("pause:2")));
+    assert!(
+        pods.iter().all(|pod| pod.spec.as_ref().unwrap().containers[0].image.as_deref() == Some("pause:2"))
+    );
     let sets = cluster.until::<ReplicaSet>("the old set is empty", |sets| sets.len() == 2).await;
     let old = sets.iter().find(|set| set.name_any() == first.name_any()).unwrap();
     assert_eq!(old.spec.as_ref().unwrap().replicas, Some(0));
@@ -61,7 +65,8 @@ async fn a_deployment_with_a_broken_template_keeps_the_old_pods() {
     cluster.patch::<Deployment>("web", json!({"spec": {"template": template("web", "broken")}})).await;
     let stuck = |one: &Deployment| {
         let status = one.status.clone().unwrap_or_default();
-        (status.available_replicas, status.updated_replicas, status.unavailable_replicas) == (Some(3), Some(2), Some(2))
+        (status.available_replicas, status.updated_replicas, status.unavailable_replicas)
+            == (Some(3), Some(2), Some(2))
     };
     let stuck = cluster.until_one("web", "it is stuck", stuck).await;
     assert_eq!(condition(&stuck, "Available"), "MinimumReplicasAvailable");
