@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::schemas;
-use crate::settings::{BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation};
+use crate::settings::{
+    BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
+};
 use crate::status::VirtualClusterStatus;
 
 /// What a user asks of a virtual cluster. `spec: {}` is a complete request.
@@ -111,6 +113,9 @@ pub struct VirtualClusterSpec {
     /// The credentials written next to this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<Kubeconfig>,
+    /// Where and as what the cluster's pods run on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Workloads>,
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,

@@ -24,7 +24,7 @@ pub use quantity::Quantity;
 pub use settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
     ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, NetworkPolicy, PodSecurity, ResourceQuota,
-    Resources, Volume,
+    Resources, Volume, Workloads,
 };
 pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{BackingStore, Certificates, ControlPlane, Expose, ExposeType, Isolation};
+use crate::settings::{BackingStore, Certificates, ControlPlane, Expose, ExposeType, Isolation, Workloads};
 use crate::{Quantity, schemas};
 
 /// What an administrator allows, defaults and enforces for virtual clusters.
@@ -91,6 +91,9 @@ pub struct PolicySettings {
     /// Life of certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Certificates>,
+    /// Where and as what the cluster's pods run on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workloads: Option<Workloads>,
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,

@@ -205,6 +205,28 @@ pub struct Certificates {
     pub renew_before: Option<String>,
 }
 
+/// Where and as what the tenant's pods run on the host, whatever they ask for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workloads {
+    /// Node labels that every pod selects, besides its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::string_map")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that every pod tolerates, besides its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::tolerations")]
+    pub tolerations: Vec<Toleration>,
+    /// Priority class of every pod. Default: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Runtime class of every pod. Default: the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub runtime_class_name: Option<String>,
+}
+
 /// What becomes of the host namespace when the cluster is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {

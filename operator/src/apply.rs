@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use futures::future::try_join_all;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
@@ -69,13 +68,7 @@ impl Host {
         self.api(key).get_opt(&key.name).await.map_err(read)
     }
 
-    /// Applies an object unless it already is as desired. Refuses objects of others.
-    pub async fn apply(&self, object: Object, identity: &Identity) -> Result<Applied, Error> {
-        let live = self.get(&object.key).await?;
-        self.apply_over(live, object, identity).await
-    }
-
-    /// [`Host::apply`] for an object that was just read.
+    /// Applies an object unless `live`, which was just read, already is as desired. Refuses objects of others.
     pub async fn apply_over(
         &self,
         live: Option<DynamicObject>,
@@ -97,11 +90,6 @@ impl Host {
             Err(error) if is_terminating(&error) => Ok(Applied::Terminating),
             Err(source) => Err(Error::Apply { what: key.describe(), source }),
         }
-    }
-
-    /// Applies objects that do not depend on each other. Stops at the first foreign one.
-    pub async fn apply_all(&self, objects: Vec<Object>, identity: &Identity) -> Result<Vec<Applied>, Error> {
-        try_join_all(objects.into_iter().map(|object| self.apply(object, identity))).await
     }
 
     /// Writes without comparing.

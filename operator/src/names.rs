@@ -20,7 +20,7 @@ pub const TENANT_ROLE: &str = "vkube-tenant";
 pub const KUBECONFIG_ROLE: &str = "vkube-kubeconfig";
 /// ClusterRole bound to a control plane in its host namespace.
 pub const CONTROL_PLANE_ROLE: &str = "vkube-controlplane";
-/// ClusterRole bound to a control plane for the whole host: reading nodes and classes.
+/// ClusterRole bound to a control plane for the whole host: reading nodes.
 pub const HOST_READER_ROLE: &str = "vkube-controlplane-nodes";
 /// Priority class of control planes.
 pub const PRIORITY_CLASS: &str = "vkube-control-plane";

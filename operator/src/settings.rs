@@ -14,7 +14,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Toleration;
 use vkube_crds::{
     AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Quantity,
-    VirtualCluster, labels,
+    VirtualCluster, Workloads, labels,
 };
 
 pub use isolation::{Isolation, Network};
@@ -61,6 +61,8 @@ pub struct Settings {
     pub server: Option<String>,
     /// Kubeconfigs of other identities.
     pub additional: Vec<AdditionalKubeconfig>,
+    /// Where and as what the cluster's pods run.
+    pub workloads: Workloads,
     /// Bounds of the workloads.
     pub isolation: Isolation,
     /// What becomes of the host namespace on deletion.
@@ -132,6 +134,11 @@ pub fn validate(
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
+    let workloads = spec.workloads.clone().unwrap_or_default();
+    let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
+    if workloads.priority_class_name.as_ref() == Some(&priority_class) {
+        wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
+    }
 
     let secret = kubeconfig.secret_name.clone().unwrap_or_else(|| format!("{name}-kubeconfig"));
     if kubeconfig.additional.iter().any(|additional| additional.name == secret) {
@@ -156,7 +163,7 @@ pub fn validate(
         limits: with_defaults(resources.limits, &[("memory", "512Mi")]),
         node_selector: control_plane.node_selector,
         tolerations: control_plane.tolerations,
-        priority_class: control_plane.priority_class_name.unwrap_or_else(|| PRIORITY_CLASS.into()),
+        priority_class,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
         volume,
@@ -171,6 +178,7 @@ pub fn validate(
         kubeconfig_secret: secret,
         server: kubeconfig.server,
         additional: kubeconfig.additional,
+        workloads,
         isolation,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
     })

@@ -69,6 +69,18 @@ pub struct Options {
     /// The DNS domain of the virtual cluster.
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     pub cluster_domain: String,
+    /// Node labels that every pod selects on the host.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub workload_node_selector: Vec<String>,
+    /// A toleration that every pod gets on the host, as JSON.
+    #[arg(long, value_name = "JSON")]
+    pub workload_toleration: Vec<String>,
+    /// The host's priority class of every pod.
+    #[arg(long, value_name = "NAME")]
+    pub workload_priority_class: Option<String>,
+    /// The host's runtime class of every pod.
+    #[arg(long, value_name = "NAME")]
+    pub workload_runtime_class: Option<String>,
 }
 
 /// Runs until the process is told to stop.

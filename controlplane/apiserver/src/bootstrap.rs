@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
 use crate::{
-    metadata,
+    documents, metadata, ownership,
     rbac::bootstrap_policy,
+    registry::{RESOURCES, Resource},
     resource::Definition,
     server::{Server, builtin},
+    service_allocation::range::RangeAllocator,
     status::ApiError,
     stored, system_metadata,
 };
@@ -29,7 +31,130 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
         objects.push((builtin("", "namespaces")?, namespace));
     }
     objects.extend(bootstrap_policy::objects()?);
+    for (name, value, description) in PRIORITIES {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "description": description,
+        });
+        objects.push((builtin("scheduling.k8s.io", "priorityclasses")?, class));
+    }
+    for resource in RESOURCES {
+        let name = format!("{}.{}", resource.version, resource.group);
+        if !objects.iter().any(|(_, o)| metadata::name(o) == name) {
+            objects.push((builtin("apiregistration.k8s.io", "apiservices")?, api_service(resource, &name)));
+        }
+    }
+    if server.parts.own_services {
+        let range = server.parts.service_range;
+        let cidr = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "ServiceCIDR",
+            "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [range.trunc().to_string()]},
+            "status": {"conditions": [{
+                "type": "Ready",
+                "status": "True",
+                "reason": "",
+                "message": "Kubernetes default Service CIDR is ready",
+                "lastTransitionTime": metadata::time(Timestamp::now()),
+            }]},
+        });
+        objects.push((builtin("networking.k8s.io", "servicecidrs")?, cidr));
+        if let Some(address) = RangeAllocator::first(range) {
+            objects.push((builtin("", "services")?, kubernetes_service(&address.to_string())));
+        }
+    }
     ensure(server, objects).await
+}
+
+/// The priority classes that components of the system use.
+const PRIORITIES: &[(&str, i64, &str)] = &[
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+];
+
+/// How groups are ordered in discovery; the others come after them.
+const GROUP_PRIORITIES: &[(&str, i64)] = &[
+    ("", 18000),
+    ("apps", 17800),
+    ("events.k8s.io", 17750),
+    ("authentication.k8s.io", 17700),
+    ("authorization.k8s.io", 17600),
+    ("autoscaling", 17500),
+    ("batch", 17400),
+    ("certificates.k8s.io", 17300),
+    ("networking.k8s.io", 17200),
+    ("policy", 17100),
+    ("rbac.authorization.k8s.io", 17000),
+    ("storage.k8s.io", 16800),
+    ("apiextensions.k8s.io", 16700),
+    ("admissionregistration.k8s.io", 16700),
+    ("scheduling.k8s.io", 16600),
+    ("coordination.k8s.io", 16500),
+    ("node.k8s.io", 16300),
+    ("discovery.k8s.io", 16200),
+    ("resource.k8s.io", 16200),
+    ("flowcontrol.apiserver.k8s.io", 16100),
+];
+
+fn api_service(resource: &Resource, name: &str) -> Value {
+    let group = GROUP_PRIORITIES.iter().find(|(group, _)| *group == resource.group).map_or(16000, |(_, p)| *p);
+    let version = match (resource.group, resource.version) {
+        ("", _) => 1,
+        ("autoscaling", "v2") => 30,
+        _ => 15,
+    };
+    let mut spec = json!({"version": resource.version, "groupPriorityMinimum": group, "versionPriority": version});
+    if !resource.group.is_empty() {
+        spec["group"] = resource.group.into();
+    }
+    json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": name, "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
+        "spec": spec,
+        "status": {"conditions": [{
+            "type": "Available",
+            "status": "True",
+            "reason": "Local",
+            "message": "Local APIServices are always available",
+            "lastTransitionTime": metadata::time(Timestamp::now()),
+        }]},
+    })
+}
+
+fn kubernetes_service(address: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": 6443}],
+        },
+        "status": {"loadBalancer": {}},
+    })
 }
 
 /// Creates those of these objects that are absent, in as few commits as may be.
@@ -47,6 +172,8 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
             }
             continue;
         }
+        object = documents::finish(&definition, object)?;
+        ownership::of_server(&definition, &mut object)?;
         let status = object.get("status").cloned();
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         metadata::set_top(&mut object, "status", status);

@@ -12,6 +12,7 @@ pub mod error;
 pub mod evaluate;
 pub mod functions;
 pub mod json;
+pub mod outcome;
 pub mod parse;
 pub mod syntax;
 pub mod token;
@@ -52,6 +53,11 @@ impl Program {
             found |= matches!(&expression.kind, syntax::Kind::Variable(n) if &**n == name);
         });
         found
+    }
+
+    /// The type of its value, as far as it can be told from the types of variables and their fields.
+    pub fn outcome(&self, known: &[(&str, &'static str)]) -> Option<&'static str> {
+        outcome::outcome(&self.expression, known)
     }
 
     /// What in it nobody knows, given the names of its variables.

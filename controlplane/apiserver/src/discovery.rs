@@ -222,7 +222,7 @@ fn aggregate(server: &Server, named: bool) -> Response {
                 .map(|version| {
                     json!({
                         "version": version,
-                        "resources": each(server, group, version, |r| aggregated_resource(&r, group, version)),
+                        "resources": each(server, group, version, |r| aggregated_resource(&r)),
                         "freshness": "Current",
                     })
                 })
@@ -245,10 +245,11 @@ fn aggregate(server: &Server, named: bool) -> Response {
     response
 }
 
-fn aggregated_resource(resource: &Shown<'_>, group: &str, version: &str) -> Value {
+/// The kinds' group and version are left out where they are those of the resource.
+fn aggregated_resource(resource: &Shown<'_>) -> Value {
     let mut shown = json!({
         "resource": resource.plural,
-        "responseKind": {"group": group, "version": version, "kind": resource.kind},
+        "responseKind": {"group": "", "version": "", "kind": resource.kind},
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -264,10 +265,9 @@ fn aggregated_resource(resource: &Shown<'_>, group: &str, version: &str) -> Valu
             .subresources
             .iter()
             .map(|s| {
-                let (g, v) = if s.version.is_empty() { (group, version) } else { (s.group, s.version) };
                 json!({
                     "subresource": s.name,
-                    "responseKind": {"group": g, "version": v, "kind": s.kind},
+                    "responseKind": {"group": s.group, "version": s.version, "kind": s.kind},
                     "verbs": s.verbs,
                 })
             })
@@ -309,6 +309,11 @@ pub fn resources(
         }
         let stored = r.verbs.contains(&"list") && r.plural != "componentstatuses";
         if stored {
+            let stored = RESOURCES
+                .iter()
+                .find(|b| (b.group, b.version, b.plural) == (group, version, r.plural))
+                .and_then(|b| b.stored_as);
+            let (group, version) = stored.unwrap_or((group, version));
             shown["storageVersionHash"] = storage_version_hash(group, version, r.kind).into();
         }
         let mut all = vec![shown];
@@ -344,6 +349,8 @@ pub fn resources(
 fn storage_version_hash(group: &str, version: &str, kind: &str) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     use sha2::{Digest, Sha256};
+    // Definitions were first stored as v1beta1, and their hash has stayed.
+    let version = if kind == "CustomResourceDefinition" { "v1beta1" } else { version };
     let hash = Sha256::digest(format!("{group}/{version}/{kind}"));
     STANDARD.encode(&hash[..8])
 }

@@ -14,7 +14,9 @@ pub fn check(server: &Server, segments: &[&str], query: &Query) -> Response {
     let included = |name: &str| endpoint != "livez" || name != "poststarthook/bootstrap";
     if !one.is_empty() {
         return match CHECKS.iter().find(|c| **c == one && included(c)) {
-            Some(check) if passes(server, check) => respond::text(StatusCode::OK, "ok"),
+            Some(check) if passes(server, check) => {
+                respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", "ok")
+            }
             Some(_) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, "internal server error: not yet\n"),
             None => respond::page_not_found(),
         };

@@ -154,6 +154,7 @@ impl Instance {
             .advertise
             .or_else(|| address.map(|a| a.to_string()))
             .unwrap_or_else(|| "127.0.0.1:6443".into());
+        let own_services = options.allocator.is_none();
         let allocator = match options.allocator {
             Some(allocator) => allocator,
             None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
@@ -172,6 +173,7 @@ impl Instance {
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,
+            own_services,
             advertise_address: advertise,
             service_range: options.service_range,
         });

@@ -41,7 +41,7 @@ use crate::schema::types::Type;
 
 /// An object in another version, with the type it has there; `None` if that version no longer exists.
 /// The object may be in any version, also in the wanted one.
-pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<(Value, Type<'a>)> + 'a;
+pub type Convert<'a> = dyn Fn(&Value, &str) -> Option<(Value, Type<'a>)> + Sync + 'a;
 
 /// Who writes what.
 #[derive(Clone, Copy)]

@@ -131,3 +131,24 @@ pub fn apply(
         ApiError::unknown(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     })
 }
+
+/// Records the server itself as the owner of what it makes.
+pub fn of_server(definition: &Definition, object: &mut Value) -> Result<(), ApiError> {
+    let api_version = definition.api_version();
+    let reset = reset(definition, "");
+    managed_fields::on_update(
+        None,
+        object,
+        &Request {
+            manager: "kube-apiserver",
+            api_version: &api_version,
+            kind: definition.kind(),
+            subresource: "",
+            ty: definition.ty()?,
+            now: jiff::Timestamp::now(),
+            reset: &reset,
+            convert: None,
+        },
+    );
+    Ok(())
+}

@@ -51,6 +51,9 @@ pub struct Parts {
     pub connector: Option<Arc<dyn Connector>>,
     /// Where Services get their addresses from.
     pub allocator: Arc<dyn Allocator>,
+    /// Whether the server has the `kubernetes` Service and the range of cluster IPs to itself; in a
+    /// virtual cluster the syncer brings them from the host.
+    pub own_services: bool,
     /// The address that clients are told to use (`serverAddressByClientCIDRs`).
     pub advertise_address: String,
     /// The range of cluster IPs.

@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use vkube_crds::{Quantity, labels};
+use vkube_crds::{Quantity, Workloads, labels};
 
 use super::identity::metadata;
 use super::quota::amounts;
@@ -130,6 +130,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
             std::iter::once("controlplane")
                 .chain(arguments.iter().flat_map(|(flag, value)| [*flag, *value]))
                 .map(ToOwned::to_owned)
+                .chain(workload_arguments(&settings.workloads))
                 .collect(),
         ),
         env: Some(vec![EnvVar {
@@ -174,6 +175,21 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
         ]),
         ..Container::default()
     }
+}
+
+/// What the control plane is told of its pods; nothing where nothing is chosen.
+fn workload_arguments(workloads: &Workloads) -> Vec<String> {
+    let selectors =
+        workloads.node_selector.iter().map(|(key, value)| format!("--workload-node-selector={key}={value}"));
+    let tolerations = workloads
+        .tolerations
+        .iter()
+        .filter_map(|toleration| serde_json::to_string(toleration).ok())
+        .map(|json| format!("--workload-toleration={json}"));
+    let priority =
+        workloads.priority_class_name.iter().map(|name| format!("--workload-priority-class={name}"));
+    let runtime = workloads.runtime_class_name.iter().map(|name| format!("--workload-runtime-class={name}"));
+    selectors.chain(tolerations).chain(priority).chain(runtime).collect()
 }
 
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {

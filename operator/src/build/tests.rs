@@ -52,6 +52,12 @@ fn a_cluster_with_everything_chosen() {
             "annotations": {"lb": "internal"}, "labels": {"l": "v"}, "nodePort": 30443,
             "loadBalancerClass": "example.com/lb", "loadBalancerSourceRanges": ["10.0.0.0/8"],
             "externalTrafficPolicy": "Local"}},
+        "workloads": {
+            "nodeSelector": {"pool": "tenants"},
+            "tolerations": [{"key": "tenants", "operator": "Exists", "effect": "NoSchedule"}],
+            "priorityClassName": "tenants",
+            "runtimeClassName": "sandboxed",
+        },
         "isolation": {
             "podSecurity": "restricted",
             "resourceQuota": {"hard": {"pods": 5, "count/jobs.batch": 2}},

@@ -116,30 +116,19 @@ fn control_plane() -> Vec<Value> {
         // The conditions of readiness gates that tenants set.
         rule(&[""], &["pods/status"], &["get", "patch"]),
         rule(&[""], &["pods/log"], &["get"]),
-        rule(
-            &[""],
-            &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
-            &["create", "get"],
-        ),
-        rule(&[""], &["pods/eviction"], &["create"]),
+        rule(&[""], &["pods/attach", "pods/exec", "pods/portforward"], &["create", "get"]),
+        // A proxied request has the verb of its method.
+        rule(&[""], &["pods/proxy", "services/proxy"], &["create", "delete", "get", "patch", "update"]),
         rule(&[""], &["events"], READ),
-        rule(&["events.k8s.io"], &["events"], READ),
         rule(&["discovery.k8s.io"], &["endpointslices"], WRITE),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], WRITE),
         rule(&["policy"], &["poddisruptionbudgets"], WRITE),
-        rule(&["metrics.k8s.io"], &["pods"], READ),
     ]
 }
 
-/// A control plane, on the whole host: what tenants' pods may refer to.
+/// A control plane, on the whole host: the nodes that its pods run on.
 fn host_reader() -> Vec<Value> {
-    vec![
-        rule(&[""], &["nodes"], READ),
-        rule(&["storage.k8s.io"], &["storageclasses"], READ),
-        rule(&["networking.k8s.io"], &["ingressclasses"], READ),
-        rule(&["scheduling.k8s.io"], &["priorityclasses"], READ),
-        rule(&["node.k8s.io"], &["runtimeclasses"], READ),
-    ]
+    vec![rule(&[""], &["nodes"], READ)]
 }
 
 fn view() -> Vec<Value> {

@@ -114,6 +114,7 @@ fn settings_errors(settings: &PolicySettings) -> Vec<String> {
     cluster.spec.backing_store.clone_from(&settings.backing_store);
     cluster.spec.expose.clone_from(&settings.expose);
     cluster.spec.certificates.clone_from(&settings.certificates);
+    cluster.spec.workloads.clone_from(&settings.workloads);
     cluster.spec.isolation.clone_from(&settings.isolation);
     crate::settings::validate(&cluster, &crate::Options::new("image"), &BTreeMap::new())
         .err()

@@ -39,7 +39,7 @@ pub(super) async fn ensure(
     let span =
         Life { validity: settings.validity, renew_before: settings.renew_before, now: Timestamp::now() };
     let key = Key::new::<Secret>(Some(&identity.host_namespace), &identity.pki_secret());
-    let live = host.get(&key).await?;
+    let live = attempt.live(&key).await?;
     let rotate = requested(attempt, annotations::ROTATE, live.as_ref());
     let rotate_authority = requested(attempt, annotations::ROTATE_CA, live.as_ref());
 

@@ -1,7 +1,7 @@
 //! The host namespace: made, adopted or refused.
 
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use vkube_crds::{annotations, labels};
@@ -14,7 +14,8 @@ use crate::error::{Error, has_code};
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
 
-/// Makes sure that the host namespace exists and is ours.
+/// Makes sure that the host namespace exists and is ours; returns whether it was made just now, so that nothing can be
+/// in it.
 ///
 /// Server-side apply would take over a namespace of that name; so it is created first, which fails if it exists. One
 /// that exists is ours by our UID, or becomes ours if it was retained from a cluster of this namespace and name.
@@ -22,14 +23,15 @@ pub(super) async fn ensure(
     attempt: &Attempt<'_>,
     policy: Option<&str>,
     report: &mut Report,
-) -> Result<(), Stop> {
+) -> Result<bool, Stop> {
     let host = &attempt.context.host;
     let identity = &attempt.identity;
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let mut live = host.get(&key).await?;
+    let mut made = false;
     if live.is_none() {
-        create(host.client(), identity).await?;
-        live = host.get(&key).await?;
+        live = create(host.client(), &key, identity).await?;
+        made = live.is_some();
     }
     let Some(found) = live else {
         report.checks.namespace = Check::Pending("the namespace vanished while it was made".into());
@@ -54,24 +56,18 @@ pub(super) async fn ensure(
     let applied = host.apply_over(Some(live), desired, identity).await?;
     attempt.ours(applied)?;
     report.checks.namespace = Check::applied("the host namespace is there");
-    Ok(())
+    Ok(made)
 }
 
-/// Creates the namespace with the labels that make it ours. One that appeared meanwhile is looked at afterwards.
-async fn create(client: &Client, identity: &Identity) -> Result<(), Error> {
-    let bare = Namespace {
-        metadata: ObjectMeta {
-            name: Some(identity.host_namespace.clone()),
-            labels: Some(identity.labels()),
-            ..ObjectMeta::default()
-        },
-        ..Namespace::default()
-    };
+/// Creates the namespace with the labels that make it ours. `None` if one appeared meanwhile: its event wakes us.
+async fn create(client: &Client, key: &Key, identity: &Identity) -> Result<Option<DynamicObject>, Error> {
+    let mut bare = DynamicObject::new(&identity.host_namespace, &key.resource);
+    bare.metadata.labels = Some(identity.labels());
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    match Api::<Namespace>::all(client.clone()).create(&params, &bare).await {
-        Ok(_) => Ok(()),
-        Err(error) if has_code(&error, 409) => Ok(()),
-        Err(source) => Err(Error::Apply { what: format!("Namespace {}", identity.host_namespace), source }),
+    match Api::all_with(client.clone(), &key.resource).create(&params, &bare).await {
+        Ok(live) => Ok(Some(live)),
+        Err(error) if has_code(&error, 409) => Ok(None),
+        Err(source) => Err(Error::Apply { what: key.describe(), source }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Service};
 use kube::api::DynamicObject;
 use kube::{Resource as _, ResourceExt};
@@ -15,6 +16,7 @@ use crate::apply::Applied;
 use crate::build::{self, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
+use crate::error::Error;
 use crate::names::Identity;
 use crate::observe;
 use crate::options::InternalAddress;
@@ -33,6 +35,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cluster: &'a VirtualCluster,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
+    /// Whether the host namespace was made by this attempt, so that nothing in it needs to be read.
+    fresh: bool,
 }
 
 /// Takes every step that can be taken.
@@ -42,10 +46,12 @@ pub(super) async fn attempt(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
-    let attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings };
-    announce(&attempt, report).await?;
-
-    namespace::ensure(&attempt, policy.as_deref(), report).await?;
+    let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
+    let begun = report.clone();
+    let (announced, fresh) =
+        tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));
+    announced?;
+    attempt.fresh = fresh?;
     grant(&attempt).await?;
     let services = guard(&attempt, report).await?;
     let certificates = certificates::ensure(&attempt, &services, report).await?;
@@ -152,9 +158,9 @@ async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, S
         .into_iter()
         .filter(|key| guards.iter().all(|object| object.key != *key))
         .collect();
-    let removal = futures::future::try_join_all(
-        unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)),
-    );
+    let unwanted = if attempt.fresh { Vec::new() } else { unwanted };
+    let removal =
+        try_join_all(unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)));
     let (live, removed) = tokio::join!(attempt.apply_all(guards), removal);
     let live =
         live.inspect_err(|_| report.checks.isolation = Check::Pending("guards are being applied".into()))?;
@@ -233,7 +239,7 @@ fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<
 async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop> {
     let identity = &attempt.identity;
     let key = Key::new::<PersistentVolumeClaim>(Some(&identity.host_namespace), &identity.volume_claim());
-    let live = attempt.context.host.get(&key).await?;
+    let live = attempt.live(&key).await?;
     let text =
         |path: &str| live.as_ref().and_then(|live| live.data.pointer(path)?.as_str().map(ToOwned::to_owned));
     let present = text("/spec/resources/requests/storage").map(Quantity);
@@ -277,7 +283,8 @@ async fn control_plane(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let set = build::stateful_set(&attempt.identity, &attempt.settings, persistent, &certificates.hash);
-    let applied = attempt.context.host.apply(Object::of(set), &attempt.identity).await?;
+    let applied = attempt.apply(Object::of(set)).await?;
+    let written = matches!(applied, Applied::Ours { written: true, .. });
     let live = attempt.ours(applied)?;
     let rollout = observe::rollout(&live);
     report.replicas = rollout.replicas;
@@ -296,8 +303,10 @@ async fn control_plane(
     report.checks.available =
         Check::Failed(Reason::PodNotReady, "the control plane's pod is not ready".into());
     let message = "waiting for the control plane's pod".to_owned();
-    report.checks.control_plane = match observe::pod_problem(&attempt.context.host, &attempt.identity).await?
-    {
+    // A pod of a set that was written just now cannot have failed yet.
+    let problem =
+        if written { None } else { observe::pod_problem(&attempt.context.host, &attempt.identity).await? };
+    report.checks.control_plane = match problem {
         Some(problem) => Check::Failed(Reason::PodFailing, problem),
         None => Check::Pending(message.clone()),
     };
@@ -336,8 +345,21 @@ async fn available(
 impl Attempt<'_> {
     /// Applies objects that do not depend on each other; returns them as the host has them.
     pub(super) async fn apply_all(&self, objects: Vec<Object>) -> Result<Vec<DynamicObject>, Stop> {
-        let applied = self.context.host.apply_all(objects, &self.identity).await?;
+        let applied = try_join_all(objects.into_iter().map(|object| self.apply(object))).await?;
         applied.into_iter().map(|applied| self.ours(applied)).collect()
+    }
+
+    async fn apply(&self, object: Object) -> Result<Applied, Error> {
+        let live = self.live(&object.key).await?;
+        self.context.host.apply_over(live, object, &self.identity).await
+    }
+
+    /// The object as the host has it.
+    pub(super) async fn live(&self, key: &Key) -> Result<Option<DynamicObject>, Error> {
+        if self.fresh && key.namespace.as_ref() == Some(&self.identity.host_namespace) {
+            return Ok(None);
+        }
+        self.context.host.get(key).await
     }
 
     /// The live object, if it is ours and its namespace stays.

@@ -65,6 +65,7 @@ fn what_cannot_be_built_is_refused_with_its_path() {
             json!({"isolation": {"networkPolicy": {"egressCIDRs": ["10.0.0.0/33"]}}}),
             "isolation.networkPolicy.egressCIDRs",
         ),
+        (json!({"workloads": {"priorityClassName": "vkube-control-plane"}}), "workloads.priorityClassName"),
         (
             json!({"kubeconfig": {"additional": [{"name": "demo-kubeconfig", "user": "u"}]}}),
             "kubeconfig.additional",

@@ -1,7 +1,8 @@
 //! The control plane of a virtual cluster: API server, controllers, syncer and DNS in one process.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
+use k8s_openapi::api::core::v1::Toleration;
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_apiserver::{
@@ -48,6 +49,10 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
         nodes: NodeSync::Used,
+        node_selector: node_selector(&options.workload_node_selector)?,
+        tolerations: tolerations(&options.workload_toleration)?,
+        priority_class: options.workload_priority_class.clone(),
+        runtime_class: options.workload_runtime_class.clone(),
         ..Config::new(name, namespace)
     };
     let syncer = Arc::new(Syncer::new(client(&instance, "system:vkube-syncer"), host, config));
@@ -70,6 +75,21 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     tasks.wait().await;
     instance.stop().await;
     Ok(())
+}
+
+fn node_selector(pairs: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("{text} is not KEY=VALUE"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    pairs.iter().map(pair).collect()
+}
+
+fn tolerations(texts: &[String]) -> Result<Vec<Toleration>, String> {
+    let read = |text: &String| {
+        serde_json::from_str(text).map_err(|error| format!("{text} is not a toleration: {error}"))
+    };
+    texts.iter().map(read).collect()
 }
 
 /// A client of the host: with the pod's own service account, or outside of pods by the kubeconfig.

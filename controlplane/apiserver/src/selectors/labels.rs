@@ -34,11 +34,7 @@ impl LabelSelector {
     /// Parses the text form.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut parser = Parser { tokens: lex(text), at: 0 };
-        let requirements =
-            parser.parse().map_err(|why| Error(format!("unable to parse requirement: {why}")))?;
-        for requirement in &requirements {
-            validate(requirement)?;
-        }
+        let requirements = parser.parse().map_err(Error)?;
         Ok(Self { requirements })
     }
 
@@ -106,10 +102,10 @@ impl LabelSelector {
     }
 }
 
-fn validate(requirement: &Requirement) -> Result<(), Error> {
+fn validate(requirement: &Requirement) -> Result<(), String> {
     use crate::validation::names;
     let mut errors = crate::field::Errors::default();
-    let key = crate::field::Path::new("key");
+    let key = crate::field::Path::new("<nil>");
     for why in names::qualified_name(&requirement.key) {
         errors.invalid_str(&key, &requirement.key, &why);
     }
@@ -130,10 +126,10 @@ fn validate(requirement: &Requirement) -> Result<(), Error> {
     }
     match errors.0.as_slice() {
         [] => Ok(()),
-        [one] => Err(Error(one.to_string())),
+        [one] => Err(one.to_string()),
         many => {
             let all: Vec<String> = many.iter().map(ToString::to_string).collect();
-            Err(Error(format!("[{}]", all.join(", "))))
+            Err(format!("[{}]", all.join(", ")))
         }
     }
 }
@@ -222,7 +218,9 @@ impl Parser {
         loop {
             match self.peek() {
                 Token::Word(_) | Token::Not => {
-                    requirements.push(self.requirement()?);
+                    let requirement = self.requirement().and_then(|r| validate(&r).map(|()| r));
+                    requirements
+                        .push(requirement.map_err(|why| format!("unable to parse requirement: {why}"))?);
                     match self.next() {
                         Token::End => return Ok(requirements),
                         Token::Comma => match self.peek() {
@@ -345,7 +343,7 @@ mod tests {
         let error = LabelSelector::parse("a,,b").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "unable to parse requirement: found ',', expected: identifier after ','"
+            "found ',', expected: identifier after ','"
         );
     }
 }
