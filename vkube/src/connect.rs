@@ -64,7 +64,8 @@ pub async fn run(options: Options) -> Outcome {
     if options.print {
         print!("{}", kubeconfig::yaml(&document)?);
     } else {
-        let path = options.kubeconfig.or_else(merge::default_path).ok_or("no home directory; give --kubeconfig")?;
+        let path =
+            options.kubeconfig.or_else(merge::default_path).ok_or("no home directory; give --kubeconfig")?;
         merge::merge_into(&path, &document)?;
         println!("Merged context {name:?} into {} and switched to it.", path.display());
         println!("Try: kubectl get namespaces");
@@ -80,7 +81,8 @@ pub async fn run(options: Options) -> Outcome {
 pub async fn host_client(path: Option<&Path>) -> Result<Client, Failure> {
     let sandbox = crate::sandbox::state::State::new(None).and_then(|state| state.running_kubeconfig());
     let chosen = path.map(Path::to_path_buf).or_else(|| {
-        let kubectl = std::env::var_os("KUBECONFIG").is_some() || merge::default_path().is_some_and(|p| p.exists());
+        let kubectl =
+            std::env::var_os("KUBECONFIG").is_some() || merge::default_path().is_some_and(|p| p.exists());
         if kubectl { None } else { sandbox }
     });
     let config = match chosen {
@@ -98,10 +100,9 @@ pub async fn host_client(path: Option<&Path>) -> Result<Client, Failure> {
 async fn find(host: &Client, options: &Options) -> Result<VirtualCluster, Failure> {
     if let Some(namespace) = &options.namespace {
         let api: Api<VirtualCluster> = Api::namespaced(host.clone(), namespace);
-        return api
-            .get_opt(&options.name)
-            .await?
-            .ok_or_else(|| format!("no VirtualCluster {:?} in namespace {namespace:?}", options.name).into());
+        return api.get_opt(&options.name).await?.ok_or_else(|| {
+            format!("no VirtualCluster {:?} in namespace {namespace:?}", options.name).into()
+        });
     }
     let api: Api<VirtualCluster> = Api::all(host.clone());
     let params = ListParams::default().fields(&format!("metadata.name={}", options.name));
@@ -129,15 +130,15 @@ async fn find(host: &Client, options: &Options) -> Result<VirtualCluster, Failur
 pub async fn kubeconfig_of(host: &Client, cluster: &VirtualCluster) -> Result<Value, Failure> {
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
-    let reference =
-        cluster.status.as_ref().and_then(|s| s.kubeconfig.as_ref()).map(|k| &k.secret_ref);
+    let reference = cluster.status.as_ref().and_then(|s| s.kubeconfig.as_ref()).map(|k| &k.secret_ref);
     let reference = reference.ok_or_else(|| {
         format!("VirtualCluster {name:?} has no kubeconfig yet; `kubectl -n {namespace} describe virtualcluster {name}` says why")
     })?;
     let secret = Api::<Secret>::namespaced(host.clone(), namespace).get(&reference.name).await?;
-    let bytes = secret.data.unwrap_or_default().remove(&reference.key).ok_or_else(|| {
-        format!("the Secret {namespace}/{} has no key {:?}", reference.name, reference.key)
-    })?;
+    let bytes =
+        secret.data.unwrap_or_default().remove(&reference.key).ok_or_else(|| {
+            format!("the Secret {namespace}/{} has no key {:?}", reference.name, reference.key)
+        })?;
     Ok(serde_saphyr::from_slice(&bytes.0)?)
 }
 

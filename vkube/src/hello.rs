@@ -26,7 +26,8 @@ pub struct Options {
 pub async fn run(options: Options) -> Outcome {
     let mut stop = Stop::new()?;
     let listener = TcpListener::bind(pod_address(options.listen)).await?;
-    let pod = std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "vkube".into());
+    let pod =
+        std::env::var("POD_NAME").or_else(|_| std::env::var("HOSTNAME")).unwrap_or_else(|_| "vkube".into());
     println!("hello from {pod}, listening on {}", listener.local_addr()?);
     loop {
         let (stream, peer) = tokio::select! {

@@ -5,8 +5,6 @@ use serde_json::{Value, json};
 
 /// How a client identifies itself.
 pub enum Identity<'a> {
-    /// By a bearer token.
-    Token(&'a str),
     /// By a certificate and its key, as PEM.
     Certificate(&'a str, &'a str),
 }
@@ -14,7 +12,6 @@ pub enum Identity<'a> {
 /// A kubeconfig of one cluster, one user and one context, all called `name`.
 pub fn document(name: &str, server: &str, ca: &str, identity: &Identity<'_>) -> Value {
     let user = match identity {
-        Identity::Token(token) => json!({"token": token}),
         Identity::Certificate(certificate, key) => json!({
             "client-certificate-data": STANDARD.encode(certificate),
             "client-key-data": STANDARD.encode(key),

@@ -22,7 +22,9 @@ pub fn gather(definitions: &BTreeSet<String>) -> io::Result<Vec<u8>> {
     let text = match sources() {
         Some(folder) => prose(&openapi::read(&folder)?, definitions),
         None => {
-            println!("cargo::warning=the sources of k8s-openapi are not at hand: kubectl explain has no prose");
+            println!(
+                "cargo::warning=the sources of k8s-openapi are not at hand: kubectl explain has no prose"
+            );
             String::new()
         }
     };

@@ -109,13 +109,15 @@ const GROUP_PRIORITIES: &[(&str, i64)] = &[
 ];
 
 fn api_service(resource: &Resource, name: &str) -> Value {
-    let group = GROUP_PRIORITIES.iter().find(|(group, _)| *group == resource.group).map_or(16000, |(_, p)| *p);
+    let group =
+        GROUP_PRIORITIES.iter().find(|(group, _)| *group == resource.group).map_or(16000, |(_, p)| *p);
     let version = match (resource.group, resource.version) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,
         _ => 15,
     };
-    let mut spec = json!({"version": resource.version, "groupPriorityMinimum": group, "versionPriority": version});
+    let mut spec =
+        json!({"version": resource.version, "groupPriorityMinimum": group, "versionPriority": version});
     if !resource.group.is_empty() {
         spec["group"] = resource.group.into();
     }

@@ -72,7 +72,7 @@ pub struct CustomResource {
     /// the schema of today makes of them.
     pub revised: bool,
     /// The version that is stored, if it is not this one.
-    pub stored: Option<Arc<CustomResource>>,
+    pub stored: Option<Arc<Self>>,
 }
 
 /// An OpenAPI schema: packed text until it is first used. Few clients ask for the prose in it, and no

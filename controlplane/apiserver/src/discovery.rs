@@ -157,10 +157,10 @@ fn answer(document: &Value, headers: &HeaderMap, type_name: &str) -> Result<Resp
 
 /// `/api` and `/apis`
 pub fn groups(server: &Server, named: bool, headers: &HeaderMap) -> Result<Response, ApiError> {
-    if let Some(aggregated) = wants_aggregated(headers)? {
-        if aggregated {
-            return Ok(aggregate(server, named));
-        }
+    if let Some(aggregated) = wants_aggregated(headers)?
+        && aggregated
+    {
+        return Ok(aggregate(server, named));
     }
     if named {
         let groups: Vec<Value> =
@@ -376,7 +376,12 @@ pub fn roots(server: &Server, headers: &HeaderMap) -> Response {
         paths.push(path.into());
     }
     paths.sort();
-    respond::document(StatusCode::OK, &json!({"paths": paths}), negotiation::encoding(&Query::default(), headers), None)
+    respond::document(
+        StatusCode::OK,
+        &json!({"paths": paths}),
+        negotiation::encoding(&Query::default(), headers),
+        None,
+    )
 }
 
 /// `/version`

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The path to a field, such as `spec.containers[0].name`; cheap to extend on the stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+    parent: Option<&'a Self>,
     segment: Segment<'a>,
 }
 

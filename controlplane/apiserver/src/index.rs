@@ -29,7 +29,7 @@ fn push(out: &mut Vec<u8>, text: &str) {
         end -= 1;
     }
     out.extend_from_slice(&(end as u16).to_le_bytes());
-    out.extend_from_slice(text[..end].as_bytes());
+    out.extend_from_slice(&text.as_bytes()[..end]);
 }
 
 /// A reader of an encoded index.

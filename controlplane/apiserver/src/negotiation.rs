@@ -95,9 +95,7 @@ pub fn accept(headers: &HeaderMap, custom: bool) -> Result<Accepted, ApiError> {
     }
     if unknown_target || custom {
         return Err(ApiError::not_acceptable(format!(
-            "only the following media types are accepted: {}",
-            // Tables and metadata have a protobuf form, and the real server tells of it here too.
-            ENCODINGS
+            "only the following media types are accepted: {ENCODINGS}"
         )));
     }
     let mut error = ApiError::not_acceptable(format!(

@@ -206,11 +206,11 @@ fn column_definitions(definition: &Definition) -> Value {
 fn row(call: &Call, object: &Value) -> Value {
     // Rules know the stored version; only those of events and autoscalers are served at another.
     let stored = call.definition.stored();
-    let cells = if call.definition.judged().version() != call.definition.version() {
+    let cells = if call.definition.judged().version() == call.definition.version() {
+        call.definition.rules().cells(object, Timestamp::now())
+    } else {
         let converted = call.definition.convert(object.clone(), &stored);
         stored.rules().cells(&converted, Timestamp::now())
-    } else {
-        call.definition.rules().cells(object, Timestamp::now())
     };
     let version = match call.accepted.target {
         Target::Table(version) => version,

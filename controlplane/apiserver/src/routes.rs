@@ -142,7 +142,7 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
         ["version"] => {
             Ok(respond::document(StatusCode::OK, &discovery::version(), negotiation::Encoding::Json, None))
         }
-        ["api"] | ["apis"] => discovery::groups(server, segments[0] == "apis", request.headers()),
+        ["api" | "apis"] => discovery::groups(server, segments[0] == "apis", request.headers()),
         ["apis", group] if server.catalog.has_group(group) => {
             discovery::group(server, group, request.headers())
         }

@@ -269,7 +269,7 @@ mod tests {
             pod("a", "10.0.0.1", |_| {}),
             pod("unready", "10.0.0.3", |pod| pod.status.as_mut().unwrap().conditions = None),
             pod("going", "10.0.0.4", |pod| {
-                pod.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH))
+                pod.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
             }),
             pod("ended", "10.0.0.5", |pod| pod.status.as_mut().unwrap().phase = Some("Failed".into())),
         ]

@@ -71,7 +71,7 @@ async fn measure(options: &Options, directory: &Path) -> Outcome {
     let after = process::read(pid).ok_or("the control plane has ended")?;
     sandbox.stop().await;
 
-    let cpu = (after.cpu - before.cpu).as_secs_f64() * 1000.0 / options.idle.max(1) as f64;
+    let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1000.0 / options.idle.max(1) as f64;
     let (start, apply) = (median(starts), median(applies));
     match options.output {
         Output::Json => println!(
@@ -86,7 +86,9 @@ async fn measure(options: &Options, directory: &Path) -> Outcome {
             })
         ),
         Output::Text => {
-            println!("One idle virtual cluster (API server, controllers, syncer, DNS, store in one process):");
+            println!(
+                "One idle virtual cluster (API server, controllers, syncer, DNS, store in one process):"
+            );
             println!("  resident memory           {:>8.1} MiB", after.resident as f64 / 1024.0);
             println!("  of it not shared          {:>8.1} MiB", after.private as f64 / 1024.0);
             println!("  CPU when idle             {cpu:>8.2} ms a second");
@@ -148,7 +150,8 @@ async fn apply_to_ready(host: &Client, name: &str) -> Result<Duration, Failure> 
     let began = Instant::now();
     clusters.create(&PostParams::default(), &cluster).await?;
     let ready = await_condition(clusters, name, crate::sandbox::demo::is_ready);
-    let cluster = tokio::time::timeout(Duration::from_mins(1), ready).await.map_err(|_| "not ready in a minute")??;
+    let cluster =
+        tokio::time::timeout(Duration::from_mins(1), ready).await.map_err(|_| "not ready in a minute")??;
     let document = connect::kubeconfig_of(host, &cluster.ok_or("the cluster is gone")?).await?;
     let config = kube::Config::from_custom_kubeconfig(
         serde_json::from_value(document)?,

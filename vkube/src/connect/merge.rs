@@ -19,9 +19,8 @@ pub fn default_path() -> Option<PathBuf> {
 /// Merges `document` into the file at `path`, and makes its context the current one.
 pub fn merge_into(path: &Path, document: &Value) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let existing = match std::fs::read(path) {
-        Ok(bytes) if !bytes.is_empty() => {
-            serde_saphyr::from_slice(&bytes).map_err(|e| format!("{} is no kubeconfig: {e}", path.display()))?
-        }
+        Ok(bytes) if !bytes.is_empty() => serde_saphyr::from_slice(&bytes)
+            .map_err(|e| format!("{} is no kubeconfig: {e}", path.display()))?,
         _ => json!({"apiVersion": "v1", "kind": "Config"}),
     };
     kubeconfig::write(path, &merged(existing, document))

@@ -70,7 +70,8 @@ pub async fn run(sandbox: &Sandbox, progress: &mut Progress, state: &State) -> O
 
 /// Whether a virtual cluster is ready.
 pub fn is_ready(cluster: Option<&VirtualCluster>) -> bool {
-    let conditions = cluster.and_then(|c| c.status.as_ref()).map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let conditions =
+        cluster.and_then(|c| c.status.as_ref()).map(|s| s.conditions.as_slice()).unwrap_or_default();
     conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
@@ -120,10 +121,11 @@ async fn apply(client: &Client, manifest: &str) -> Outcome {
 /// What the tenant sees, beside what the host sees of the same.
 async fn side_by_side(tenant: &Client, host: &Client, host_namespace: &str) -> Result<Table, Failure> {
     let mut table = Table::new();
-    table
-        .load_style(UTF8_FULL_CONDENSED)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(["", "the tenant sees", "the host sees"]);
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_header([
+        "",
+        "the tenant sees",
+        "the host sees",
+    ]);
     let all = ListParams::default();
     let namespaces = |list: Vec<Namespace>| list.iter().map(ResourceExt::name_any).collect::<Vec<_>>();
     table.add_row([
@@ -135,7 +137,9 @@ async fn side_by_side(tenant: &Client, host: &Client, host_namespace: &str) -> R
     table.add_row([
         Cell::new("deployments"),
         lines(deployments(Api::<Deployment>::namespaced(tenant.clone(), "shop").list(&all).await?.items)),
-        lines(deployments(Api::<Deployment>::namespaced(host.clone(), host_namespace).list(&all).await?.items)),
+        lines(deployments(
+            Api::<Deployment>::namespaced(host.clone(), host_namespace).list(&all).await?.items,
+        )),
     ]);
     let services = |list: Vec<Service>| {
         let shown = |s: &Service| {

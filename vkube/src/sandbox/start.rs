@@ -81,7 +81,8 @@ async fn detach(options: &StartOptions, state: &state::State) -> Outcome {
             let log = std::fs::read_to_string(state.log()).unwrap_or_default();
             return Err(format!("the sandbox ended ({status}):\n{}", log.trim_end()).into());
         }
-        let ready = std::fs::read_to_string(state.log()).is_ok_and(|log| log.contains("The sandbox is ready"));
+        let ready =
+            std::fs::read_to_string(state.log()).is_ok_and(|log| log.contains("The sandbox is ready"));
         if ready {
             break;
         }

@@ -357,8 +357,8 @@ impl PartialEq for Value<'_> {
     }
 }
 
-impl<'a> From<Option<Value<'a>>> for Value<'a> {
-    fn from(value: Option<Value<'a>>) -> Self {
+impl From<Option<Self>> for Value<'_> {
+    fn from(value: Option<Self>) -> Self {
         Self::Optional(value.map(Arc::new))
     }
 }

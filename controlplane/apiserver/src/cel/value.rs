@@ -33,9 +33,9 @@ pub enum Value<'a> {
     /// `bytes`
     Bytes(Arc<[u8]>),
     /// `list`, made by the expression
-    List(Arc<[Value<'a>]>),
+    List(Arc<[Self]>),
     /// `map`, made by the expression; in the order of its entries
-    Map(Arc<[(Value<'a>, Value<'a>)]>),
+    Map(Arc<[(Self, Self)]>),
     /// A list of a document.
     Array(Array<'a>),
     /// A map or object of a document.
@@ -45,7 +45,7 @@ pub enum Value<'a> {
     /// `google.protobuf.Timestamp`
     Timestamp(Timestamp),
     /// `optional_type`
-    Optional(Option<Arc<Value<'a>>>),
+    Optional(Option<Arc<Self>>),
     /// A type.
     Type(&'static str),
     /// `kubernetes.Quantity`

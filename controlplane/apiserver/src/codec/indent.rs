@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn nesting_indents_and_empty_values_stay_on_their_line() {
         let pretty = indent(br#"{"a":{"b":[1,"x,\"}"],"c":{}}}"#);
-        let expected = "{\n  \"a\": {\n    \"b\": [\n      1,\n      \"x,\\\"}\"\n    ],\n    \"c\": {}\n  }\n}";
+        let expected =
+            "{\n  \"a\": {\n    \"b\": [\n      1,\n      \"x,\\\"}\"\n    ],\n    \"c\": {}\n  }\n}";
         assert_eq!(String::from_utf8(pretty).unwrap(), expected);
     }
 }

@@ -27,11 +27,11 @@ pub struct Checks {
     /// Fields that must be there.
     pub required: Box<[Box<str>]>,
     /// The fields, sorted by name.
-    pub properties: Box<[(Box<str>, Checks)]>,
+    pub properties: Box<[(Box<str>, Self)]>,
     /// What other keys may hold.
     pub additional: Additional,
     /// What the items of a list must be.
-    pub items: Option<Box<Checks>>,
+    pub items: Option<Box<Self>>,
     /// Alternatives and negations.
     pub logic: Option<Box<Logic>>,
     /// How the items of a list differ.

@@ -19,7 +19,7 @@ enum Step {
     /// Items from, to (exclusive) and by.
     Slice(Option<i64>, Option<i64>, i64),
     Index(i64),
-    Union(Vec<Vec<Step>>),
+    Union(Vec<Vec<Self>>),
     Filter(Operand, Option<(Comparison, Operand)>),
 }
 

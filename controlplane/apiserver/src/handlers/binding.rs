@@ -35,7 +35,7 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         call.info.resource = "pods".into();
         call.info.name = metadata::name(&binding).into();
     } else if metadata::name(&binding) != call.info.name && !metadata::name(&binding).is_empty() {
-        return Err(ApiError::bad_request(format!("name in URL does not match name in Binding object")));
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object".to_string()));
     }
     call.info.subresource = "binding".into();
     let (kind, node) = (text("/target/kind"), text("/target/name"));

@@ -155,7 +155,6 @@ async fn admit(call: &mut Call, old: &Value, options: &DeleteOptions) -> Result<
     };
     call.server.parts.admission.admit(&attributes, &mut nothing, &mut warnings).await?;
     call.server.parts.admission.validate(&attributes, &Value::Null, &mut warnings).await?;
-    drop(attributes);
     call.warnings.append(&mut warnings);
     Ok(())
 }

@@ -48,7 +48,8 @@ fn take(into: &mut Value, from: &Value, path: &[&str; 2]) {
 
 /// Takes the resources and resize policies of containers that both have.
 fn resize(into: &mut Value, from: &Value, list: &str) {
-    let new = from.get("spec").and_then(|s| s.get(list)).and_then(Value::as_array).cloned().unwrap_or_default();
+    let new =
+        from.get("spec").and_then(|s| s.get(list)).and_then(Value::as_array).cloned().unwrap_or_default();
     let containers = into.get_mut("spec").and_then(|s| s.get_mut(list)).and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
         let Some(changed) = new.iter().find(|c| c["name"] == container["name"]) else { continue };
@@ -71,9 +72,15 @@ pub fn validate(object: &Value, old: &Value, subresource: &str) -> Errors {
         for container in &had {
             let name = container["name"].as_str().unwrap_or_default();
             match new.iter().find(|c| c["name"] == container["name"]) {
-                None => errors.forbidden(&path, &format!("existing ephemeral containers {name:?} may not be removed\n")),
+                None => errors.forbidden(
+                    &path,
+                    &format!("existing ephemeral containers {name:?} may not be removed\n"),
+                ),
                 Some(changed) if changed != container => {
-                    errors.forbidden(&path, &format!("existing ephemeral containers {name:?} may not be changed\n"));
+                    errors.forbidden(
+                        &path,
+                        &format!("existing ephemeral containers {name:?} may not be changed\n"),
+                    );
                 }
                 Some(_) => {}
             }
@@ -81,7 +88,8 @@ pub fn validate(object: &Value, old: &Value, subresource: &str) -> Errors {
         for (at, container) in new.iter().enumerate() {
             for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
                 if container.get(field).is_some_and(|v| !v.is_null()) {
-                    errors.forbidden(&path.index(at).child(field), "field not allowed in ephemeral containers");
+                    errors
+                        .forbidden(&path.index(at).child(field), "field not allowed in ephemeral containers");
                 }
             }
         }

@@ -233,7 +233,10 @@ impl Parser {
                             }
                         },
                         other => {
-                            return Err(format!("found '{}', expected: ',' or 'end of string'", other.text()));
+                            return Err(format!(
+                                "found '{}', expected: ',' or 'end of string'",
+                                other.text()
+                            ));
                         }
                     }
                 }
@@ -341,9 +344,6 @@ mod tests {
     #[test]
     fn a_broken_selector_says_where() {
         let error = LabelSelector::parse("a,,b").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "found ',', expected: identifier after ','"
-        );
+        assert_eq!(error.to_string(), "found ',', expected: identifier after ','");
     }
 }

@@ -214,9 +214,10 @@ where
             }
         }
     };
-    if tokio::time::timeout(PATIENCE, watching).await.is_err() {
-        panic!("waited in vain until {what}: {known:#?}");
-    }
+    assert!(
+        tokio::time::timeout(PATIENCE, watching).await.is_ok(),
+        "waited in vain until {what}: {known:#?}"
+    );
     known.into_values().collect()
 }
 

@@ -1,5 +1,7 @@
 //! The controllers against a real API server in memory, with a kubelet that only pretends.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing step of a test is a failing test
+
 mod cluster;
 mod collection;
 mod crashes;

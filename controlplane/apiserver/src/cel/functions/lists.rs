@@ -84,7 +84,7 @@ fn extreme<'a>(items: &[Value<'a>], wanted: Ordering, name: &str) -> Result<Valu
     Ok(best.clone())
 }
 
-fn sorted<'a>(mut items: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
+fn sorted(mut items: Vec<Value<'_>>) -> Result<Value<'_>, Error> {
     let mut failed = None;
     items.sort_by(|a, b| match a.compare(b) {
         Ok(order) => order.unwrap_or(Ordering::Equal),
@@ -93,7 +93,7 @@ fn sorted<'a>(mut items: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
             Ordering::Equal
         }
     });
-    failed.map_or(Ok(Value::list(items)), Err)
+    failed.map_or_else(|| Ok(Value::list(items)), Err)
 }
 
 fn flatten<'a>(items: Vec<Value<'a>>, depth: i64) -> Vec<Value<'a>> {

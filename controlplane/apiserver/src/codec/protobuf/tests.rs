@@ -75,8 +75,7 @@ fn a_service_is_written_field_by_field_as_go_does() {
         "status": {"loadBalancer": {}}
     });
     let bytes = encode(&service, builtin("io.k8s.api.core.v1.Service"));
-    let messages: &[&[u32]] =
-        &[&[1], &[2], &[2, 1], &[2, 1, 8], &[2, 2], &[2, 2, 1], &[2, 2, 1, 4], &[2, 3]];
+    let messages: &[&[u32]] = &[&[1], &[2], &[2, 1], &[2, 1, 8], &[2, 2], &[2, 2, 1], &[2, 2, 1, 4], &[2, 3]];
     assert_eq!(
         tree(&bytes[4..], messages, &mut Vec::new()),
         json!([

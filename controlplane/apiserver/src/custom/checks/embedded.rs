@@ -42,7 +42,7 @@ fn embedded(object: &Value, path: &Path<'_>, errors: &mut Errors) {
         match object.get(field) {
             None => errors.required(&at, ""),
             Some(Value::String(text)) if text.is_empty() => {
-                errors.invalid_str(&at, text, "must not be empty")
+                errors.invalid_str(&at, text, "must not be empty");
             }
             Some(Value::String(text)) => well_formed(field, text, &at, errors),
             Some(other) => errors.invalid(&at, other, "must be a string"),

@@ -4,14 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::defaults::default_match_resources;
-use super::matching::validate_match_resources;
-use super::policy::validate_mutable;
-use crate::field::{Errors, Path};
-use crate::registry::access::{at, list_at, opt_str, get, get_mut, str_at};
+use crate::registry::access::{get, get_mut, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
-use crate::validation::fields::{dns_subdomain, path_segment, required};
-use crate::validation::labels;
 
 /// The rules of mutating admission policy bindings.
 pub struct MutatingAdmissionPolicyBinding;
@@ -22,13 +17,6 @@ pub struct ValidatingAdmissionPolicyBinding;
 impl Kind for MutatingAdmissionPolicyBinding {
     fn default(&self, binding: &mut Value) {
         default_binding(binding);
-    }
-
-    fn validate(&self, binding: &Value) -> Errors {
-        let mut errors = Errors::default();
-        validate_spec(&mut errors, at(binding, "/spec"));
-        validate_mutable(&mut errors, &SPEC.child("matchResources"), at(binding, "/spec/matchResources"));
-        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -43,67 +31,7 @@ impl Kind for MutatingAdmissionPolicyBinding {
         COLUMNS
     }
 
-    const SPEC: Path<'static> = Path::new("spec");
-
-fn validate_spec(errors: &mut Errors, spec: &Value) {
-    if required(errors, &SPEC, spec, "policyName") {
-        dns_subdomain(errors, &SPEC.child("policyName"), str_at(spec, "/policyName"));
-    }
-    if let Some(reference) = get(spec, "/paramRef") {
-        validate_parameter(errors, &SPEC.child("paramRef"), reference);
-    }
-    if let Some(resources) = get(spec, "/matchResources") {
-        validate_match_resources(errors, &SPEC.child("matchResources"), resources);
-    }
-}
-
-fn validate_parameter(errors: &mut Errors, path: &Path<'_>, reference: &Value) {
-    const BOTH: &str = "name and selector are mutually exclusive";
-    let (name, selector) = (str_at(reference, "/name"), get(reference, "/selector"));
-    if !name.is_empty() {
-        path_segment(errors, &path.child("name"), name);
-        if selector.is_some() {
-            errors.forbidden(&path.child("name"), BOTH);
-        }
-    }
-    if let Some(selector) = selector {
-        labels::selector(errors, &path.child("selector"), selector);
-        if !name.is_empty() {
-            errors.forbidden(&path.child("selector"), BOTH);
-        }
-    }
-    if name.is_empty() && selector.is_none() {
-        errors.required(path, "one of name or selector must be specified");
-    }
-    let path = path.child("parameterNotFoundAction");
-    match opt_str(reference, "/parameterNotFoundAction").unwrap_or_default() {
-        "" => errors.required(&path, ""),
-        "Deny" | "Allow" => {}
-        action => errors.not_supported(&path, &action.into(), &["Deny", "Allow"]),
-    }
-}
-
-fn validate_actions(errors: &mut Errors, spec: &Value) {
-    const ACTIONS: &[&str] = &["Audit", "Deny", "Warn"];
-    let (actions, path) = (list_at(spec, "/validationActions"), SPEC.child("validationActions"));
-    for (index, action) in actions.iter().enumerate() {
-        if !ACTIONS.iter().any(|known| action == known) {
-            errors.not_supported(&path.index(index), action, ACTIONS);
-        }
-        if actions[..index].contains(action) {
-            errors.duplicate(&path.index(index), action);
-        }
-    }
-    if ["Deny", "Warn"].iter().all(|both| actions.iter().any(|action| action == both)) {
-        let why = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
-        errors.invalid(&path, at(spec, "/validationActions"), why);
-    }
-    if actions.is_empty() {
-        errors.required(&path, "at least one validation action is required");
-    }
-}
-
-fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
+    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
         cells(binding, now)
     }
 }
@@ -111,14 +39,6 @@ fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
 impl Kind for ValidatingAdmissionPolicyBinding {
     fn default(&self, binding: &mut Value) {
         default_binding(binding);
-    }
-
-    fn validate(&self, binding: &Value) -> Errors {
-        let mut errors = Errors::default();
-        let spec = at(binding, "/spec");
-        validate_spec(&mut errors, spec);
-        validate_actions(&mut errors, spec);
-        errors
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

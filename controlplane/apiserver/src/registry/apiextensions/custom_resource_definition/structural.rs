@@ -54,8 +54,11 @@ fn children(schema: &Value) -> impl Iterator<Item = &Value> {
     one.filter(|child| child.is_object()).chain(many).chain(properties)
 }
 
+/// A junctor with its alternatives, and their index where there is one.
+type Junctor<'a> = (&'static str, Vec<(Option<usize>, &'a Value)>);
+
 /// The alternatives of a schema: the junctor, and each with its index where there is one.
-fn alternatives(schema: &Value) -> [(&'static str, Vec<(Option<usize>, &Value)>); 4] {
+fn alternatives(schema: &Value) -> [Junctor<'_>; 4] {
     let many = |junctor| list_at(schema, junctor).iter().enumerate().map(|(i, s)| (Some(i), s)).collect();
     [
         ("not", get(schema, "/not").map(|s| (None, s)).into_iter().collect()),
@@ -155,7 +158,7 @@ fn whole_object(schema: &Value, level: Level, embedded: bool, path: &Path<'_>, e
         let mut rest = metadata.as_object().cloned().unwrap_or_default();
         let restricted = entries(metadata, "/properties").all(|(n, _)| n == "name" || n == "generateName");
         rest.retain(|field, _| {
-            !matches!(field.as_str(), "type" | "default") && !(field == "properties" && restricted)
+            !(matches!(field.as_str(), "type" | "default") || field == "properties" && restricted)
         });
         if !rest.is_empty() {
             let why = "must not specify anything other than name and generateName, but metadata is implicitly specified";
