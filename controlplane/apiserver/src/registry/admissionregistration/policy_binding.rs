@@ -7,7 +7,7 @@ use super::defaults::default_match_resources;
 use super::matching::validate_match_resources;
 use super::policy::validate_mutable;
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, list_at, opt_str, get, get_mut, str_at};
+use crate::registry::access::{at, get, get_mut, list_at, opt_str, str_at};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
 use crate::validation::fields::{dns_subdomain, path_segment, required};
@@ -43,7 +43,48 @@ impl Kind for MutatingAdmissionPolicyBinding {
         COLUMNS
     }
 
-    const SPEC: Path<'static> = Path::new("spec");
+    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
+        cells(binding, now)
+    }
+}
+
+impl Kind for ValidatingAdmissionPolicyBinding {
+    fn default(&self, binding: &mut Value) {
+        default_binding(binding);
+    }
+
+    fn validate(&self, binding: &Value) -> Errors {
+        let mut errors = Errors::default();
+        let spec = at(binding, "/spec");
+        validate_spec(&mut errors, spec);
+        validate_actions(&mut errors, spec);
+        errors
+    }
+
+    fn generation_fields(&self) -> &'static [&'static str] {
+        &["spec"]
+    }
+
+    fn unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+
+    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
+        cells(binding, now)
+    }
+}
+
+fn default_binding(binding: &mut Value) {
+    if let Some(resources) = get_mut(binding, "/spec/matchResources") {
+        default_match_resources(resources);
+    }
+}
+
+const SPEC: Path<'static> = Path::new("spec");
 
 fn validate_spec(errors: &mut Errors, spec: &Value) {
     if required(errors, &SPEC, spec, "policyName") {
@@ -100,47 +141,6 @@ fn validate_actions(errors: &mut Errors, spec: &Value) {
     }
     if actions.is_empty() {
         errors.required(&path, "at least one validation action is required");
-    }
-}
-
-fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
-        cells(binding, now)
-    }
-}
-
-impl Kind for ValidatingAdmissionPolicyBinding {
-    fn default(&self, binding: &mut Value) {
-        default_binding(binding);
-    }
-
-    fn validate(&self, binding: &Value) -> Errors {
-        let mut errors = Errors::default();
-        let spec = at(binding, "/spec");
-        validate_spec(&mut errors, spec);
-        validate_actions(&mut errors, spec);
-        errors
-    }
-
-    fn generation_fields(&self) -> &'static [&'static str] {
-        &["spec"]
-    }
-
-    fn unconditional_update(&self) -> bool {
-        false
-    }
-
-    fn columns(&self) -> &'static [Column] {
-        COLUMNS
-    }
-
-    fn cells(&self, binding: &Value, now: Timestamp) -> Vec<Value> {
-        cells(binding, now)
-    }
-}
-
-fn default_binding(binding: &mut Value) {
-    if let Some(resources) = get_mut(binding, "/spec/matchResources") {
-        default_match_resources(resources);
     }
 }
 

@@ -6,9 +6,7 @@ use crate::custom::uri::parse_request;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, int_at, list_at, opt_int, opt_str, str_at, strs_at};
 use crate::registry::admissionregistration::expression::validate_conditions;
-use crate::registry::admissionregistration::matching::{
-    FAILURE_POLICIES, MATCH_POLICIES, validate_rule,
-};
+use crate::registry::admissionregistration::matching::{FAILURE_POLICIES, MATCH_POLICIES, validate_rule};
 use crate::validation::fields::required;
 use crate::validation::{formats, labels, names};
 
@@ -125,9 +123,8 @@ fn validate_client(errors: &mut Errors, path: &Path<'_>, client: &Value) {
 fn validate_url(errors: &mut Errors, path: &Path<'_>, url: &str) {
     let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
     let uri = parse_request(before_fragment);
-    let (scheme, host, query) = uri
-        .as_ref()
-        .map_or(("", "", ""), |uri| (uri.scheme.as_str(), uri.host.as_str(), uri.query.as_str()));
+    let (scheme, host, query) =
+        uri.as_ref().map_or(("", "", ""), |uri| (uri.scheme.as_str(), uri.host.as_str(), uri.query.as_str()));
     if scheme != "https" {
         errors.invalid_str(path, scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
     }
