@@ -86,7 +86,7 @@ impl Default for Options {
     fn default() -> Self {
         // Kubernetes' API server compacts etcd every five minutes, so clients are used to that. At some
         // 4 KiB a revision, the history stays below 100 MiB of disk.
-        Self { history: Duration::from_secs(5 * 60), revisions: 20_000, readers: 2 }
+        Self { history: Duration::from_mins(5), revisions: 20_000, readers: 2 }
     }
 }
 

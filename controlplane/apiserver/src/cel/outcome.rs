@@ -8,7 +8,7 @@ use super::{
 /// The type, in the words of CEL; `None` if it cannot be told. `known` are the types of variables and of
 /// their fields (`object`, `device.driver`); a field of what is `dyn` is `dyn`.
 pub fn outcome(expression: &Expression, known: &[(&str, &'static str)]) -> Option<&'static str> {
-    let of = |expression| outcome(expression, known);
+    let of = |inner: &Expression| outcome(inner, known);
     let find = |name: &str| known.iter().find(|(path, _)| *path == name).map(|(_, kind)| *kind);
     match &expression.kind {
         Kind::Literal(value) => literal(value),
@@ -20,10 +20,10 @@ pub fn outcome(expression: &Expression, known: &[(&str, &'static str)]) -> Optio
         Kind::Index { operand, optional: false, .. } => of_dyn(of(operand)),
         Kind::Has { .. } | Kind::Not(_) | Kind::And(_) | Kind::Or(_) => Some("bool"),
         Kind::Negate(inner) => of(inner),
-        Kind::Choice(parts) => of(&parts[1]).filter(|kind| of(&parts[2]) == Some(kind)),
+        Kind::Choice(parts) => of(&parts[1]).filter(|kind| of(&parts[2]) == Some(*kind)),
         Kind::Binary(operator, parts) => match operator {
             Operator::Add | Operator::Subtract | Operator::Multiply | Operator::Divide | Operator::Modulo => {
-                of(&parts[0]).filter(|kind| *kind != "dyn" && of(&parts[1]) == Some(kind))
+                of(&parts[0]).filter(|kind| *kind != "dyn" && of(&parts[1]) == Some(*kind))
             }
             _ => Some("bool"),
         },

@@ -1,9 +1,14 @@
 //! Admission policies in CEL.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::defaults::default_match_resources;
+pub use validate::validate_mutable;
+
+use crate::field::Errors;
 use crate::registry::access::{count_at, get, get_mut, make_map, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
@@ -17,6 +22,14 @@ pub struct ValidatingAdmissionPolicy;
 impl Kind for MutatingAdmissionPolicy {
     fn default(&self, policy: &mut Value) {
         default_policy(policy);
+    }
+
+    fn validate(&self, policy: &Value) -> Errors {
+        validate::validate_mutating(policy, None)
+    }
+
+    fn validate_update(&self, policy: &Value, old: &Value) -> Errors {
+        validate::validate_mutating(policy, Some(old))
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -44,6 +57,18 @@ impl Kind for ValidatingAdmissionPolicy {
 
     fn prepare_create(&self, policy: &mut Value, _writer: &Writer<'_>) {
         make_map(policy, "/status");
+    }
+
+    fn validate(&self, policy: &Value) -> Errors {
+        validate::validate_validating(policy, None)
+    }
+
+    fn validate_update(&self, policy: &Value, old: &Value) -> Errors {
+        validate::validate_validating(policy, Some(old))
+    }
+
+    fn validate_status_update(&self, policy: &Value, _old: &Value) -> Errors {
+        validate::validate_status(policy)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

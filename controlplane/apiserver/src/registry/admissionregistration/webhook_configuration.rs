@@ -1,9 +1,12 @@
 //! Configurations of admission webhooks.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::defaults::{default_matching, default_rules};
+use crate::field::Errors;
 use crate::registry::access::{count_at, has, list_mut, set_default};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
@@ -20,6 +23,14 @@ impl Kind for MutatingWebhookConfiguration {
             default_webhook(webhook);
             set_default(webhook, "/reinvocationPolicy", "Never");
         }
+    }
+
+    fn validate(&self, configuration: &Value) -> Errors {
+        validate::validate(configuration, None)
+    }
+
+    fn validate_update(&self, configuration: &Value, old: &Value) -> Errors {
+        validate::validate(configuration, Some(old))
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -42,6 +53,14 @@ impl Kind for MutatingWebhookConfiguration {
 impl Kind for ValidatingWebhookConfiguration {
     fn default(&self, configuration: &mut Value) {
         list_mut(configuration, "/webhooks").for_each(default_webhook);
+    }
+
+    fn validate(&self, configuration: &Value) -> Errors {
+        validate::validate(configuration, None)
+    }
+
+    fn validate_update(&self, configuration: &Value, old: &Value) -> Errors {
+        validate::validate(configuration, Some(old))
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
