@@ -254,7 +254,7 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
 mod tests {
     use super::*;
 
-    async fn take(queue: &Queue<&'static str>) -> Option<&'static str> {
+    fn take(queue: &Queue<&'static str>) -> Option<&'static str> {
         queue.next().now_or_never()
     }
 
@@ -263,20 +263,20 @@ mod tests {
         let queue = Queue::new();
         queue.add("a");
         queue.add("a");
-        assert_eq!(take(&queue).await, Some("a"));
+        assert_eq!(take(&queue), Some("a"));
         queue.done(&"a");
-        assert_eq!(take(&queue).await, None);
+        assert_eq!(take(&queue), None);
     }
 
     #[tokio::test]
     async fn a_key_added_while_active_comes_back_only_after_it_is_done() {
         let queue = Queue::new();
         queue.add("a");
-        assert_eq!(take(&queue).await, Some("a"));
+        assert_eq!(take(&queue), Some("a"));
         queue.add("a");
-        assert_eq!(take(&queue).await, None);
+        assert_eq!(take(&queue), None);
         queue.done(&"a");
-        assert_eq!(take(&queue).await, Some("a"));
+        assert_eq!(take(&queue), Some("a"));
     }
 
     #[tokio::test(start_paused = true)]
