@@ -33,6 +33,8 @@ mod endpoints;
 mod garbage_collector;
 mod job;
 mod namespace;
+mod pv_protection;
+mod pvc_protection;
 mod replica_set;
 mod root_ca;
 mod service_account;
@@ -130,6 +132,10 @@ controllers! {
     EndpointSlice = "endpointslice-controller" => endpoint_slice::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
+    /// Lets deleted claims go that no pod uses.
+    PvcProtection = "persistentvolumeclaim-protection-controller" => pvc_protection::start,
+    /// Lets deleted volumes go that are not bound.
+    PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
     /// Deletes what has lost its owners.
     GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }

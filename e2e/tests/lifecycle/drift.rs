@@ -6,7 +6,9 @@ use crate::guest::Guest;
 
 pub fn a_deleted_stateful_set_comes_back_with_its_data(sandbox: &Sandbox) {
     let guest = Guest::ready(sandbox, "lost-set");
-    guest.connect().ok("kubectl create configmap kept --from-literal=key=value");
+    // A later `vkube connect` would forward a port while the control plane does not listen.
+    let tenant = guest.connect();
+    tenant.ok("kubectl create configmap kept --from-literal=key=value");
     let set = format!(
         "kubectl -n {} get statefulset {} -o jsonpath={{.metadata.uid}}",
         guest.host_namespace, guest.name
@@ -14,9 +16,7 @@ pub fn a_deleted_stateful_set_comes_back_with_its_data(sandbox: &Sandbox) {
     let before = sandbox.host.ok(&set);
     sandbox.host.ok(&format!("kubectl -n {} delete statefulset {}", guest.host_namespace, guest.name));
     sandbox.host.until(&set, |uid| !uid.is_empty() && uid != before);
-    let kept = guest
-        .connect()
-        .until("kubectl get configmap kept -o jsonpath={.data.key}", |value| !value.is_empty());
+    let kept = tenant.until("kubectl get configmap kept -o jsonpath={.data.key}", |value| !value.is_empty());
     assert_eq!(kept, "value");
     guest.await_ready();
 }
@@ -46,6 +46,7 @@ pub fn a_changed_role_binding_is_put_right(sandbox: &Sandbox) {
 
 pub fn a_killed_control_plane_comes_back(sandbox: &Sandbox) {
     let guest = Guest::ready(sandbox, "killed").with_workload();
+    let tenant = guest.connect();
     let pods = format!(
         "kubectl -n {} get pods -l app.kubernetes.io/name!=vkube -o jsonpath='{{.items[*].metadata.uid}}'",
         guest.host_namespace
@@ -59,7 +60,6 @@ pub fn a_killed_control_plane_comes_back(sandbox: &Sandbox) {
         guest.host_namespace, guest.name
     ));
     sandbox.host.until(&pod, |uid| !uid.is_empty() && uid != killed);
-    let tenant = guest.connect();
     tenant.until("kubectl -n shop get deployment web -o jsonpath={.status.readyReplicas}", |ready| {
         ready == "3"
     });

@@ -24,6 +24,8 @@ use super::{
 use crate::{cli::Outcome, connect, kubeconfig};
 
 const QUICKSTART: &str = include_str!("../../../examples/quickstart.yaml");
+/// What that manifest calls the virtual cluster.
+const NAME: &str = "my-cluster";
 const WORKLOAD: &str = include_str!("../../../examples/workload.yaml");
 /// Longer than anything in the sandbox takes; past it something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,12 +40,12 @@ pub async fn run(sandbox: &Sandbox, progress: &mut Progress, state: &State) -> O
     apply(&host, QUICKSTART).await?;
     progress.begin("Waiting for the virtual cluster to be Ready");
     let clusters: Api<VirtualCluster> = Api::namespaced(host.clone(), "default");
-    let cluster = wait(clusters, "quickstart", is_ready).await?.ok_or("the virtual cluster is gone")?;
+    let cluster = wait(clusters, NAME, is_ready).await?.ok_or("the virtual cluster is gone")?;
     let took = began.elapsed();
 
     progress.begin("Deploying a workload inside it");
     let document = connect::kubeconfig_of(&host, &cluster).await?;
-    let tenant_kubeconfig = state.directory().join("quickstart.kubeconfig");
+    let tenant_kubeconfig = state.directory().join(format!("{NAME}.kubeconfig"));
     kubeconfig::write(&tenant_kubeconfig, &document)?;
     let tenant = client(&document).await?;
     apply(&tenant, WORKLOAD).await?;
