@@ -67,7 +67,10 @@ impl Cluster {
 
     /// A cluster where nothing happens by itself but what a kubelet does.
     pub async fn without_controllers() -> Self {
-        let instance = Arc::new(Instance::start(Options::default()).await.unwrap());
+        // Nobody here takes the taint of a new node away, which the node lifecycle would do.
+        let disable_admission = vec!["TaintNodesByCondition".to_owned()];
+        let options = Options { disable_admission, ..Options::default() };
+        let instance = Arc::new(Instance::start(options).await.unwrap());
         let client_of = |name| Client::new(instance.server.service(User::component(name)), "default");
         let client = client_of("admin");
         let shutdown = CancellationToken::new();
