@@ -76,9 +76,9 @@ impl World {
     pub async fn start() -> Self {
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let late = Arc::new(Late::default());
-        let host_instance = Instance::start(Options::default()).await.unwrap();
+        let host_instance = Instance::start(options()).await.unwrap();
         let tenant_instance =
-            Instance::start(Options { allocator: Some(late.clone()), ..Options::default() }).await.unwrap();
+            Instance::start(Options { allocator: Some(late.clone()), ..options() }).await.unwrap();
         let refuses = Arc::new(AtomicBool::new(false));
         let host_service = host_instance.server.service(User::component("host"));
         let host = Client::new(Gate { inner: host_service, refuses: refuses.clone() }, "default");
@@ -314,4 +314,10 @@ impl Allocator for Late {
             }
         })
     }
+}
+
+/// Neither side has controllers: nobody makes service accounts, or takes the taint of a new node away.
+fn options() -> Options {
+    let disable_admission = ["ServiceAccount", "TaintNodesByCondition"].map(ToOwned::to_owned).to_vec();
+    Options { disable_admission, ..Options::default() }
 }
