@@ -19,6 +19,7 @@ pub mod token;
 pub mod value;
 
 pub use self::{
+    check::Scope,
     error::Error,
     evaluate::{Budget, Variables},
     parse::SyntaxError,
@@ -60,9 +61,9 @@ impl Program {
         outcome::outcome(&self.expression, known)
     }
 
-    /// What in it nobody knows, given the names of its variables.
-    pub fn unknown(&self, text: &str, variables: &[&str]) -> Result<(), SyntaxError> {
-        check::check(&self.expression, text, variables)
+    /// What in it nobody knows who speaks of what is in scope.
+    pub fn unknown(&self, text: &str, scope: &Scope<'_>) -> Result<(), SyntaxError> {
+        check::check(&self.expression, text, scope)
     }
 }
 

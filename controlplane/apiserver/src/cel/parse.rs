@@ -252,9 +252,10 @@ impl Parser<'_> {
                 let index = Box::new(self.expression()?);
                 self.expect("]")?;
                 operand = self.make(at, Kind::Index { operand: Box::new(operand), index, optional })?;
-            } else if self.sees("{") && is_type_name(&operand) {
+            } else if let Some(name) = type_name(&operand).filter(|_| self.sees("{")) {
+                let start = operand.at;
                 self.next += 1;
-                operand = self.fields(at)?;
+                operand = self.fields(start, name)?;
             } else {
                 return Ok(operand);
             }
@@ -377,24 +378,22 @@ impl Parser<'_> {
         Ok(entries)
     }
 
-    /// The fields of `Type{a: b}`, which makes a map.
-    fn fields(&mut self, at: usize) -> Result<Expression, SyntaxError> {
-        let mut entries = Vec::new();
+    /// The fields of `Type{a: b}`.
+    fn fields(&mut self, at: usize, name: String) -> Result<Expression, SyntaxError> {
+        let mut fields = Vec::new();
         while !self.accept("}") {
-            if !entries.is_empty() {
+            if !fields.is_empty() {
                 self.expect(",")?;
                 if self.accept("}") {
                     break;
                 }
             }
             let optional = self.accept("?");
-            let key_at = self.at();
-            let name = self.field()?;
+            let field = self.field()?;
             self.expect(":")?;
-            let key = self.make(key_at, Kind::Literal(Value::Text(name.into())))?;
-            entries.push((key, Item { optional, value: self.expression()? }));
+            fields.push((field.into(), Item { optional, value: self.expression()? }));
         }
-        self.make(at, Kind::Map(entries))
+        self.make(at, Kind::Make { name: name.into(), fields })
     }
 
     fn method(&mut self, target: Expression, name: &str, at: usize) -> Result<Expression, SyntaxError> {
@@ -530,10 +529,12 @@ fn aggregate(name: &str) -> Option<Aggregate> {
 }
 
 /// `Object` or `Object.spec`: names before a brace that makes an object.
-fn is_type_name(expression: &Expression) -> bool {
+fn type_name(expression: &Expression) -> Option<String> {
     match &expression.kind {
-        Kind::Variable(name) => name.starts_with(|c: char| c.is_ascii_uppercase()),
-        Kind::Select { operand, optional: false, .. } => is_type_name(operand),
-        _ => false,
+        Kind::Variable(name) => Some(name.to_string()),
+        Kind::Select { operand, field, optional: false } => {
+            type_name(operand).map(|name| format!("{name}.{field}"))
+        }
+        _ => None,
     }
 }

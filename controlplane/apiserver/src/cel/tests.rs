@@ -6,7 +6,7 @@ use crate::custom::checks::Checks;
 fn evaluate(text: &str, this: &Json, schema: &Json) -> Result<String, String> {
     let checks = Checks::compile(schema);
     let program = Program::parse(text).map_err(|e| e.to_string())?;
-    program.unknown(text, &["self"]).map_err(|e| e.to_string())?;
+    program.unknown(text, &Scope { variables: &["self"], ..Scope::default() }).map_err(|e| e.to_string())?;
     let mut variables = Variables::default();
     variables.set("self", json::value(this, Some(&checks)));
     let value = program.evaluate(&variables, &mut Budget::new(100_000)).map_err(|e| e.to_string())?;

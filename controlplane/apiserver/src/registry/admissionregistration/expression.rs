@@ -4,22 +4,24 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cel::{Program, SyntaxError};
+use crate::cel::{Program, Scope, SyntaxError};
 use crate::field::{Errors, Path};
 use crate::registry::access::{list_at, str_at};
 use crate::validation::fields::qualified_name;
 
 const MAX_CONDITIONS: usize = 64;
 
-/// What expressions may speak of.
+/// What expressions may speak of, besides the request and its objects.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Environment {
+pub struct Environment<'s> {
     /// `params`
     pub parameters: bool,
     /// `authorizer`
     pub authorizer: bool,
-    /// `variables`
-    pub variables: bool,
+    /// The fields of `variables`, where there is such a variable.
+    pub variables: Option<&'s [&'s str]>,
+    /// Whether they make patches.
+    pub patches: bool,
 }
 
 /// Compiles an expression; says what is wrong with it, also if its value is of none of these types.
@@ -27,7 +29,7 @@ pub fn validate(
     errors: &mut Errors,
     path: &Path<'_>,
     text: &str,
-    environment: Environment,
+    environment: Environment<'_>,
     types: &[&'static str],
 ) {
     const DYNAMIC: &[(&str, &str)] = &[("object", "dyn"), ("oldObject", "dyn"), ("params", "dyn")];
@@ -50,19 +52,15 @@ pub fn validate(
     }
 }
 
-fn compile(text: &str, environment: Environment) -> Result<Program, SyntaxError> {
+/// Compiles an expression.
+pub fn compile(text: &str, environment: Environment<'_>) -> Result<Program, SyntaxError> {
     let program = Program::parse(text)?;
-    let mut known = vec!["object", "oldObject", "request", "namespaceObject"];
-    for (is_known, name) in [
-        (environment.parameters, "params"),
-        (environment.authorizer, "authorizer"),
-        (environment.variables, "variables"),
-    ] {
-        if is_known {
-            known.push(name);
-        }
-    }
-    program.unknown(text, &known)?;
+    let mut variables = vec!["object", "oldObject", "request", "namespaceObject"];
+    variables.extend(environment.parameters.then_some("params"));
+    variables.extend(environment.authorizer.then_some("authorizer"));
+    let scope =
+        Scope { variables: &variables, composed: environment.variables, patches: environment.patches };
+    program.unknown(text, &scope)?;
     Ok(program)
 }
 
@@ -78,7 +76,7 @@ pub fn validate_conditions(errors: &mut Errors, path: &Path<'_>, owner: &Value, 
         match str_at(condition, "/expression").trim() {
             "" => errors.required(&path.child("expression"), ""),
             text => {
-                let environment = Environment { parameters, authorizer: true, variables: false };
+                let environment = Environment { parameters, authorizer: true, ..Environment::default() };
                 validate(errors, &path.child("expression"), text, environment, &["bool"]);
             }
         }

@@ -30,7 +30,8 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
         errors.required(&SPEC.child("auditAnnotations"), why);
         return errors;
     }
-    let environment = environment(spec);
+    let names = variables(spec);
+    let environment = environment(spec, &names);
     let list = SPEC.child("validations");
     for (index, validation) in validations.iter().enumerate() {
         validate_validation(&mut errors, &list.index(index), validation, environment);
@@ -63,8 +64,10 @@ pub fn validate_mutating(policy: &Value, old: Option<&Value>) -> Errors {
     if mutations.is_empty() {
         errors.required(&list, "mutations must contain at least one item");
     }
+    let names = variables(spec);
+    let environment = Environment { patches: true, ..environment(spec, &names) };
     for (index, mutation) in mutations.iter().enumerate() {
-        validate_mutation(&mut errors, &list.index(index), mutation);
+        validate_mutation(&mut errors, &list.index(index), mutation, environment);
     }
     required_one_of(&mut errors, &SPEC, spec, "reinvocationPolicy", &["Never", "IfNeeded"]);
     errors
@@ -96,11 +99,17 @@ pub fn validate_status(policy: &Value) -> Errors {
     errors
 }
 
-fn environment(spec: &Value) -> Environment {
+/// The names of its variables.
+fn variables(spec: &Value) -> Vec<&str> {
+    list_at(spec, "/variables").iter().map(|variable| str_at(variable, "/name")).collect()
+}
+
+fn environment<'s>(spec: &Value, variables: &'s [&'s str]) -> Environment<'s> {
     Environment {
         parameters: has(spec, "/paramKind"),
         authorizer: true,
-        variables: !list_at(spec, "/variables").is_empty(),
+        variables: Some(variables),
+        patches: false,
     }
 }
 
@@ -125,6 +134,7 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         validate_conditions(errors, &SPEC.child("matchConditions"), spec, parameters);
     }
     let list = SPEC.child("variables");
+    let names = variables(spec);
     for (index, variable) in list_at(spec, "/variables").iter().enumerate() {
         let (path, name) = (list.index(index), str_at(variable, "/name"));
         if name.trim().is_empty() {
@@ -136,7 +146,11 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
             text if text.trim().is_empty() => {
                 errors.required(&path.child("expression"), "expression is not specified");
             }
-            text => expression::validate(errors, &path.child("expression"), text, environment(spec), &[]),
+            text => {
+                // A variable may speak of those before it.
+                let environment = environment(spec, &names[..index]);
+                expression::validate(errors, &path.child("expression"), text, environment, &[]);
+            }
         }
     }
 }
@@ -172,7 +186,7 @@ fn validate_kind(errors: &mut Errors, path: &Path<'_>, kind: &Value) {
     }
 }
 
-fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value, environment: Environment) {
+fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value, environment: Environment<'_>) {
     const EMPTY: &str = "must be non-empty if specified";
     let text = str_at(validation, "/expression");
     if text.trim().is_empty() {
@@ -201,7 +215,7 @@ fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value,
     }
 }
 
-fn validate_annotation(errors: &mut Errors, path: &Path<'_>, annotation: &Value, environment: Environment) {
+fn validate_annotation(errors: &mut Errors, path: &Path<'_>, annotation: &Value, environment: Environment<'_>) {
     let text = str_at(annotation, "/valueExpression").trim();
     if text.is_empty() {
         errors.required(path, "valueExpression is not specified");
@@ -212,7 +226,7 @@ fn validate_annotation(errors: &mut Errors, path: &Path<'_>, annotation: &Value,
     }
 }
 
-fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value) {
+fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value, environment: Environment<'_>) {
     const TYPES: [(&str, &str); 2] =
         [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
     let kind = str_at(mutation, "/patchType");
@@ -233,13 +247,7 @@ fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value) {
         };
         match str_at(own, "/expression") {
             text if text.trim().is_empty() => errors.required(&path.child("expression"), ""),
-            // The types of patches are known to the evaluator alone.
-            text => {
-                if let Err(why) = crate::cel::Program::parse(text) {
-                    let why = format!("compilation failed: {why}");
-                    errors.invalid_str(&path.child("expression"), text, &why);
-                }
-            }
+            text => expression::validate(errors, &path.child("expression"), text, environment, &[]),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{internal, schema::has_field};
 use crate::{
-    cel::{Program, SyntaxError},
+    cel::{Program, Scope, SyntaxError},
     field::{Errors, Path},
     registry::access::{get, list_at, opt_str, str_at},
 };
@@ -57,7 +57,7 @@ fn expressions(rule: &Value, path: &Path<'_>, uncorrelated: Option<&str>, errors
 
 fn compile(text: &str) -> Result<Program, SyntaxError> {
     let program = Program::parse(text)?;
-    program.unknown(text, &["self", "oldSelf"])?;
+    program.unknown(text, &Scope { variables: &["self", "oldSelf"], ..Scope::default() })?;
     Ok(program)
 }
 
