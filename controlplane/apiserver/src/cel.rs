@@ -12,6 +12,7 @@ pub mod error;
 pub mod evaluate;
 pub mod functions;
 pub mod json;
+pub mod lazy;
 pub mod outcome;
 pub mod parse;
 pub mod syntax;
@@ -22,6 +23,7 @@ pub use self::{
     check::Scope,
     error::Error,
     evaluate::{Budget, Variables},
+    lazy::Lazy,
     parse::SyntaxError,
     value::Value,
 };

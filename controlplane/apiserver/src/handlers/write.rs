@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde_json::Value;
 use vkube_store::{Change, Entry, Expect, Write};
 
-use super::{call::Call, parts};
+use super::{call::Call, parts, scale};
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{Attributes, Operation, Shared},
     body::Response,
     field::{Errors, Path},
     managed_fields, metadata,
@@ -56,7 +56,7 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     own_fields(call, None, &mut object, options)?;
     object = call.definition.convert(object, &definition);
-    admit(call, Operation::Create, None, &mut object, options).await?;
+    admit(call, &definition, Operation::Create, None, &mut object, options).await?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
@@ -68,7 +68,7 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     let warnings = definition.rules().warnings(&object, None);
     call.warnings.extend(warnings);
-    consent(call, Operation::Create, None, &object, options).await?;
+    consent(call, &definition, Operation::Create, None, &object, options).await?;
     object = definition.convert(object, &stored_definition);
 
     let services = stored_definition.is("", "services");
@@ -176,7 +176,7 @@ async fn store_update(
 ) -> Result<Option<Written>, ApiError> {
     let rules = definition.rules();
     let subresource = call.info.subresource.clone();
-    admit(call, Operation::Update, Some(old), &mut object, options).await?;
+    admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     match subresource.as_str() {
         "status" => rules.prepare_status_update(&mut object, old),
@@ -203,7 +203,7 @@ async fn store_update(
         let warnings = rules.warnings(&object, Some(old));
         call.warnings.extend(warnings);
     }
-    consent(call, Operation::Update, Some(old), &object, options).await?;
+    consent(call, definition, Operation::Update, Some(old), &object, options).await?;
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
@@ -337,41 +337,60 @@ fn own_fields(
     crate::ownership::on_update(call, live, object, &options.manager)
 }
 
+/// Lets mutating admission change an object, which is at the version of `form`. What is admitted of a
+/// scale is the scale.
 async fn admit(
     call: &mut Call,
+    form: &Definition,
     operation: Operation,
     old: Option<&Value>,
     object: &mut Value,
     options: &Options,
 ) -> Result<(), ApiError> {
+    let mut scale = scale_of(call, form, object);
+    let old_scale = old.and_then(|old| scale_of(call, form, old));
     let mut warnings = std::mem::take(&mut call.warnings);
     let result = {
-        let attributes = attributes(call, operation, old, options.dry_run);
-        call.server.parts.admission.admit(&attributes, object, &mut warnings).await
+        let attributes = attributes(call, form, operation, old_scale.as_ref().or(old), options.dry_run);
+        let subject = scale.as_mut().unwrap_or(object);
+        call.server.parts.admission.admit(&attributes, subject, &mut warnings).await
     };
     call.warnings = warnings;
-    result
+    result?;
+    if let Some(scale) = scale {
+        scale::set_replicas(form, object, scale::replicas(&scale));
+    }
+    Ok(())
 }
 
 /// Asks validating admission.
 pub async fn consent(
     call: &mut Call,
+    form: &Definition,
     operation: Operation,
     old: Option<&Value>,
     object: &Value,
     options: &Options,
 ) -> Result<(), ApiError> {
+    let scale = scale_of(call, form, object);
+    let old_scale = old.and_then(|old| scale_of(call, form, old));
     let mut warnings = std::mem::take(&mut call.warnings);
     let result = {
-        let attributes = attributes(call, operation, old, options.dry_run);
-        call.server.parts.admission.validate(&attributes, object, &mut warnings).await
+        let attributes = attributes(call, form, operation, old_scale.as_ref().or(old), options.dry_run);
+        let subject = scale.as_ref().unwrap_or(object);
+        call.server.parts.admission.validate(&attributes, subject, &mut warnings).await
     };
     call.warnings = warnings;
     result
 }
 
+fn scale_of(call: &Call, form: &Definition, object: &Value) -> Option<Value> {
+    (call.info.subresource == "scale").then(|| scale::scale_of(form, object))
+}
+
 fn attributes<'a>(
     call: &'a Call,
+    form: &'a Definition,
     operation: Operation,
     old: Option<&'a Value>,
     dry_run: bool,
@@ -380,6 +399,7 @@ fn attributes<'a>(
         server: &call.server,
         operation,
         definition: &call.definition,
+        form,
         subresource: &call.info.subresource,
         namespace: &call.info.namespace,
         name: &call.info.name,
@@ -387,6 +407,8 @@ fn attributes<'a>(
         dry_run,
         old,
         delete_options: None,
+        query: Some(&call.query),
+        shared: Shared::default(),
     }
 }
 

@@ -186,7 +186,12 @@ fn validate_kind(errors: &mut Errors, path: &Path<'_>, kind: &Value) {
     }
 }
 
-fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value, environment: Environment<'_>) {
+fn validate_validation(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    validation: &Value,
+    environment: Environment<'_>,
+) {
     const EMPTY: &str = "must be non-empty if specified";
     let text = str_at(validation, "/expression");
     if text.trim().is_empty() {
@@ -215,7 +220,12 @@ fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value,
     }
 }
 
-fn validate_annotation(errors: &mut Errors, path: &Path<'_>, annotation: &Value, environment: Environment<'_>) {
+fn validate_annotation(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    annotation: &Value,
+    environment: Environment<'_>,
+) {
     let text = str_at(annotation, "/valueExpression").trim();
     if text.is_empty() {
         errors.required(path, "valueExpression is not specified");
