@@ -166,3 +166,6 @@ async fn namespace(attributes: &Attributes<'_>) -> Result<Value, ApiError> {
 fn is_exempt(definition: &Definition) -> bool {
     definition.group() == "admissionregistration.k8s.io" && definition.plural().contains("admissionpolic")
 }
+
+#[cfg(test)]
+mod tests;
