@@ -66,14 +66,14 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &name, &errors));
     }
-    let warnings = definition.rules().warnings(&object, None);
-    call.warnings.extend(warnings);
+    let warned = call.warnings.len();
+    call.warnings.extend(definition.rules().warnings(&object, None));
     consent(call, &definition, Operation::Create, None, &object, options).await?;
     object = definition.convert(object, &stored_definition);
 
     let services = stored_definition.is("", "services");
     if services {
-        call.server.parts.allocator.allocate(&mut object, None, options.dry_run).await?;
+        allocate(call, &mut object, None, options, warned).await?;
     }
     let key = stored_definition.key(metadata::namespace(&object), &name);
     if options.dry_run {
@@ -199,15 +199,15 @@ async fn store_update(
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
     }
+    let warned = call.warnings.len();
     if subresource.is_empty() {
-        let warnings = rules.warnings(&object, Some(old));
-        call.warnings.extend(warnings);
+        call.warnings.extend(rules.warnings(&object, Some(old)));
     }
     consent(call, definition, Operation::Update, Some(old), &object, options).await?;
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
-        call.server.parts.allocator.allocate(&mut object, Some(old), options.dry_run).await?;
+        allocate(call, &mut object, Some(old), options, warned).await?;
     }
     metadata::set(&mut object, "resourceVersion", metadata::text(old, "resourceVersion"));
     managed_fields::keep_times(old, &mut object);
@@ -265,6 +265,22 @@ async fn store_update(
             }
         }
     }
+}
+
+/// Gives a Service its addresses. Kubernetes does so before it looks at the Service at all, so a failure
+/// takes back the warnings after the first `warned`.
+async fn allocate(
+    call: &mut Call,
+    service: &mut Value,
+    old: Option<&Value>,
+    options: &Options,
+    warned: usize,
+) -> Result<(), ApiError> {
+    let result = call.server.parts.allocator.allocate(service, old, options.dry_run).await;
+    if result.is_err() {
+        call.warnings.truncate(warned);
+    }
+    result
 }
 
 /// Writes the revision of a commit into the object that was committed.

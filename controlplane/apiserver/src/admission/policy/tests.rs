@@ -84,7 +84,13 @@ async fn a_policy_bound_to_nothing_does_nothing() {
     let never = json!({"validations": [{"expression": "false"}]});
     let path = format!("{GROUP}/validatingadmissionpolicies");
     fixture.create(&path, &policy("Validating", "unbound", never.clone())).await;
-    validating(&fixture, "bound", json!({"validations": [{"expression": "object.data.a != 'no'"}]}), json!({})).await;
+    validating(
+        &fixture,
+        "bound",
+        json!({"validations": [{"expression": "object.data.a != 'no'"}]}),
+        json!({}),
+    )
+    .await;
     assert_eq!(
         denied(&fixture, &map("x", json!({"a": "no"}))).await,
         "configmaps \"x\" is forbidden: ValidatingAdmissionPolicy 'bound' with binding 'bound' denied request: failed expression: object.data.a != 'no'"
@@ -183,7 +189,8 @@ async fn a_rule_about_one_version_is_about_all_of_them() {
             "request.kind.version + ' for ' + request.requestKind.version + ' of ' + object.apiVersion"}],
     });
     validating(&fixture, "w", spec, json!({})).await;
-    let widget = json!({"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"name": "w"}, "spec": {}});
+    let widget =
+        json!({"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"name": "w"}, "spec": {}});
     let path = "/apis/example.com/v2/namespaces/default/widgets?dryRun=All";
     let message = loop {
         let (status, body) = fixture.call(Method::POST, path, &widget).await;
@@ -246,7 +253,8 @@ async fn what_a_later_policy_changes_reaches_an_earlier_one_that_asks_for_it() {
     mutating(&fixture, "a-first", first, json!({})).await;
     let second = json!({"mutations": apply("Object{data: {'late': 'yes'}}")});
     mutating(&fixture, "b-second", second, json!({})).await;
-    let made = dry_until(&fixture, &map("x", json!({"a": "1"})), |_, body| body["data"]["late"] == "yes").await;
+    let made =
+        dry_until(&fixture, &map("x", json!({"a": "1"})), |_, body| body["data"]["late"] == "yes").await;
     assert_eq!(made["data"]["seen"], "late");
     fixture.0.stop().await;
 }

@@ -108,7 +108,7 @@ fn environment<'s>(spec: &Value, variables: &'s [&'s str]) -> Environment<'s> {
     Environment {
         parameters: has(spec, "/paramKind"),
         authorizer: true,
-        variables: Some(variables),
+        variables: has(spec, "/variables").then_some(variables),
         patches: false,
     }
 }
