@@ -20,6 +20,7 @@ mod service_account;
 mod shared;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhook;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -173,7 +174,9 @@ fn plugins() -> Vec<Box<dyn Plugin>> {
         Box::new(runtime_class::RuntimeClass),
         Box::new(default_classes::DefaultIngressClass),
         Box::new(policy::MutatingAdmissionPolicy::default()),
+        Box::new(webhook::MutatingAdmissionWebhook::default()),
         Box::new(policy::ValidatingAdmissionPolicy::default()),
+        Box::new(webhook::ValidatingAdmissionWebhook::default()),
         Box::new(resource_quota::ResourceQuota),
     ]
 }

@@ -343,11 +343,11 @@ impl Dispatch<'_> {
         let mut error = self.attributes.forbidden(self.object, "admission request denied by policy");
         error.message.clone_from(&first.message);
         if let Some(reason) = first.reason {
-            error.reason = reason;
+            error.reason = reason.into();
         }
         if let Some(details) = &mut error.details {
             let cause = |refusal: &Refusal| Cause {
-                reason: "",
+                reason: "".into(),
                 message: refusal.message.clone(),
                 field: String::new(),
             };

@@ -170,9 +170,10 @@ impl Denial {
             None => format!("ValidatingAdmissionPolicy '{policy}' denied request: {message}"),
         };
         let mut error = attributes.forbidden(object, &message);
-        (error.reason, error.code) = self.reason.wire();
+        let (reason, code) = self.reason.wire();
+        (error.reason, error.code) = (reason.into(), code);
         if let Some(details) = &mut error.details {
-            details.causes.push(Cause { reason: "", message, field: String::new() });
+            details.causes.push(Cause { reason: "".into(), message, field: String::new() });
         }
         error
     }
