@@ -118,7 +118,10 @@ pub fn shown(error: &std::io::Error) -> String {
     };
     let rustls::Error::InvalidCertificate(why) = tls else { return format!("remote error: tls: {tls}") };
     let why = match why {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // Another authority of the same name is as unknown as one of another name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "certificate has expired or is not yet valid".to_owned()
         }
