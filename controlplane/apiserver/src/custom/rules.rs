@@ -51,7 +51,7 @@ impl Rule {
 
     /// What to call it.
     fn shown(&self) -> &str {
-        self.message.as_deref().unwrap_or(self.rule.text())
+        self.message.as_deref().unwrap_or_else(|| self.rule.text())
     }
 }
 

@@ -176,7 +176,11 @@ async fn store_update(
 ) -> Result<Option<Written>, ApiError> {
     let rules = definition.rules();
     let subresource = call.info.subresource.clone();
-    admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
+    // Of a binding, the Binding was admitted.
+    let admitted = subresource == "binding";
+    if !admitted {
+        admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
+    }
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     match subresource.as_str() {
         "status" => rules.prepare_status_update(&mut object, old),
@@ -203,7 +207,9 @@ async fn store_update(
     if subresource.is_empty() {
         call.warnings.extend(rules.warnings(&object, Some(old)));
     }
-    consent(call, definition, Operation::Update, Some(old), &object, options).await?;
+    if !admitted {
+        consent(call, definition, Operation::Update, Some(old), &object, options).await?;
+    }
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
@@ -395,6 +401,27 @@ pub async fn consent(
         let attributes = attributes(call, form, operation, old_scale.as_ref().or(old), options.dry_run);
         let subject = scale.as_ref().unwrap_or(object);
         call.server.parts.admission.validate(&attributes, subject, &mut warnings).await
+    };
+    call.warnings = warnings;
+    result
+}
+
+/// Admits what a subresource is given, which is no object: an Eviction, a Binding, a TokenRequest or the
+/// options of a stream.
+pub async fn admit_given(
+    call: &mut Call,
+    operation: Operation,
+    given: &mut Value,
+    dry_run: bool,
+) -> Result<(), ApiError> {
+    let mut warnings = std::mem::take(&mut call.warnings);
+    let result = {
+        let chain = &call.server.parts.admission;
+        let attributes = attributes(call, &call.definition, operation, None, dry_run);
+        match chain.admit(&attributes, given, &mut warnings).await {
+            Ok(()) => chain.validate(&attributes, given, &mut warnings).await,
+            refused => refused,
+        }
     };
     call.warnings = warnings;
     result

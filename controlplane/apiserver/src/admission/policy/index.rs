@@ -74,10 +74,14 @@ impl<B: Body> Follower for Index<B> {
             if resource == B::RESOURCES[0] {
                 let named = |name: &str| objects.iter().any(|object| metadata::name(object) == name);
                 known.policies.retain(|name, _| named(name));
-                objects.iter().for_each(|policy| known.policy(policy));
+                for policy in &objects {
+                    known.policy(policy);
+                }
             } else {
                 known.bindings.clear();
-                objects.iter().for_each(|binding| known.binding(binding));
+                for binding in &objects {
+                    known.binding(binding);
+                }
             }
         });
     }

@@ -287,3 +287,32 @@ async fn the_authorizer_answers_for_service_accounts() {
     fixture.create(MAPS, &map("x", json!({"a": "yes"}))).await;
     fixture.0.stop().await;
 }
+
+#[tokio::test]
+async fn streams_and_evictions_are_admitted_as_what_they_are() {
+    let fixture = Fixture::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT", "CREATE"],
+            "resources": ["pods/exec", "pods/eviction"],
+        }]},
+        "validations": [{"expression": "request.operation == 'CONNECT' ? object.command[0] != 'rm' : false",
+            "messageExpression": "'no ' + request.kind.kind + ' of ' + request.name", "reason": "Forbidden"}],
+    });
+    validating(&fixture, "s", spec, json!({})).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let exec = format!("{pods}/p/exec?command=rm&command=x&container=c&stdout=true");
+    let body = loop {
+        let (status, body) = fixture.call(Method::POST, &exec, &Value::Null).await;
+        if status == StatusCode::FORBIDDEN {
+            break body;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(body["message"].as_str().unwrap().ends_with("no PodExecOptions of p"), "{body}");
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let (status, body) = fixture.call(Method::POST, &format!("{pods}/p/eviction"), &eviction).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{body}");
+    assert!(body["message"].as_str().unwrap().ends_with("no Eviction of p"), "{body}");
+    fixture.0.stop().await;
+}
