@@ -242,7 +242,7 @@ impl Parser<'_> {
                 let optional = self.accept("?");
                 let name = self.field()?;
                 operand = if !optional && self.sees("(") {
-                    self.method(operand, &name, at)?
+                    self.method(operand, &name)?
                 } else {
                     let kind = Kind::Select { operand: Box::new(operand), field: name.into(), optional };
                     self.make(at, kind)?
@@ -253,9 +253,8 @@ impl Parser<'_> {
                 self.expect("]")?;
                 operand = self.make(at, Kind::Index { operand: Box::new(operand), index, optional })?;
             } else if let Some(name) = type_name(&operand).filter(|_| self.sees("{")) {
-                let start = operand.at;
                 self.next += 1;
-                operand = self.fields(start, name)?;
+                operand = self.fields(at, name)?;
             } else {
                 return Ok(operand);
             }
@@ -317,7 +316,10 @@ impl Parser<'_> {
             _ if RESERVED.contains(&name) => {
                 return Err(SyntaxError::new(self.text, at, format!("reserved identifier: {name}")));
             }
-            _ if self.accept("(") => {
+            _ if self.sees("(") => {
+                // A call is where its parenthesis is.
+                let open = self.at();
+                self.next += 1;
                 let mut arguments = self.arguments()?;
                 if name == "has" {
                     return match arguments.pop().map(|a| a.kind) {
@@ -327,7 +329,7 @@ impl Parser<'_> {
                         _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
                     };
                 }
-                Kind::Call { function: name.into(), method: false, arguments }
+                return self.make(open, Kind::Call { function: name.into(), method: false, arguments });
             }
             _ => Kind::Variable(name.into()),
         };
@@ -396,7 +398,8 @@ impl Parser<'_> {
         self.make(at, Kind::Make { name: name.into(), fields })
     }
 
-    fn method(&mut self, target: Expression, name: &str, at: usize) -> Result<Expression, SyntaxError> {
+    fn method(&mut self, target: Expression, name: &str) -> Result<Expression, SyntaxError> {
+        let at = self.at();
         self.expect("(")?;
         if let Some(expression) = self.with_variables(&target, name, at)? {
             let kind = match expression {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cel::{Program, Scope, SyntaxError};
+use crate::cel::{Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{list_at, str_at};
 use crate::validation::fields::qualified_name;
@@ -19,49 +19,53 @@ pub struct Environment<'s> {
     /// `authorizer`
     pub authorizer: bool,
     /// The fields of `variables`, where there is such a variable.
-    pub variables: Option<&'s [&'s str]>,
+    pub variables: Option<&'s [(&'s str, Type)]>,
     /// Whether they make patches.
     pub patches: bool,
 }
 
-/// Compiles an expression; says what is wrong with it, also if its value is of none of these types.
+/// Compiles an expression and says what is wrong with it, also if its value is of none of these types.
+/// Its type is the answer; what is wrong may be anything.
 pub fn validate(
     errors: &mut Errors,
     path: &Path<'_>,
     text: &str,
     environment: Environment<'_>,
-    types: &[&'static str],
-) {
-    const DYNAMIC: &[(&str, &str)] = &[("object", "dyn"), ("oldObject", "dyn"), ("params", "dyn")];
+    wanted: &[Type],
+) -> Type {
     match compile(text, environment) {
         Err(why) => errors.invalid_str(path, text, &format!("compilation failed: {why}")),
-        Ok(program) => {
-            let kind = program.outcome(DYNAMIC).unwrap_or_default();
-            match types {
-                [] => {}
-                _ if kind.is_empty() || types.contains(&kind) => {}
-                [only] => {
-                    errors.invalid_str(path, text, &format!("must evaluate to {only} but got {kind}"));
-                }
+        Ok(found) if wanted.is_empty() || wanted.contains(&found) => return found,
+        Ok(found) => {
+            let why = match wanted {
+                [only] => format!("must evaluate to {only} but got {found}"),
                 several => {
-                    let why = format!("must evaluate to one of [{}]", several.join(" "));
-                    errors.invalid_str(path, text, &why);
+                    let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+                    format!("must evaluate to one of [{}] but got {found}", several.join(" "))
                 }
-            }
+            };
+            errors.invalid_str(path, text, &why);
         }
     }
+    Type::Dyn
 }
 
-/// Compiles an expression.
-pub fn compile(text: &str, environment: Environment<'_>) -> Result<Program, SyntaxError> {
+/// The type of an expression.
+fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues> {
     let program = Program::parse(text)?;
-    let mut variables = vec!["object", "oldObject", "request", "namespaceObject"];
-    variables.extend(environment.parameters.then_some("params"));
-    variables.extend(environment.authorizer.then_some("authorizer"));
+    let named = |name: &str| Type::Named(name.to_owned());
+    let mut variables = vec![
+        ("object", Type::Dyn),
+        ("oldObject", Type::Dyn),
+        ("request", named("kubernetes.AdmissionRequest")),
+        ("namespaceObject", named("kubernetes.Namespace")),
+    ];
+    variables.extend(environment.parameters.then_some(("params", Type::Dyn)));
+    let authorizer = ("authorizer", named("kubernetes.authorization.Authorizer"));
+    variables.extend(environment.authorizer.then_some(authorizer));
     let scope =
         Scope { variables: &variables, composed: environment.variables, patches: environment.patches };
-    program.unknown(text, &scope)?;
-    Ok(program)
+    program.check(text, &scope)
 }
 
 /// `matchConditions`
@@ -77,7 +81,7 @@ pub fn validate_conditions(errors: &mut Errors, path: &Path<'_>, owner: &Value, 
             "" => errors.required(&path.child("expression"), ""),
             text => {
                 let environment = Environment { parameters, authorizer: true, ..Environment::default() };
-                validate(errors, &path.child("expression"), text, environment, &["bool"]);
+                validate(errors, &path.child("expression"), text, environment, &[Type::BOOL]);
             }
         }
         match str_at(condition, "/name") {

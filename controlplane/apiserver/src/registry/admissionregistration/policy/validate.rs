@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cel::Type;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, list_at, opt_str, str_at, strs_at};
 use crate::registry::admissionregistration::expression::{
@@ -22,7 +23,7 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let spec = at(policy, "/spec");
-    validate_common(&mut errors, spec, old);
+    let variables = validate_common(&mut errors, spec, old);
     let (validations, annotations) = (list_at(spec, "/validations"), list_at(spec, "/auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         let why = "validations or auditAnnotations must contain at least one item";
@@ -30,8 +31,7 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
         errors.required(&SPEC.child("auditAnnotations"), why);
         return errors;
     }
-    let names = variables(spec);
-    let environment = environment(spec, &names);
+    let environment = environment(spec, &variables);
     let list = SPEC.child("validations");
     for (index, validation) in validations.iter().enumerate() {
         validate_validation(&mut errors, &list.index(index), validation, environment);
@@ -58,14 +58,13 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
 pub fn validate_mutating(policy: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let spec = at(policy, "/spec");
-    validate_common(&mut errors, spec, old);
+    let variables = validate_common(&mut errors, spec, old);
     validate_mutable(&mut errors, &SPEC.child("matchConstraints"), at(spec, "/matchConstraints"));
     let (mutations, list) = (list_at(spec, "/mutations"), SPEC.child("mutations"));
     if mutations.is_empty() {
         errors.required(&list, "mutations must contain at least one item");
     }
-    let names = variables(spec);
-    let environment = Environment { patches: true, ..environment(spec, &names) };
+    let environment = Environment { patches: true, ..environment(spec, &variables) };
     for (index, mutation) in mutations.iter().enumerate() {
         validate_mutation(&mut errors, &list.index(index), mutation, environment);
     }
@@ -99,12 +98,7 @@ pub fn validate_status(policy: &Value) -> Errors {
     errors
 }
 
-/// The names of its variables.
-fn variables(spec: &Value) -> Vec<&str> {
-    list_at(spec, "/variables").iter().map(|variable| str_at(variable, "/name")).collect()
-}
-
-fn environment<'s>(spec: &Value, variables: &'s [&'s str]) -> Environment<'s> {
+fn environment<'s>(spec: &Value, variables: &'s [(&'s str, Type)]) -> Environment<'s> {
     Environment {
         parameters: has(spec, "/paramKind"),
         authorizer: true,
@@ -113,7 +107,8 @@ fn environment<'s>(spec: &Value, variables: &'s [&'s str]) -> Environment<'s> {
     }
 }
 
-fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
+/// Judges what all policies have; the answer is their variables with their types.
+fn validate_common<'s>(errors: &mut Errors, spec: &'s Value, old: Option<&Value>) -> Vec<(&'s str, Type)> {
     required_one_of(errors, &SPEC, spec, "failurePolicy", FAILURE_POLICIES);
     if let Some(kind) = get(spec, "/paramKind") {
         validate_kind(errors, &SPEC.child("paramKind"), kind);
@@ -134,7 +129,7 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         validate_conditions(errors, &SPEC.child("matchConditions"), spec, parameters);
     }
     let list = SPEC.child("variables");
-    let names = variables(spec);
+    let mut variables = Vec::new();
     for (index, variable) in list_at(spec, "/variables").iter().enumerate() {
         let (path, name) = (list.index(index), str_at(variable, "/name"));
         if name.trim().is_empty() {
@@ -142,17 +137,20 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         } else if !is_identifier(name) {
             errors.invalid_str(&path.child("name"), name, "must be a valid CEL identifier");
         }
-        match str_at(variable, "/expression") {
+        let ty = match str_at(variable, "/expression") {
             text if text.trim().is_empty() => {
                 errors.required(&path.child("expression"), "expression is not specified");
+                Type::Dyn
             }
+            // A variable may speak of those before it.
             text => {
-                // A variable may speak of those before it.
-                let environment = environment(spec, &names[..index]);
-                expression::validate(errors, &path.child("expression"), text, environment, &[]);
+                let environment = environment(spec, &variables);
+                expression::validate(errors, &path.child("expression"), text, environment, &[])
             }
-        }
+        };
+        variables.push((name, ty));
     }
+    variables
 }
 
 fn validate_kind(errors: &mut Errors, path: &Path<'_>, kind: &Value) {
@@ -197,7 +195,7 @@ fn validate_validation(
     if text.trim().is_empty() {
         errors.required(&path.child("expression"), "expression is not specified");
     } else {
-        expression::validate(errors, &path.child("expression"), text, environment, &["bool"]);
+        expression::validate(errors, &path.child("expression"), text, environment, &[Type::BOOL]);
     }
     let text = str_at(validation, "/messageExpression");
     if !text.is_empty() {
@@ -206,7 +204,7 @@ fn validate_validation(
             errors.invalid_str(&path, text, EMPTY);
         } else {
             let environment = Environment { authorizer: false, ..environment };
-            expression::validate(errors, &path, text, environment, &["string"]);
+            expression::validate(errors, &path, text, environment, &[Type::TEXT]);
         }
     }
     let message = str_at(validation, "/message");
@@ -232,7 +230,7 @@ fn validate_annotation(
     } else if text.len() > MAX_ANNOTATION {
         errors.required(path, &format!("must not exceed {MAX_ANNOTATION} bytes in length"));
     } else {
-        expression::validate(errors, path, text, environment, &["string", "null_type"]);
+        expression::validate(errors, path, text, environment, &[Type::TEXT, Type::Null]);
     }
 }
 
@@ -257,7 +255,11 @@ fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value, env
         };
         match str_at(own, "/expression") {
             text if text.trim().is_empty() => errors.required(&path.child("expression"), ""),
-            text => expression::validate(errors, &path.child("expression"), text, environment, &[]),
+            text => {
+                let patch = Type::Named(if kind == "JSONPatch" { "JSONPatch" } else { "Object" }.to_owned());
+                let wanted = if kind == "JSONPatch" { Type::list(patch) } else { patch };
+                expression::validate(errors, &path.child("expression"), text, environment, &[wanted]);
+            }
         }
     }
 }
