@@ -14,6 +14,9 @@ use super::{
 /// The variable whose fields are expressions themselves.
 pub const VARIABLES: &str = "variables";
 
+/// How many issues of one expression are told.
+const MAX_ISSUES: usize = 100;
+
 /// What expressions in some place may speak of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Scope<'s> {
@@ -58,7 +61,9 @@ struct Checker<'t> {
 impl<'t> Checker<'t> {
     /// Notes what is wrong; what is wrong may be anything.
     fn wrong(&mut self, at: usize, why: String) -> Type {
-        self.issues.push((at, SyntaxError::new(self.text, at, why)));
+        if self.issues.len() < MAX_ISSUES {
+            self.issues.push((at, SyntaxError::new(self.text, at, why)));
+        }
         Type::Dyn
     }
 

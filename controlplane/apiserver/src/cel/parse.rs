@@ -9,6 +9,9 @@ use super::{
 /// How deep parentheses and their like may nest.
 const MAX_DEPTH: usize = 100;
 
+/// The longest expression, in characters.
+const MAX_SIZE: usize = 100_000;
+
 const TOO_DEEP: &str = "expression recursion limit exceeded";
 
 /// Where functions live that are called with a dot but have no target.
@@ -61,6 +64,11 @@ impl SyntaxError {
 
 /// Parses an expression.
 pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+    let size = text.chars().count();
+    if size > MAX_SIZE {
+        let why = format!("expression code point size exceeds limit: size: {size}, limit {MAX_SIZE}");
+        return Err(SyntaxError::new("", 0, why));
+    }
     let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new() };
     let expression = parser.expression()?;
     match parser.peek() {
