@@ -133,7 +133,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             Kind::Binary(operator, parts) => {
                 let [left, right] = &**parts;
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                self.budget.spend(text_cost(&left) + text_cost(&right))?;
+                self.budget.spend(weight(&left).saturating_add(weight(&right)))?;
                 binary(*operator, &left, &right)
             }
             Kind::Comprehension(comprehension) => self.comprehension(comprehension),
@@ -224,8 +224,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         for argument in arguments {
             values.push(self.value(argument)?);
         }
-        let cost: usize = values.iter().map(|v| v.size().map_or(0, |size| size / 10)).sum();
-        self.budget.spend(cost)?;
+        self.budget.spend(cost(function, &values))?;
         call(function, &values)
     }
 
@@ -350,8 +349,23 @@ fn pairs<'a>(range: &Value<'a>, two: bool) -> Result<Vec<Pair<'a>>, Error> {
     Ok(entries.into_iter().map(|(key, value)| (key, two.then_some(value))).collect())
 }
 
-fn text_cost(value: &Value<'_>) -> usize {
-    if let Value::Text(text) = value { text.len() / 10 } else { 0 }
+/// What it costs to look at all of a value once.
+fn weight(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text.len() / 10,
+        other => other.size().unwrap_or_default(),
+    }
+}
+
+/// What a call costs: mostly looking at what it is given.
+fn cost(function: &str, arguments: &[Value<'_>]) -> usize {
+    let sizes = arguments.iter().map(|value| value.size().unwrap_or_default());
+    match function {
+        // They compare all with all.
+        "distinct" => sizes.map(|size| size.saturating_mul(size)).fold(0, usize::saturating_add),
+        "sets.contains" | "sets.equivalent" | "sets.intersects" => sizes.fold(1, usize::saturating_mul),
+        _ => sizes.map(|size| size / 10).fold(0, usize::saturating_add),
+    }
 }
 
 fn select<'a>(operand: &Value<'a>, field: &str, optional: bool) -> Result<Value<'a>, Error> {

@@ -171,6 +171,13 @@ fn too_much_work_is_cancelled() {
         "{nested}.all(a, {nested}.all(b, {nested}.all(c, {nested}.all(d, {nested}.all(e, a + b + c + d + e > 0)))))"
     );
     assert_eq!(of(&text), "error: operation cancelled: actual cost limit exceeded");
+    let text = (1..40)
+        .rev()
+        .fold("x39.size()".to_owned(), |body, i| format!("cel.bind(x{i}, x{} + x{}, {body})", i - 1, i - 1));
+    assert_eq!(
+        of(&format!("cel.bind(x0, {nested}, {text})")),
+        "error: operation cancelled: actual cost limit exceeded"
+    );
 }
 
 fn typed(text: &str, variables: &[(&str, Type)]) -> String {
