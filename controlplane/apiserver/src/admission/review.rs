@@ -5,9 +5,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, json};
 
-use super::{Attributes, Operation};
+use super::{Attributes, Operation, warn};
 use crate::{
-    documents,
+    documents, managed_fields, metadata,
     options::{DeleteOptions, Propagation, Query},
     resource::Definition,
     schema::{decode, defaults, types::Type},
@@ -176,6 +176,23 @@ fn delete_options(options: &DeleteOptions) -> Value {
         shown["dryRun"] = json!(["All"]);
     }
     shown
+}
+
+/// Puts the managed fields of before back if what somebody has made of them cannot be read.
+pub fn keep_owners(before: &Value, after: &mut Value, warnings: &mut Vec<String>) {
+    const ENTRIES: &str = "/metadata/managedFields";
+    if before.pointer(ENTRIES) == after.pointer(ENTRIES) {
+        return;
+    }
+    if let Err(why) = managed_fields::validate(after) {
+        metadata::restore(after, "managedFields", before);
+        warn(
+            warnings,
+            format!(
+                ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {why}"
+            ),
+        );
+    }
 }
 
 /// `authentication.k8s.io/v1 UserInfo`

@@ -14,7 +14,7 @@ use crate::{
         authorizer::Authorizer,
         evaluation::{BUDGET, Failure, Subject},
         follow,
-        review::Undecodable,
+        review::{Undecodable, keep_owners},
     },
     cel::Lazy,
     metadata,
@@ -78,7 +78,7 @@ impl Plugin for MutatingAdmissionPolicy {
         &'a self,
         attributes: &'a Attributes<'a>,
         object: &'a mut Value,
-        _warnings: &'a mut Vec<String>,
+        warnings: &'a mut Vec<String>,
     ) -> BoxFuture<'a, Result<(), ApiError>> {
         let hooks = self.0.hooks();
         let matches = |hook: &Hook<Mutating>| hook.policy.matching.resource(attributes, object).is_some();
@@ -89,7 +89,7 @@ impl Plugin for MutatingAdmissionPolicy {
             return Box::pin(std::future::ready(Ok(())));
         }
         Box::pin(async move {
-            let mut dispatch = Dispatch { attributes, object, refusals: Vec::new() };
+            let mut dispatch = Dispatch { attributes, object, warnings, refusals: Vec::new() };
             let mut invocations = Vec::new();
             for hook in hooks.iter() {
                 dispatch.collect(hook, &mut invocations).await;
@@ -145,6 +145,7 @@ struct Refusal {
 struct Dispatch<'a> {
     attributes: &'a Attributes<'a>,
     object: &'a mut Value,
+    warnings: &'a mut Vec<String>,
     refusals: Vec<Refusal>,
 }
 
@@ -268,7 +269,8 @@ impl Dispatch<'_> {
             }
             let mutated = self.mutated(mutation, invocation, namespace);
             match mutated {
-                Ok(object) => {
+                Ok(mut object) => {
+                    keep_owners(self.object, &mut object, self.warnings);
                     changed |= object != *self.object;
                     *self.object = object;
                 }

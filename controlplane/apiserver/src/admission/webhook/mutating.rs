@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Index, Webhook, is_exempt};
 use crate::{
-    admission::{Attributes, Plugin, follow},
+    admission::{Attributes, Plugin, follow, review::keep_owners},
     patch::json_patch,
     resource::Definition,
     server::Server,
@@ -92,7 +92,7 @@ async fn call(
     warnings: &mut Vec<String>,
 ) -> Result<bool, Error> {
     let shown = attributes.at_version(object, resource);
-    let answer = hook.call(attributes, &shown, resource, true, &Mutex::new(warnings)).await?;
+    let answer = hook.call(attributes, &shown, resource, true, &Mutex::new(&mut *warnings)).await?;
     if answer.patch.as_array().is_none_or(Vec::is_empty) {
         return Ok(false);
     }
@@ -106,7 +106,8 @@ async fn call(
     let mut patched = shown.into_owned();
     json_patch::apply(&mut patched, &answer.patch).map_err(ApiError::internal)?;
     let (patched, _) = attributes.decode(patched, resource).map_err(ApiError::internal)?;
-    let patched = attributes.from_version(patched, resource);
+    let mut patched = attributes.from_version(patched, resource);
+    keep_owners(object, &mut patched, warnings);
     let changed = patched != *object;
     *object = patched;
     Ok(changed)

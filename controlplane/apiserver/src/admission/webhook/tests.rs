@@ -342,3 +342,19 @@ async fn conditions_spare_calls_and_the_configuration_of_admission_is_never_aske
     assert_eq!(hook.seen.lock().unwrap().len(), calls);
     fixture.0.stop().await;
 }
+
+#[tokio::test]
+async fn owners_survive_a_webhook_that_breaks_them() {
+    let fixture = Fixture::start().await;
+    let hook = Hook::start(|_| {
+        let broken =
+            json!([{"manager": "m", "operation": "Nonsense", "fieldsType": "FieldsV1", "fieldsV1": {}}]);
+        add("/metadata/managedFields", &broken)
+    })
+    .await;
+    configure(&fixture, "Mutating", "m", hook.at_url(), json!({})).await;
+    let called = || !hook.seen.lock().unwrap().is_empty();
+    let made = dry_until(&fixture, &map("x", json!({"a": "1"})), |_, _| called()).await;
+    assert_eq!(made["metadata"]["managedFields"][0]["operation"], "Update", "{made}");
+    fixture.0.stop().await;
+}
