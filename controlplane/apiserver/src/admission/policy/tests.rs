@@ -316,3 +316,78 @@ async fn streams_and_evictions_are_admitted_as_what_they_are() {
     assert!(body["message"].as_str().unwrap().ends_with("no Eviction of p"), "{body}");
     fixture.0.stop().await;
 }
+
+#[tokio::test]
+async fn rules_leave_out_what_they_exclude_and_selectors_choose_the_rest() {
+    let fixture = Fixture::start().await;
+    let rule = |names: Value| {
+        json!({
+            "apiGroups": [""], "apiVersions": ["*"], "operations": ["*"], "resources": ["configmaps"],
+            "resourceNames": names,
+        })
+    };
+    let spec = json!({
+        "matchConstraints": {
+            "resourceRules": [rule(json!([]))],
+            "excludeResourceRules": [rule(json!(["spare"]))],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}},
+            "objectSelector": {"matchExpressions": [{"key": "free", "operator": "DoesNotExist"}]},
+        },
+        "validations": [{"expression": "false", "message": "no"}],
+    });
+    validating(&fixture, "m", spec, json!({})).await;
+    denied(&fixture, &map("x", json!({}))).await;
+    fixture.create(MAPS, &map("spare", json!({}))).await;
+    let mut free = map("y", json!({}));
+    free["metadata"]["labels"] = json!({"free": "yes"});
+    fixture.create(MAPS, &free).await;
+    fixture.create("/api/v1/namespaces/kube-system/configmaps", &map("x", json!({}))).await;
+    fixture.0.stop().await;
+}
+
+#[tokio::test]
+async fn what_makes_policies_is_not_judged_by_them() {
+    let fixture = Fixture::start().await;
+    let spec = json!({
+        "matchConstraints": {"resourceRules": [{
+            "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"],
+        }]},
+        "validations": [{"expression": "false"}],
+    });
+    validating(&fixture, "all", spec, json!({})).await;
+    denied(&fixture, &map("x", json!({}))).await;
+    let path = format!("{GROUP}/validatingadmissionpolicybindings/all");
+    assert_eq!(fixture.call(Method::DELETE, &path, &Value::Null).await.0, StatusCode::OK);
+    dry_until(&fixture, &map("x", json!({})), |status, _| status == StatusCode::CREATED).await;
+    fixture.0.stop().await;
+}
+
+#[tokio::test]
+async fn wrong_types_are_refused_with_the_policy() {
+    let fixture = Fixture::start().await;
+    let path = format!("{GROUP}/validatingadmissionpolicies");
+    let spec = json!({
+        "variables": [{"name": "n", "expression": "1"}],
+        "validations": [
+            {"expression": "object.spec.replicas", "messageExpression": "'at most ' + variables.n"},
+        ],
+        "auditAnnotations": [{"key": "k", "valueExpression": "1"}],
+    });
+    let (status, body) = fixture.call(Method::POST, &path, &policy("Validating", "p", spec)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let causes: Vec<&str> = body["details"]["causes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cause| cause["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            "Invalid value: \"object.spec.replicas\": must evaluate to bool but got dyn",
+            "Invalid value: \"'at most ' + variables.n\": compilation failed: ERROR: <input>:1:12: found no matching overload for '_+_' applied to '(string, int)'\n | 'at most ' + variables.n\n | ...........^",
+            "Invalid value: \"1\": must evaluate to one of [string null_type] but got int",
+        ]
+    );
+    fixture.0.stop().await;
+}
