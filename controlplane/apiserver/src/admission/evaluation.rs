@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cel::{Budget, Lazy, Value, Variables, json},
+    cel::{Budget, Error, Lazy, Value, Variables, json},
     registry::access::{list_at, str_at},
 };
 
@@ -85,11 +85,14 @@ impl<'a> Evaluation<'a> {
         let steps = self.budget.min(BUDGET_OF_EXPRESSION);
         let mut budget = Budget::new(steps);
         let result = program.evaluate(&self.variables, &mut budget);
-        let spent = steps - budget.left();
-        if result.is_err() && budget.left() == 0 && self.budget < BUDGET_OF_EXPRESSION {
-            return Err(Failure::Budget);
+        if matches!(result, Err(Error::TooExpensive)) {
+            if steps < BUDGET_OF_EXPRESSION {
+                return Err(Failure::Budget);
+            }
+            self.budget -= steps;
+        } else {
+            self.budget -= steps - budget.left();
         }
-        self.budget -= spent;
         result.map_err(|why| {
             Failure::Expression(format!("expression '{}' resulted in error: {why}", expression.text()))
         })
@@ -115,6 +118,8 @@ impl Conditions {
     /// Whether all are true. One that is false decides, whatever becomes of the others; what fails counts
     /// as false unless the owner `fails` with it.
     pub fn hold(&self, subject: &Subject<'_>, fails: bool) -> Result<bool, String> {
+        // Conditions are asked before the namespace is looked up; to them it is null.
+        let subject = Subject { namespace: &Json::Null, ..*subject };
         let mut evaluation = subject.evaluation(BUDGET_OF_CONDITIONS);
         let mut failures = Vec::new();
         for condition in &self.0 {
@@ -133,5 +138,56 @@ impl Conditions {
             Some(why) if fails => Err(why),
             Some(_) => Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with_subject<T>(object: &Json, judge: impl FnOnce(&Subject<'_>) -> T) -> T {
+        judge(&Subject {
+            object,
+            old: &Json::Null,
+            request: &json!({}),
+            namespace: &Json::Null,
+            parameter: &Json::Null,
+            authorizer: &Value::Null,
+            variables: &[],
+        })
+    }
+
+    fn conditions(expressions: &[&str]) -> Conditions {
+        Conditions(expressions.iter().map(|text| Lazy::new(text)).collect())
+    }
+
+    #[test]
+    fn one_false_condition_decides_whatever_fails_before_it() {
+        let object = json!({"a": 1});
+        let hold = |expressions: &[&str], fails| {
+            let conditions = conditions(expressions);
+            with_subject(&object, |subject| conditions.hold(subject, fails))
+        };
+        assert_eq!(hold(&["object.a == 1"], true), Ok(true));
+        assert_eq!(hold(&["object.b == 1", "object.a == 2"], true), Ok(false));
+        assert_eq!(hold(&["object.b == 1", "object.a == 1"], false), Ok(false));
+        assert_eq!(
+            hold(&["object.b == 1", "object.c == 1"], true),
+            Err("[expression 'object.b == 1' resulted in error: no such key: b, expression 'object.c == 1' resulted in error: no such key: c]".into())
+        );
+    }
+
+    #[test]
+    fn expressions_have_a_budget_each_and_one_together() {
+        let (object, dear) = (json!({}), Lazy::new("lists.range(900000).all(i, i >= 0)"));
+        let (first, second) = with_subject(&object, |subject| {
+            let mut evaluation = subject.evaluation(1_500_000);
+            (evaluation.value(&dear).map(|_| ()), evaluation.value(&dear).map(|_| ()))
+        });
+        let cancelled = "expression 'lists.range(900000).all(i, i >= 0)' resulted in error: operation cancelled: actual cost limit exceeded";
+        assert_eq!(first, Err(Failure::Expression(cancelled.into())));
+        assert_eq!(second, Err(Failure::Budget));
     }
 }
