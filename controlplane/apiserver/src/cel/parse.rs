@@ -18,6 +18,12 @@ const TOO_DEEP: &str = "expression recursion limit exceeded";
 pub const NAMESPACES: &[&str] =
     &["optional", "math", "sets", "lists", "strings", "format", "ip", "jsonpatch"];
 
+/// What may begin an operand, as errors show it.
+const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
+/// What may follow the parenthesis of a call.
+const ARGUMENT: &str = "{'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
+
 const RESERVED: &[&str] = &[
     "as",
     "break",
@@ -274,7 +280,8 @@ impl Parser<'_> {
             Token::Name(name) | Token::Quoted(name) => Ok(name),
             other => {
                 self.next -= 1;
-                let why = format!("Syntax error: no viable alternative at input '.{}'", shown(&other));
+                let next = if other == Token::End { String::new() } else { shown(&other) };
+                let why = format!("Syntax error: no viable alternative at input '.{next}'");
                 Err(self.error(why))
             }
         }
@@ -302,10 +309,7 @@ impl Parser<'_> {
             Token::Sign("{") => Kind::Map(self.entries()?),
             other => {
                 self.next -= 1;
-                let why = format!(
-                    "Syntax error: mismatched input '{}' expecting {{'[', '{{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}}",
-                    shown(&other)
-                );
+                let why = format!("Syntax error: mismatched input '{}' expecting {OPERAND}", shown(&other));
                 return Err(self.error(why));
             }
         };
@@ -348,6 +352,11 @@ impl Parser<'_> {
     fn arguments(&mut self) -> Result<Vec<Expression>, SyntaxError> {
         let mut arguments = Vec::new();
         while !self.accept(")") {
+            if arguments.is_empty() && self.peek() == &Token::End {
+                return Err(
+                    self.error(format!("Syntax error: mismatched input '<EOF>' expecting {ARGUMENT}"))
+                );
+            }
             if !arguments.is_empty() {
                 self.expect(",")?;
             }

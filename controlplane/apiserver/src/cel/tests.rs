@@ -151,7 +151,9 @@ fn schemas_decide_what_documents_are() {
 fn wrong_expressions_are_told_where_they_are_wrong() {
     let error = |text: &str| Program::parse(text).unwrap_err().to_string();
     assert!(error("self.").starts_with("ERROR: <input>:1:6: Syntax error: no viable alternative"));
-    assert!(error("1 +").contains("mismatched input '<EOF>'"));
+    assert!(error("self.").contains("no viable alternative at input '.'\n"));
+    assert!(error("1 +").contains("mismatched input '<EOF>' expecting {'[', '{', '(', '.', "));
+    assert!(error("nope(").contains("mismatched input '<EOF>' expecting {'[', '{', '(', ')', '.', "));
     assert!(error("(1").contains("expecting ')'"));
     assert!(error("'abc").contains("unterminated string"));
     assert!(error(&"(".repeat(300)).contains("recursion limit"));
