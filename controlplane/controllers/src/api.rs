@@ -275,15 +275,12 @@ pub(crate) fn change<K: Serialize + Resource>(old: &K, new: &K) -> Result<Option
     Ok(Some(patch))
 }
 
-/// A page of a collection.
+/// A whole collection.
 #[derive(Deserialize)]
 pub(crate) struct Page<T> {
     /// The objects.
     #[serde(default = "Vec::new")]
     pub items: Vec<T>,
-    /// Version, and the continue token.
-    #[serde(default)]
-    pub metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@
 //! controller never acts on a state from before its own last step, and needs no record of expected events.
 
 mod store;
-mod watch;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -26,11 +25,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vkube_watch::{Event, Follower, Source};
 
-use crate::api::{self, Api, Deleted, Error};
+use crate::api::{self, Api, Deleted, Error, FIELD_MANAGER};
 pub(crate) use store::Change;
 use store::Store;
-pub(crate) use watch::{Event, Source, Versioned, follow};
 
 /// What a kind must be to be watched, stored and written.
 pub(crate) trait Object:
@@ -254,15 +253,16 @@ impl Informers {
             let name = (K::group(&()).into_owned(), K::plural(&()).into_owned());
             kinds.feeds.insert(name, Arc::new(informer.clone()));
         }
-        let source = Source {
-            client: self.api.client.clone(),
-            path: K::url_path(&(), None),
-            fields: fields.to_owned(),
-            metadata: false,
-        };
+        let source = Source::new(self.api.client.clone(), K::url_path(&(), None)).fields(fields);
+        let mut follower = Follower::new(source.user_agent(FIELD_MANAGER));
         let (watched, shutdown) = (informer.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
-            shutdown.run_until_cancelled(follow(source, |event| watched.observe(event))).await;
+            let follow = async {
+                loop {
+                    watched.observe(follower.next().await);
+                }
+            };
+            shutdown.run_until_cancelled(follow).await;
         });
         informer
     }
