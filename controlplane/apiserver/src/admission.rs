@@ -1,24 +1,39 @@
 //! Admission: what is done to, and demanded of, objects before they are stored
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>).
 
+mod authorizer;
 mod default_classes;
 mod default_toleration_seconds;
+mod evaluation;
+mod follow;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod policy;
 mod priority;
 mod resource_quota;
+mod review;
 mod runtime_class;
 mod service_account;
+mod shared;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhook;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
+pub use self::shared::Shared;
 use crate::{
-    metadata, options::DeleteOptions, resource::Definition, server::Server, status::ApiError, user::User,
+    metadata,
+    options::{DeleteOptions, Query},
+    resource::Definition,
+    server::Server,
+    status::ApiError,
+    user::User,
 };
 
 /// What is done to the object.
@@ -54,6 +69,8 @@ pub struct Attributes<'a> {
     pub operation: Operation,
     /// The resource of the request.
     pub definition: &'a Definition,
+    /// The same at the version that the objects are of.
+    pub form: &'a Definition,
     /// The subresource; empty for the object itself.
     pub subresource: &'a str,
     /// The namespace; empty at cluster scope. For namespaces themselves, their own name.
@@ -68,6 +85,10 @@ pub struct Attributes<'a> {
     pub old: Option<&'a Value>,
     /// The options of a deletion.
     pub delete_options: Option<&'a DeleteOptions>,
+    /// The query of a write, which has its options.
+    pub query: Option<&'a Query>,
+    /// What the plugins share.
+    pub shared: Shared,
 }
 
 impl Attributes<'_> {
@@ -88,6 +109,15 @@ impl Attributes<'_> {
 pub trait Plugin: Send + Sync + 'static {
     /// Its name as `--enable-admission-plugins` knows it.
     fn name(&self) -> &'static str;
+
+    /// Reads what it must know of the store's objects, and follows their changes until `shutdown`.
+    fn follow<'a>(
+        &'a self,
+        _server: &'a Server,
+        _shutdown: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Changes the object, or refuses it. For deletions the object is null.
     fn admit<'a>(
@@ -143,6 +173,10 @@ fn plugins() -> Vec<Box<dyn Plugin>> {
         Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
         Box::new(default_classes::DefaultIngressClass),
+        Box::new(policy::MutatingAdmissionPolicy::default()),
+        Box::new(webhook::MutatingAdmissionWebhook::default()),
+        Box::new(policy::ValidatingAdmissionPolicy::default()),
+        Box::new(webhook::ValidatingAdmissionWebhook::default()),
         Box::new(resource_quota::ResourceQuota),
     ]
 }
@@ -166,8 +200,30 @@ impl Chain {
         Ok(Self(all))
     }
 
-    /// Lets every plugin change the object.
+    /// Lets every plugin read what it must know, and follow it until `shutdown`.
+    pub async fn follow(&self, server: &Server, shutdown: &CancellationToken) -> Result<(), ApiError> {
+        for plugin in &self.0 {
+            plugin.follow(server, shutdown).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets every plugin change the object; once more, if those that configuration brought have changed it.
     pub async fn admit(
+        &self,
+        attributes: &Attributes<'_>,
+        object: &mut Value,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), ApiError> {
+        self.admit_once(attributes, object, warnings).await?;
+        if attributes.shared.begin_again() {
+            self.admit_once(attributes, object, warnings).await?;
+        }
+        // After everyone who may have changed a role.
+        crate::rbac::escalation::check(attributes, object)
+    }
+
+    async fn admit_once(
         &self,
         attributes: &Attributes<'_>,
         object: &mut Value,
@@ -176,8 +232,7 @@ impl Chain {
         for plugin in &self.0 {
             plugin.admit(attributes, object, warnings).await?;
         }
-        // After everyone who may have changed a role.
-        crate::rbac::escalation::check(attributes, object)
+        Ok(())
     }
 
     /// Asks every plugin for its consent.
@@ -191,6 +246,13 @@ impl Chain {
             plugin.validate(attributes, object, warnings).await?;
         }
         Ok(())
+    }
+}
+
+/// Warns the client, once of each.
+fn warn(warnings: &mut Vec<String>, warning: String) {
+    if !warnings.contains(&warning) {
+        warnings.push(warning);
     }
 }
 

@@ -12,16 +12,21 @@ pub mod error;
 pub mod evaluate;
 pub mod functions;
 pub mod json;
-pub mod outcome;
+pub mod lazy;
 pub mod parse;
+pub mod signatures;
 pub mod syntax;
 pub mod token;
+pub mod types;
 pub mod value;
 
 pub use self::{
+    check::{Issues, Scope},
     error::Error,
     evaluate::{Budget, Variables},
+    lazy::Lazy,
     parse::SyntaxError,
+    types::Type,
     value::Value,
 };
 
@@ -55,14 +60,9 @@ impl Program {
         found
     }
 
-    /// The type of its value, as far as it can be told from the types of variables and their fields.
-    pub fn outcome(&self, known: &[(&str, &'static str)]) -> Option<&'static str> {
-        outcome::outcome(&self.expression, known)
-    }
-
-    /// What in it nobody knows, given the names of its variables.
-    pub fn unknown(&self, text: &str, variables: &[&str]) -> Result<(), SyntaxError> {
-        check::check(&self.expression, text, variables)
+    /// The type of its value, given what it may speak of; or what is wrong with it.
+    pub fn check(&self, text: &str, scope: &Scope<'_>) -> Result<Type, Issues> {
+        check::check(&self.expression, text, scope)
     }
 }
 

@@ -201,4 +201,4 @@ impl Kind for CustomResource {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

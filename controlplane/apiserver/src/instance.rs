@@ -179,6 +179,7 @@ impl Instance {
         });
         bootstrap::run(&server).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
+        server.parts.admission.follow(&server, &shutdown).await?;
         if let Some(node) = &node {
             node.follow(store.clone(), shutdown.clone()).await?;
         }

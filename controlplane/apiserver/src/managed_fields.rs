@@ -22,6 +22,7 @@ mod compare;
 pub mod element;
 mod managers;
 mod merge;
+pub mod mutation;
 pub mod scale;
 pub mod set;
 mod shape;

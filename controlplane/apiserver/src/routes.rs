@@ -37,7 +37,15 @@ pub async fn route(
         Definition::Builtin(_) => None,
     };
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
-        Ok(call) => resource(call, request).await,
+        Ok(mut call) => match resource(&mut call, request).await {
+            // Who is refused is warned all the same.
+            Err(error) if !call.warnings.is_empty() => {
+                let mut response = respond::error(&error, call.accepted.encoding);
+                respond::warn(&mut response, &call.warnings);
+                Ok(response)
+            }
+            answer => answer,
+        },
         Err(error) => Err(error),
     };
     let Some(warning) = deprecation else { return answer };
@@ -56,7 +64,7 @@ fn unknown(info: &RequestInfo) -> Result<Response, ApiError> {
     if builtin { Err(ApiError::no_such_resource()) } else { Ok(respond::page_not_found()) }
 }
 
-async fn resource(mut call: Call, request: &mut Request) -> Result<Response, ApiError> {
+async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let method = request.method().clone();
     if !call.info.subresource.is_empty() {
         return subresource(call, request, &method).await;
@@ -80,26 +88,24 @@ async fn resource(mut call: Call, request: &mut Request) -> Result<Response, Api
     if !call.definition.allows(verb) || (across_namespaces && !matches!(verb, "list" | "watch" | "create")) {
         return Err(ApiError::method_not_allowed());
     }
-    if across_namespaces && verb == "create" && !handlers::reviews::is_review(&call) {
+    if across_namespaces && verb == "create" && !handlers::reviews::is_review(call) {
         return Err(ApiError::method_not_allowed());
     }
     match verb {
-        "get" => handlers::get::get(&call).await,
-        "watch" => handlers::watch::watch(&call).await,
-        "list" => handlers::list::list(&call).await,
-        "create" if handlers::reviews::is_review(&call) => {
-            handlers::reviews::review(&mut call, request).await
-        }
-        "create" if call.definition.is("", "bindings") => handlers::binding::bind(&mut call, request).await,
-        "create" => handlers::create::create(&mut call, request).await,
-        "update" => handlers::update::update(&mut call, request).await,
-        "patch" => handlers::patch::patch(&mut call, request).await,
-        "delete" => handlers::delete::delete(&mut call, request).await,
-        _ => handlers::delete::delete_collection(&mut call, request).await,
+        "get" => handlers::get::get(call).await,
+        "watch" => handlers::watch::watch(call).await,
+        "list" => handlers::list::list(call).await,
+        "create" if handlers::reviews::is_review(call) => handlers::reviews::review(call, request).await,
+        "create" if call.definition.is("", "bindings") => handlers::binding::bind(call, request).await,
+        "create" => handlers::create::create(call, request).await,
+        "update" => handlers::update::update(call, request).await,
+        "patch" => handlers::patch::patch(call, request).await,
+        "delete" => handlers::delete::delete(call, request).await,
+        _ => handlers::delete::delete_collection(call, request).await,
     }
 }
 
-async fn subresource(mut call: Call, request: &mut Request, method: &Method) -> Result<Response, ApiError> {
+async fn subresource(call: &mut Call, request: &mut Request, method: &Method) -> Result<Response, ApiError> {
     let subresource =
         *call.definition.subresource(&call.info.subresource).ok_or_else(|| match call.definition {
             Definition::Builtin(_) => ApiError::no_such_resource(),
@@ -118,17 +124,17 @@ async fn subresource(mut call: Call, request: &mut Request, method: &Method) -> 
     }
     match (subresource.name, verb) {
         ("log" | "exec" | "attach" | "portforward" | "proxy", _) => {
-            handlers::streams::connect(&call, request).await
+            handlers::streams::connect(call, request).await
         }
-        ("scale", "get") => handlers::scale::get(&call).await,
-        ("scale", "update") => handlers::scale::update(&mut call, request).await,
-        ("scale", _) => handlers::scale::patch(&mut call, request).await,
-        ("binding", _) => handlers::binding::bind(&mut call, request).await,
-        ("eviction", _) => handlers::eviction::evict(&mut call, request).await,
-        ("token", _) => handlers::token::request(&mut call, request).await,
-        (_, "get") => handlers::get::get(&call).await,
-        (_, "update") => handlers::update::update(&mut call, request).await,
-        _ => handlers::patch::patch(&mut call, request).await,
+        ("scale", "get") => handlers::scale::get(call).await,
+        ("scale", "update") => handlers::scale::update(call, request).await,
+        ("scale", _) => handlers::scale::patch(call, request).await,
+        ("binding", _) => handlers::binding::bind(call, request).await,
+        ("eviction", _) => handlers::eviction::evict(call, request).await,
+        ("token", _) => handlers::token::request(call, request).await,
+        (_, "get") => handlers::get::get(call).await,
+        (_, "update") => handlers::update::update(call, request).await,
+        _ => handlers::patch::patch(call, request).await,
     }
 }
 

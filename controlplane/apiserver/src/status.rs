@@ -1,6 +1,8 @@
 //! Errors as clients see them: `metav1.Status`
 //! (<https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>).
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +15,7 @@ pub struct ApiError {
     /// The HTTP status.
     pub code: StatusCode,
     /// The machine-readable reason; empty for unknown.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For people.
     pub message: String,
     /// Which object, and what is wrong with it.
@@ -41,7 +43,7 @@ pub struct Details {
 #[derive(Clone, Debug)]
 pub struct Cause {
     /// The machine-readable reason.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// For people.
     pub message: String,
     /// The field, if it is about one.
@@ -70,7 +72,7 @@ impl std::fmt::Display for GroupResource<'_> {
 impl ApiError {
     /// An error without details.
     pub fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason: reason.into(), message: message.into(), details: None }
     }
 
     fn of(mut self, object: GroupResource<'_>, name: &str) -> Self {
@@ -184,7 +186,7 @@ impl ApiError {
                 .0
                 .iter()
                 .map(|e| Cause {
-                    reason: e.reason.as_str(),
+                    reason: e.reason.as_str().into(),
                     message: e.detail.clone(),
                     field: e.field.clone(),
                 })
@@ -201,7 +203,7 @@ impl ApiError {
             format!("Internal error occurred: {cause}"),
         );
         error.details = Some(Box::new(Details {
-            causes: vec![Cause { reason: "", message: cause.to_string(), field: String::new() }],
+            causes: vec![Cause { reason: "".into(), message: cause.to_string(), field: String::new() }],
             ..Details::default()
         }));
         error
@@ -221,7 +223,7 @@ impl ApiError {
         );
         error.details = Some(Box::new(Details {
             causes: vec![Cause {
-                reason: "ResourceVersionTooLarge",
+                reason: "ResourceVersionTooLarge".into(),
                 message: "Too large resource version".into(),
                 field: String::new(),
             }],
@@ -247,7 +249,7 @@ impl ApiError {
     #[must_use]
     pub fn with_cause(mut self, reason: &'static str, message: impl Into<String>, field: &str) -> Self {
         let details = self.details.get_or_insert_default();
-        details.causes.push(Cause { reason, message: message.into(), field: field.into() });
+        details.causes.push(Cause { reason: reason.into(), message: message.into(), field: field.into() });
         self
     }
 
@@ -267,7 +269,7 @@ impl ApiError {
             "code": self.code.as_u16(),
         });
         if !self.reason.is_empty() {
-            status["reason"] = self.reason.into();
+            status["reason"] = (*self.reason).into();
         }
         if let Some(details) = &self.details {
             status["details"] = details.to_value();
@@ -301,7 +303,7 @@ impl Details {
 impl Cause {
     fn to_value(&self) -> Value {
         let mut out = Map::new();
-        for (key, text) in [("reason", self.reason), ("message", &self.message), ("field", &self.field)] {
+        for (key, text) in [("reason", &*self.reason), ("message", &self.message), ("field", &self.field)] {
             if !text.is_empty() {
                 out.insert(key.into(), text.into());
             }

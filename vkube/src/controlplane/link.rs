@@ -88,11 +88,11 @@ impl Allocator for HostLink {
 /// The host's refusal, as the answer to the tenant.
 fn refusal(status: &kube::core::Status) -> ApiError {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let reason = REASONS.iter().find(|r| **r == status.reason).copied().unwrap_or_default();
-    let mut error = ApiError::new(code, reason, status.message.clone());
+    let mut error = ApiError::new(code, "", status.message.clone());
+    error.reason = status.reason.clone().into();
     error.details = status.details.as_ref().map(|details| {
         let causes = details.causes.iter().map(|cause| Cause {
-            reason: CAUSES.iter().find(|r| **r == cause.reason).copied().unwrap_or_default(),
+            reason: cause.reason.clone().into(),
             message: cause.message.clone(),
             field: cause.field.clone(),
         });
@@ -106,23 +106,3 @@ fn refusal(status: &kube::core::Status) -> ApiError {
     });
     error
 }
-
-const REASONS: &[&str] = &[
-    "BadRequest",
-    "Forbidden",
-    "Conflict",
-    "AlreadyExists",
-    "Invalid",
-    "TooManyRequests",
-    "InternalError",
-    "ServiceUnavailable",
-    "Timeout",
-];
-
-const CAUSES: &[&str] = &[
-    "FieldValueInvalid",
-    "FieldValueRequired",
-    "FieldValueForbidden",
-    "FieldValueNotSupported",
-    "FieldValueDuplicate",
-];

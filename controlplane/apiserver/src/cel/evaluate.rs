@@ -1,22 +1,40 @@
 //! Evaluation.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use super::{
-    Error,
+    Error, Program,
+    check::VARIABLES,
     functions::{self, call},
     syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
-    value::{Object, Value},
+    value::{Made, Value},
 };
 
 /// The values of variables, by name.
-#[derive(Clone, Debug, Default)]
-pub struct Variables<'a>(Vec<(&'a str, Value<'a>)>);
+#[derive(Debug, Default)]
+pub struct Variables<'a> {
+    given: Vec<(&'a str, Value<'a>)>,
+    composed: Vec<Composed<'a>>,
+}
+
+/// A field of `variables`: an expression that is evaluated when it is first needed.
+#[derive(Debug)]
+struct Composed<'a> {
+    name: &'a str,
+    expression: &'a Expression,
+    value: OnceCell<Result<Value<'a>, Error>>,
+}
 
 impl<'a> Variables<'a> {
     /// Sets a variable.
     pub fn set(&mut self, name: &'a str, value: Value<'a>) {
-        self.0.push((name, value));
+        self.given.push((name, value));
+    }
+
+    /// Adds `variables.name`, which may speak of all that was set and composed before it.
+    pub fn compose(&mut self, name: &'a str, program: &'a Program) {
+        let expression = &program.expression;
+        self.composed.push(Composed { name, expression, value: OnceCell::new() });
     }
 }
 
@@ -52,12 +70,14 @@ pub struct Evaluator<'a, 'e> {
     budget: &'e mut Budget,
     /// The variables of macros, the innermost last.
     local: Vec<(&'a str, Value<'a>)>,
+    /// How many of the composed variables it may speak of.
+    reach: usize,
 }
 
 impl<'a, 'e> Evaluator<'a, 'e> {
     /// An evaluation with these variables.
     pub fn new(variables: &'e Variables<'a>, budget: &'e mut Budget) -> Self {
-        Self { variables, budget, local: Vec::new() }
+        Self { variables, budget, local: Vec::new(), reach: variables.composed.len() }
     }
 
     /// The value of an expression.
@@ -66,10 +86,14 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         match &expression.kind {
             Kind::Literal(value) => Ok(value.clone()),
             Kind::Variable(name) => self.variable(name),
-            Kind::Select { operand, field, optional } => {
-                let operand = self.value(operand)?;
-                select(&operand, field, *optional)
-            }
+            Kind::Select { operand, field, optional } => match self.composed(operand, field) {
+                Some(value) if *optional => value.map(Value::some),
+                Some(value) => value,
+                None => {
+                    let operand = self.value(operand)?;
+                    select(&operand, field, *optional)
+                }
+            },
             Kind::Has { operand, field } => self.has(operand, field),
             Kind::Index { operand, index, optional } => {
                 let operand = self.value(operand)?;
@@ -79,6 +103,13 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             Kind::Call { function, arguments, .. } => self.call(function, arguments),
             Kind::List(items) => self.list(items),
             Kind::Map(entries) => self.map(entries),
+            Kind::Make { name, fields } => {
+                let mut made = Vec::with_capacity(fields.len());
+                for (field, item) in fields {
+                    made.extend(self.item(item)?.map(|value| (&**field, value)));
+                }
+                Ok(Value::Made(Made { name, fields: made.into() }))
+            }
             Kind::Not(inner) => match self.value(inner)? {
                 Value::Bool(b) => Ok(Value::Bool(!b)),
                 _ => Err(Error::NoSuchOverload),
@@ -126,13 +157,34 @@ impl<'a, 'e> Evaluator<'a, 'e> {
     }
 
     fn variable(&self, name: &'a str) -> Result<Value<'a>, Error> {
-        let scopes = self.local.iter().rev().chain(self.variables.0.iter().rev());
+        let scopes = self.local.iter().rev().chain(self.variables.given.iter().rev());
         let mut scopes = scopes.filter(|(n, _)| *n == name);
         if let Some((_, value)) = scopes.next() {
             return Ok(value.clone());
         }
         let known = functions::TYPES.iter().find(|t| **t == name);
         known.map(|name| Value::Type(name)).ok_or_else(|| Error::NoSuchVariable(name.into()))
+    }
+
+    /// The value of `variables.field`; `None` if that is no composed variable.
+    fn composed(&mut self, operand: &Expression, field: &str) -> Option<Result<Value<'a>, Error>> {
+        if !matches!(&operand.kind, Kind::Variable(name) if &**name == VARIABLES)
+            || self.local.iter().any(|(name, _)| *name == VARIABLES)
+        {
+            return None;
+        }
+        let visible = &self.variables.composed[..self.reach];
+        let at = visible.iter().rposition(|composed| composed.name == field)?;
+        let composed = &self.variables.composed[at];
+        let value = composed.value.get_or_init(|| {
+            let budget = &mut *self.budget;
+            Evaluator { variables: self.variables, budget, local: Vec::new(), reach: at }
+                .value(composed.expression)
+        });
+        Some(value.clone().map_err(|why| match why {
+            Error::TooExpensive => why,
+            why => Error::other(format!("composited variable {field:?} fails to evaluate: {why}")),
+        }))
     }
 
     fn with(&mut self, name: &'a str, value: Value<'a>, body: &'a Expression) -> Result<Value<'a>, Error> {
@@ -143,6 +195,9 @@ impl<'a, 'e> Evaluator<'a, 'e> {
     }
 
     fn has(&mut self, operand: &'a Expression, field: &str) -> Result<Value<'a>, Error> {
+        if let Some(value) = self.composed(operand, field) {
+            return value.map(|_| Value::Bool(true));
+        }
         let operand = match self.value(operand)? {
             Value::Optional(None) => return Ok(Value::Bool(false)),
             Value::Optional(Some(value)) => (*value).clone(),
@@ -304,8 +359,10 @@ fn select<'a>(operand: &Value<'a>, field: &str, optional: bool) -> Result<Value<
     match operand {
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(inner)) => select(inner, field, true),
-        Value::Map(_) | Value::Object(Object { .. }) if optional => at(operand, &key, true),
-        Value::Map(_) | Value::Object(_) => operand.at(&key),
+        Value::Map(_) | Value::Object(_) | Value::Made(_) | Value::Foreign(_) if optional => {
+            at(operand, &key, true)
+        }
+        Value::Map(_) | Value::Object(_) | Value::Made(_) | Value::Foreign(_) => operand.at(&key),
         _ => Err(Error::NoSuchOverload),
     }
 }

@@ -10,7 +10,7 @@ mod optional;
 mod quantities;
 pub mod semver;
 mod strings;
-mod times;
+pub mod times;
 
 use super::{Error, value::Value};
 
@@ -47,11 +47,13 @@ const LIBRARIES: &[Library] = &[
 /// The names of all functions, sorted.
 const NAMES: &[&str] = &[
     "add",
+    "allowed",
     "asApproximateFloat",
     "asInteger",
     "bool",
     "bytes",
     "charAt",
+    "check",
     "cidr",
     "compareTo",
     "contains",
@@ -62,7 +64,10 @@ const NAMES: &[&str] = &[
     "duration",
     "dyn",
     "endsWith",
+    "error",
+    "errored",
     "family",
+    "fieldSelector",
     "find",
     "findAll",
     "first",
@@ -98,6 +103,7 @@ const NAMES: &[&str] = &[
     "getQuery",
     "getScheme",
     "getSeconds",
+    "group",
     "hasValue",
     "indexOf",
     "int",
@@ -119,6 +125,7 @@ const NAMES: &[&str] = &[
     "isUnspecified",
     "join",
     "jsonpatch.escapeKey",
+    "labelSelector",
     "last",
     "lastIndexOf",
     "lists.range",
@@ -136,17 +143,23 @@ const NAMES: &[&str] = &[
     "max",
     "min",
     "minor",
+    "name",
+    "namespace",
     "optional.none",
     "optional.of",
     "optional.ofNonZeroValue",
     "or",
     "orValue",
     "patch",
+    "path",
     "prefixLength",
     "quantity",
+    "reason",
     "replace",
+    "resource",
     "reverse",
     "semver",
+    "serviceAccount",
     "sets.contains",
     "sets.equivalent",
     "sets.intersects",
@@ -159,6 +172,7 @@ const NAMES: &[&str] = &[
     "string",
     "strings.quote",
     "sub",
+    "subresource",
     "substring",
     "sum",
     "timestamp",
@@ -180,5 +194,8 @@ pub fn is_known(name: &str) -> bool {
 
 /// Calls a function. The target of a method is its first argument.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Error> {
+    if let [Value::Foreign(target), arguments @ ..] = arguments {
+        return target.call(function, arguments).unwrap_or(Err(Error::NoSuchOverload));
+    }
     LIBRARIES.iter().find_map(|library| library(function, arguments)).unwrap_or(Err(Error::NoSuchOverload))
 }

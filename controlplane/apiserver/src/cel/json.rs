@@ -6,7 +6,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::value::{Array, Object, Value};
+use super::{
+    Error,
+    functions::times,
+    value::{Array, Object, Value},
+};
 use crate::custom::checks::{Checks, formats};
 
 /// A value of a document.
@@ -39,6 +43,39 @@ fn formatted(text: &str, format: &str) -> Option<Value<'static>> {
         "date-time" => text.parse::<Timestamp>().ok().map(Value::Timestamp),
         _ => None,
     }
+}
+
+/// A value as a document: what a patch is made of.
+pub fn document(value: &Value<'_>) -> Result<Json, Error> {
+    Ok(match value {
+        Value::Null => Json::Null,
+        Value::Bool(b) => (*b).into(),
+        Value::Int(n) => (*n).into(),
+        Value::Uint(n) => (*n).into(),
+        Value::Double(n) => (*n).into(),
+        Value::Text(text) => (&**text).into(),
+        Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
+        Value::Duration(nanoseconds) => times::shown(*nanoseconds).into(),
+        Value::Timestamp(time) => time.to_string().into(),
+        Value::List(items) => Json::Array(items.iter().map(document).collect::<Result<_, _>>()?),
+        Value::Array(array) => array.items.to_vec().into(),
+        Value::Object(object) => object.map.clone().into(),
+        Value::Map(entries) => {
+            let entry = |(key, value): &(Value<'_>, Value<'_>)| match key {
+                Value::Text(key) => Ok((key.to_string(), document(value)?)),
+                key => {
+                    let (key, kind) = (key.to_text(), key.type_name());
+                    Err(Error::other(format!("map key {key:?} is of type {kind}, not string")))
+                }
+            };
+            Json::Object(entries.iter().map(entry).collect::<Result<_, _>>()?)
+        }
+        Value::Made(made) => {
+            let field = |(name, value): &(&str, Value<'_>)| Ok((unescape(name).into(), document(value)?));
+            Json::Object(made.fields.iter().map(field).collect::<Result<_, Error>>()?)
+        }
+        other => return Err(Error::other(format!("{} has no form in JSON", other.type_name()))),
+    })
 }
 
 /// The name of a field that CEL cannot say as it is

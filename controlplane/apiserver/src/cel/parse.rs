@@ -9,6 +9,9 @@ use super::{
 /// How deep parentheses and their like may nest.
 const MAX_DEPTH: usize = 100;
 
+/// The longest expression, in characters.
+const MAX_SIZE: usize = 100_000;
+
 const TOO_DEEP: &str = "expression recursion limit exceeded";
 
 /// Where functions live that are called with a dot but have no target.
@@ -61,6 +64,11 @@ impl SyntaxError {
 
 /// Parses an expression.
 pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+    let size = text.chars().count();
+    if size > MAX_SIZE {
+        let why = format!("expression code point size exceeds limit: size: {size}, limit {MAX_SIZE}");
+        return Err(SyntaxError::new("", 0, why));
+    }
     let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new() };
     let expression = parser.expression()?;
     match parser.peek() {
@@ -242,7 +250,7 @@ impl Parser<'_> {
                 let optional = self.accept("?");
                 let name = self.field()?;
                 operand = if !optional && self.sees("(") {
-                    self.method(operand, &name, at)?
+                    self.method(operand, &name)?
                 } else {
                     let kind = Kind::Select { operand: Box::new(operand), field: name.into(), optional };
                     self.make(at, kind)?
@@ -252,9 +260,9 @@ impl Parser<'_> {
                 let index = Box::new(self.expression()?);
                 self.expect("]")?;
                 operand = self.make(at, Kind::Index { operand: Box::new(operand), index, optional })?;
-            } else if self.sees("{") && is_type_name(&operand) {
+            } else if let Some(name) = type_name(&operand).filter(|_| self.sees("{")) {
                 self.next += 1;
-                operand = self.fields(at)?;
+                operand = self.fields(at, name)?;
             } else {
                 return Ok(operand);
             }
@@ -316,7 +324,10 @@ impl Parser<'_> {
             _ if RESERVED.contains(&name) => {
                 return Err(SyntaxError::new(self.text, at, format!("reserved identifier: {name}")));
             }
-            _ if self.accept("(") => {
+            _ if self.sees("(") => {
+                // A call is where its parenthesis is.
+                let open = self.at();
+                self.next += 1;
                 let mut arguments = self.arguments()?;
                 if name == "has" {
                     return match arguments.pop().map(|a| a.kind) {
@@ -326,7 +337,7 @@ impl Parser<'_> {
                         _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
                     };
                 }
-                Kind::Call { function: name.into(), method: false, arguments }
+                return self.make(open, Kind::Call { function: name.into(), method: false, arguments });
             }
             _ => Kind::Variable(name.into()),
         };
@@ -377,27 +388,26 @@ impl Parser<'_> {
         Ok(entries)
     }
 
-    /// The fields of `Type{a: b}`, which makes a map.
-    fn fields(&mut self, at: usize) -> Result<Expression, SyntaxError> {
-        let mut entries = Vec::new();
+    /// The fields of `Type{a: b}`.
+    fn fields(&mut self, at: usize, name: String) -> Result<Expression, SyntaxError> {
+        let mut fields = Vec::new();
         while !self.accept("}") {
-            if !entries.is_empty() {
+            if !fields.is_empty() {
                 self.expect(",")?;
                 if self.accept("}") {
                     break;
                 }
             }
             let optional = self.accept("?");
-            let key_at = self.at();
-            let name = self.field()?;
+            let field = self.field()?;
             self.expect(":")?;
-            let key = self.make(key_at, Kind::Literal(Value::Text(name.into())))?;
-            entries.push((key, Item { optional, value: self.expression()? }));
+            fields.push((field.into(), Item { optional, value: self.expression()? }));
         }
-        self.make(at, Kind::Map(entries))
+        self.make(at, Kind::Make { name: name.into(), fields })
     }
 
-    fn method(&mut self, target: Expression, name: &str, at: usize) -> Result<Expression, SyntaxError> {
+    fn method(&mut self, target: Expression, name: &str) -> Result<Expression, SyntaxError> {
+        let at = self.at();
         self.expect("(")?;
         if let Some(expression) = self.with_variables(&target, name, at)? {
             let kind = match expression {
@@ -530,10 +540,12 @@ fn aggregate(name: &str) -> Option<Aggregate> {
 }
 
 /// `Object` or `Object.spec`: names before a brace that makes an object.
-fn is_type_name(expression: &Expression) -> bool {
+fn type_name(expression: &Expression) -> Option<String> {
     match &expression.kind {
-        Kind::Variable(name) => name.starts_with(|c: char| c.is_ascii_uppercase()),
-        Kind::Select { operand, optional: false, .. } => is_type_name(operand),
-        _ => false,
+        Kind::Variable(name) => Some(name.to_string()),
+        Kind::Select { operand, field, optional: false } => {
+            type_name(operand).map(|name| format!("{name}.{field}"))
+        }
+        _ => None,
     }
 }

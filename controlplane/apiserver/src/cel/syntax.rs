@@ -59,8 +59,15 @@ pub enum Kind {
     },
     /// `[a, ?b]`
     List(Vec<Item>),
-    /// `{a: b, ?c: d}` or `Type{a: b}`
+    /// `{a: b, ?c: d}`
     Map(Vec<(Expression, Item)>),
+    /// `Type{a: b, ?c: d}`
+    Make {
+        /// The name of the type.
+        name: Box<str>,
+        /// Its fields.
+        fields: Vec<(Box<str>, Item)>,
+    },
     /// `!a`
     Not(Box<Expression>),
     /// `-a`
@@ -198,6 +205,7 @@ impl Kind {
                 visit(key);
                 visit(&item.value);
             }),
+            Self::Make { fields, .. } => fields.iter().for_each(|(_, item)| visit(&item.value)),
             Self::Not(inner) | Self::Negate(inner) => visit(inner),
             Self::And(parts) | Self::Or(parts) => parts.iter().for_each(visit),
             Self::Choice(parts) => parts.iter().for_each(visit),

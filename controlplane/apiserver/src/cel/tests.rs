@@ -6,7 +6,9 @@ use crate::custom::checks::Checks;
 fn evaluate(text: &str, this: &Json, schema: &Json) -> Result<String, String> {
     let checks = Checks::compile(schema);
     let program = Program::parse(text).map_err(|e| e.to_string())?;
-    program.unknown(text, &["self"]).map_err(|e| e.to_string())?;
+    program
+        .check(text, &Scope { variables: &[("self", Type::Dyn)], ..Scope::default() })
+        .map_err(|e| e.to_string())?;
     let mut variables = Variables::default();
     variables.set("self", json::value(this, Some(&checks)));
     let value = program.evaluate(&variables, &mut Budget::new(100_000)).map_err(|e| e.to_string())?;
@@ -36,7 +38,7 @@ fn operators_bind_as_in_the_specification() {
         "(1 + 2) * 3 == 9",
         "-2 + 5 == 3 && !(1 > 2)",
         "7 / 2 == 3 && 7 % 2 == 1 && 7.0 / 2.0 == 3.5",
-        "1 == 1.0 && 1u == 1 && 1 != '1'",
+        "dyn(1) == 1.0 && dyn(1u) == 1 && dyn(1) != '1'",
         "'a' + 'b' == \"ab\" && [1] + [2] == [1, 2]",
         "true ? 1 == 1 : 1 == 2",
         "2 in [1, 2] && 'k' in self.m && !('z' in {'a': 1})",
@@ -58,7 +60,7 @@ fn one_side_may_decide_whatever_the_other_is() {
     assert_eq!(of("1 / 0 == 1 || false"), "error: division by zero");
     assert_eq!(of("self.zzz == 1"), "error: no such key: zzz");
     assert_eq!(of("[1][3]"), "error: index out of bounds: 3");
-    assert_eq!(of("1 + 'a'"), "error: no such overload");
+    assert_eq!(of("dyn(1) + 'a'"), "error: no such overload");
     assert_eq!(of("9223372036854775807 + 1"), "error: integer overflow");
 }
 
@@ -169,4 +171,82 @@ fn too_much_work_is_cancelled() {
         "{nested}.all(a, {nested}.all(b, {nested}.all(c, {nested}.all(d, {nested}.all(e, a + b + c + d + e > 0)))))"
     );
     assert_eq!(of(&text), "error: operation cancelled: actual cost limit exceeded");
+}
+
+fn typed(text: &str, variables: &[(&str, Type)]) -> String {
+    let scope = Scope { variables, composed: Some(&[("n", Type::INT)]), patches: true };
+    match Program::parse(text).unwrap().check(text, &scope) {
+        Ok(ty) => ty.to_string(),
+        Err(issues) => issues.to_string(),
+    }
+}
+
+#[test]
+fn types_are_known_as_far_as_they_can_be() {
+    let object = [("object", Type::Dyn), ("request", Type::Named("kubernetes.AdmissionRequest".into()))];
+    for (text, ty) in [
+        ("object.spec.replicas", "dyn"),
+        ("object.a + 1", "int"),
+        ("object.a == 1 && has(object.b.c)", "bool"),
+        ("object.items.map(i, i.name)", "list(dyn)"),
+        ("object.items.filter(i, true).size()", "int"),
+        ("{'a': 1}.map(k, k)", "list(string)"),
+        ("[1, 2].all(i, x, i < x)", "bool"),
+        ("object.?a.orValue('x')", "dyn"),
+        ("optional.of(1).orValue(2)", "int"),
+        ("object.a ? 1 : 2", "int"),
+        ("request.userInfo.groups", "list(string)"),
+        ("request.userInfo.extra['a']", "list(string)"),
+        ("quantity('1').add(2).compareTo(quantity('3'))", "int"),
+        ("url('https://a').getQuery()['a'].join(',')", "string"),
+        ("format.named('uuid').value().validate('a').hasValue()", "bool"),
+        ("timestamp(object.a) - timestamp(object.b)", "google.protobuf.Duration"),
+        ("null", "null_type"),
+        ("variables.n + 1", "int"),
+        ("Object{metadata: Object.metadata{labels: {'a': 'b'}}}", "Object"),
+        ("[JSONPatch{op: 'add', path: '/a', value: 1}]", "list(JSONPatch)"),
+        ("cel.bind(x, 'a', x + 'b')", "string"),
+    ] {
+        assert_eq!(typed(text, &object), ty, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_fit_is_told_before_it_is_evaluated() {
+    let object = [("object", Type::Dyn), ("request", Type::Named("kubernetes.AdmissionRequest".into()))];
+    for (text, why) in [
+        (
+            "1 + 'a'",
+            "ERROR: <input>:1:3: found no matching overload for '_+_' applied to '(int, string)'\n | 1 + 'a'\n | ..^",
+        ),
+        (
+            "'a'.startsWith(1)",
+            "ERROR: <input>:1:15: found no matching overload for 'startsWith' applied to 'string.(int)'\n | 'a'.startsWith(1)\n | ..............^",
+        ),
+        (
+            "nope(1)",
+            "ERROR: <input>:1:5: undeclared reference to 'nope' (in container '')\n | nope(1)\n | ....^",
+        ),
+        ("request.uid", "ERROR: <input>:1:8: undefined field 'uid'\n | request.uid\n | .......^"),
+        (
+            "'a' != null",
+            "ERROR: <input>:1:5: found no matching overload for '_!=_' applied to '(string, null)'\n | 'a' != null\n | ....^",
+        ),
+        (
+            "1.all(x, true)",
+            "ERROR: <input>:1:1: expression of type 'int' cannot be range of a comprehension (must be list, map, or dynamic)\n | 1.all(x, true)\n | ^",
+        ),
+        ("variables.m", "ERROR: <input>:1:10: undefined field 'm'\n | variables.m\n | .........^"),
+        ("'a'.b", "ERROR: <input>:1:4: type 'string' does not support field selection\n | 'a'.b\n | ...^"),
+        (
+            "x + y",
+            "ERROR: <input>:1:1: undeclared reference to 'x' (in container '')\n | x + y\n | ^\nERROR: <input>:1:5: undeclared reference to 'y' (in container '')\n | x + y\n | ....^",
+        ),
+        (
+            "JSONPatch{op: 1}",
+            "ERROR: <input>:1:15: expected type of field 'op' is 'string' but provided type is 'int'\n | JSONPatch{op: 1}\n | ..............^",
+        ),
+    ] {
+        assert_eq!(typed(text, &object), why, "{text}");
+    }
 }

@@ -112,8 +112,8 @@ fn whole(value: u64, rest: &str, length: usize) -> Result<(Token, usize), String
 
 /// A text or bytes, with its prefixes and quotes.
 fn string(rest: &str, at: usize, text: &str) -> Result<Option<(Token, usize)>, SyntaxError> {
-    let prefix = rest.find(['"', '\'']).filter(|length| *length <= 2);
-    let Some(prefix) = prefix else { return Ok(None) };
+    // Marks are two at most: looking no further keeps long texts linear.
+    let Some(prefix) = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\'')) else { return Ok(None) };
     let marks = rest[..prefix].to_ascii_lowercase();
     let (raw, bytes) = match marks.as_str() {
         "" => (false, false),

@@ -1,6 +1,6 @@
 //! Values of expressions.
 
-use std::{borrow::Cow, cmp::Ordering, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, cmp::Ordering, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -60,6 +60,33 @@ pub enum Value<'a> {
     Semver(Arc<Version>),
     /// `kubernetes.NamedFormat`
     Format(&'static str),
+    /// An object that the expression made: `Object.spec{replicas: 1}`
+    Made(Made<'a>),
+    /// Something of the program around.
+    Foreign(Arc<dyn Foreign>),
+}
+
+/// An object that an expression made of a named type.
+#[derive(Clone, Debug)]
+pub struct Made<'a> {
+    /// The name of its type.
+    pub name: &'a str,
+    /// Its fields by their names, in order.
+    pub fields: Arc<[(&'a str, Value<'a>)]>,
+}
+
+/// A value that the program around an expression gives it: opaque but for its functions and fields.
+pub trait Foreign: fmt::Debug + Send + Sync {
+    /// The name of its type.
+    fn type_name(&self) -> &'static str;
+
+    /// A field.
+    fn field(&self, _name: &str) -> Option<Value<'static>> {
+        None
+    }
+
+    /// Calls one of its functions; `None` if it has none of that name for such arguments.
+    fn call(&self, function: &str, arguments: &[Value<'_>]) -> Option<Result<Value<'static>, Error>>;
 }
 
 /// A CIDR with the address that it was written with.
@@ -171,6 +198,8 @@ impl<'a> Value<'a> {
             Self::Url(_) => "kubernetes.URL",
             Self::Semver(_) => "kubernetes.Semver",
             Self::Format(_) => "kubernetes.NamedFormat",
+            Self::Made(_) => "object",
+            Self::Foreign(value) => value.type_name(),
         }
     }
 
@@ -226,6 +255,13 @@ impl<'a> Value<'a> {
                 object.get(name).ok_or_else(|| Error::NoSuchKey(name.to_string()))
             }
             (Self::Object(_), _) => Err(Error::NoSuchKey(key.to_text())),
+            (Self::Made(made), Value::Text(name)) => {
+                let found = made.fields.iter().find(|(field, _)| *field == &**name);
+                found.map(|(_, value)| value.clone()).ok_or_else(|| Error::NoSuchKey(name.to_string()))
+            }
+            (Self::Foreign(value), Value::Text(name)) => {
+                value.field(name).ok_or_else(|| Error::NoSuchKey(name.to_string()))
+            }
             _ => Err(Error::NoSuchOverload),
         }
     }
@@ -260,6 +296,7 @@ impl<'a> Value<'a> {
                 (None, None) => true,
                 _ => false,
             },
+            (Self::Made(a), Value::Made(b)) => a.name == b.name && a.same_fields(b),
             (Self::List(_) | Self::Array(_), Value::List(_) | Value::Array(_)) => self.same_items(other),
             (Self::Map(_) | Self::Object(_), Value::Map(_) | Value::Object(_)) => self.same_entries(other),
             _ => self.compare_numbers(other) == Some(Ordering::Equal),
@@ -364,8 +401,18 @@ impl<'a> Value<'a> {
             Self::Uint(n) => *n == 0,
             Self::Double(n) => *n == 0.0,
             Self::Optional(value) => value.is_none(),
+            Self::Made(made) => made.fields.is_empty(),
             other => other.size() == Some(0),
         }
+    }
+}
+
+impl Made<'_> {
+    fn same_fields(&self, other: &Made<'_>) -> bool {
+        let same = |(name, a): &(&str, Value<'_>)| {
+            other.fields.iter().any(|(field, b)| field == name && a.equals(b))
+        };
+        self.fields.len() == other.fields.len() && self.fields.iter().all(same)
     }
 }
 

@@ -5,13 +5,11 @@
 //! and is asked only where the old value can be told; one with `optionalOldSelf` always. Rules that are
 //! broken by values that did not change are not held against the writer.
 
-use std::sync::OnceLock;
-
 use serde_json::Value as Json;
 
 use super::checks::{Additional, Checks, validate::correlated_item};
 use crate::{
-    cel::{Budget, Error, Program, Value, Variables, json},
+    cel::{Budget, Error, Lazy, Program, Value, Variables, json},
     field::{Errors, Path, Reason},
     registry::access::{bool_at, opt_str, str_at},
 };
@@ -28,31 +26,13 @@ const MAX_MESSAGE: usize = 5 * 1024;
 /// A rule.
 #[derive(Debug)]
 pub struct Rule {
-    rule: Expression,
+    rule: Lazy,
     message: Option<Box<str>>,
-    message_expression: Option<Expression>,
+    message_expression: Option<Lazy>,
     reason: Option<Box<str>>,
     /// The field that the error is about, below the rule's own.
     field_path: Option<Box<str>>,
     optional_old_self: bool,
-}
-
-/// An expression, parsed when it is first needed.
-#[derive(Debug)]
-struct Expression {
-    text: Box<str>,
-    program: OnceLock<Result<Program, String>>,
-}
-
-impl Expression {
-    fn new(text: &str) -> Self {
-        Self { text: text.trim().into(), program: OnceLock::new() }
-    }
-
-    fn program(&self) -> Result<&Program, String> {
-        let parsed = self.program.get_or_init(|| Program::parse(&self.text).map_err(|e| e.to_string()));
-        parsed.as_ref().map_err(Clone::clone)
-    }
 }
 
 impl Rule {
@@ -60,9 +40,9 @@ impl Rule {
     pub fn read(rule: &Json) -> Self {
         let text = |pointer| opt_str(rule, pointer).filter(|t| !t.is_empty());
         Self {
-            rule: Expression::new(str_at(rule, "/rule")),
+            rule: Lazy::new(str_at(rule, "/rule").trim()),
             message: text("/message").map(|m| m.trim().into()),
-            message_expression: text("/messageExpression").map(Expression::new),
+            message_expression: text("/messageExpression").map(|t| Lazy::new(t.trim())),
             reason: text("/reason").map(Into::into),
             field_path: text("/fieldPath").map(Into::into),
             optional_old_self: bool_at(rule, "/optionalOldSelf"),
@@ -71,7 +51,7 @@ impl Rule {
 
     /// What to call it.
     fn shown(&self) -> &str {
-        self.message.as_deref().unwrap_or(&self.rule.text)
+        self.message.as_deref().unwrap_or_else(|| self.rule.text())
     }
 }
 
@@ -238,7 +218,7 @@ impl Rules<'_> {
         result
     }
 
-    fn message<'a>(&mut self, expression: &'a Expression, variables: &Variables<'a>) -> Option<String> {
+    fn message<'a>(&mut self, expression: &'a Lazy, variables: &Variables<'a>) -> Option<String> {
         let Ok(Value::Text(text)) = self.evaluate(expression.program().ok()?, variables) else { return None };
         let text = text.trim();
         let fits = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');

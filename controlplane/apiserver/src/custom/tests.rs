@@ -11,18 +11,18 @@ use crate::{
     user::User,
 };
 
-pub(super) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub(crate) const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// A server in memory, with a way to talk to it.
-pub(super) struct Fixture(pub(super) Instance);
+pub(crate) struct Fixture(pub(crate) Instance);
 
 impl Fixture {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let options = Options { authorization_modes: vec!["AlwaysAllow".into()], ..Options::default() };
         Self(Instance::start(options).await.unwrap())
     }
 
-    pub(super) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let content_type =
             if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
         let body = if body.is_null() { body::empty() } else { body::full(body.to_string()) };
@@ -34,18 +34,18 @@ impl Fixture {
         (status, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
-    pub(super) async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.call(Method::GET, path, &Value::Null).await
     }
 
-    pub(super) async fn create(&self, path: &str, object: &Value) -> Value {
+    pub(crate) async fn create(&self, path: &str, object: &Value) -> Value {
         let (status, body) = self.call(Method::POST, path, object).await;
         assert_eq!(status, StatusCode::CREATED, "{body}");
         body
     }
 
     /// Creates a definition and waits until it is established.
-    pub(super) async fn define(&self, definition: &Value) {
+    pub(crate) async fn define(&self, definition: &Value) {
         self.create(CRDS, definition).await;
         let name = definition["metadata"]["name"].as_str().unwrap();
         self.until(&format!("{CRDS}/{name}"), |_, crd| crd["status"]["conditions"][1]["status"] == "True")
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// Asks again until the answer is the expected one.
-    pub(super) async fn until(&self, path: &str, met: impl Fn(StatusCode, &Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, met: impl Fn(StatusCode, &Value) -> bool) -> Value {
         loop {
             let (status, body) = self.get(path).await;
             if met(status, &body) {
@@ -65,7 +65,7 @@ impl Fixture {
 }
 
 /// A definition of widgets in `example.com` with this schema of the spec.
-pub(super) fn widgets(spec: &Value) -> Value {
+pub(crate) fn widgets(spec: &Value) -> Value {
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -86,9 +86,9 @@ pub(super) fn widgets(spec: &Value) -> Value {
     })
 }
 
-pub(super) const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
+pub(crate) const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
-pub(super) fn widget(name: &str, spec: &Value) -> Value {
+pub(crate) fn widget(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": spec})
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{call::Call, call::read_body, write};
 use crate::{
+    admission::Operation,
     body::{Request, Response},
     documents::{self, Expected},
     field::{Errors, Path},
@@ -26,9 +27,7 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         Expected { api_version: "v1".into(), kind: "Binding".into(), group: String::new(), custom: false };
     let ty = Type::builtin("io.k8s.api.core.v1.Binding")
         .ok_or_else(|| ApiError::internal("no schema of Binding"))?;
-    let (binding, _) = documents::read_as(encoding, &body, &expected, ty)?;
-    let text =
-        |pointer: &str| binding.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (mut binding, _) = documents::read_as(encoding, &body, &expected, ty)?;
     if call.definition.is("", "bindings") {
         let pods = Resource::find("", "v1", "pods").ok_or_else(|| ApiError::internal("no pods"))?;
         call.definition = Definition::Builtin(pods);
@@ -38,6 +37,9 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         return Err(ApiError::bad_request("name in URL does not match name in Binding object".to_string()));
     }
     call.info.subresource = "binding".into();
+    write::admit_given(call, Operation::Create, &mut binding, options.dry_run).await?;
+    let text =
+        |pointer: &str| binding.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, node) = (text("/target/kind"), text("/target/name"));
     let mut errors = Errors::default();
     let target = Path::new("target");

@@ -7,7 +7,7 @@ use vkube_store::{Change, Entry, Expect, Range, Write};
 
 use super::{call::Call, call::read_body, list, write};
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{Attributes, Operation, Shared},
     body::{Request, Response},
     documents, metadata,
     options::{DeleteOptions, Propagation},
@@ -135,12 +135,18 @@ async fn delete_entry(
 }
 
 async fn admit(call: &mut Call, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {
+    // Of an eviction, the Eviction was admitted.
+    if call.info.subresource == "eviction" {
+        return Ok(());
+    }
     let mut warnings = Vec::new();
     let mut nothing = Value::Null;
+    let form = call.definition.stored();
     let attributes = Attributes {
         server: &call.server,
         operation: Operation::Delete,
         definition: &call.definition,
+        form: &form,
         subresource: "",
         namespace: if call.definition.is("", "namespaces") {
             metadata::name(old)
@@ -152,11 +158,16 @@ async fn admit(call: &mut Call, old: &Value, options: &DeleteOptions) -> Result<
         dry_run: options.dry_run,
         old: Some(old),
         delete_options: Some(options),
+        query: None,
+        shared: Shared::default(),
     };
-    call.server.parts.admission.admit(&attributes, &mut nothing, &mut warnings).await?;
-    call.server.parts.admission.validate(&attributes, &Value::Null, &mut warnings).await?;
+    let chain = &call.server.parts.admission;
+    let mut result = chain.admit(&attributes, &mut nothing, &mut warnings).await;
+    if result.is_ok() {
+        result = chain.validate(&attributes, &Value::Null, &mut warnings).await;
+    }
     call.warnings.append(&mut warnings);
-    Ok(())
+    result
 }
 
 fn check_preconditions(call: &Call, old: &Value, options: &DeleteOptions) -> Result<(), ApiError> {

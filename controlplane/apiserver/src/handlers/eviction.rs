@@ -5,8 +5,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
-use super::{call::Call, call::read_body, delete};
+use super::{call::Call, call::read_body, delete, write::admit_given};
 use crate::{
+    admission::Operation,
     body::{Request, Response},
     documents::{self, Expected},
     metadata, negotiation,
@@ -32,11 +33,12 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
     };
     let ty = Type::builtin("io.k8s.api.policy.v1.Eviction")
         .ok_or_else(|| ApiError::internal("no schema of Eviction"))?;
-    let (eviction, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let (mut eviction, _) = documents::read_as(encoding, &body, &expected, ty)?;
     let named = metadata::name(&eviction);
     if !named.is_empty() && named != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
+    admit_given(call, Operation::Create, &mut eviction, write.dry_run).await?;
     let mut options = match eviction.get("deleteOptions") {
         Some(options) => DeleteOptions::from_body(options)?,
         None => DeleteOptions::from_query(&Query::default())?,
@@ -48,7 +50,6 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
     if !goes_freely(&pod) {
         claim_disruption(call, &pod, options.dry_run).await?;
     }
-    call.info.subresource.clear();
     delete::delete_named(call, &options).await?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

@@ -140,7 +140,8 @@ fn pointers(definition: &Definition) -> (String, String, Option<String>) {
     }
 }
 
-fn scale_of(definition: &Definition, object: &Value) -> Value {
+/// The scale of an object.
+pub fn scale_of(definition: &Definition, object: &Value) -> Value {
     let (spec, status, selector) = pointers(definition);
     let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     let mut scale = json!({
@@ -184,7 +185,7 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
             call.info.name
         )));
     }
-    let replicas = scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0);
+    let replicas = replicas(scale);
     let mut errors = Errors::default();
     // Custom resources are judged as a whole.
     if replicas < 0 && matches!(call.definition, Definition::Builtin(_)) {
@@ -203,8 +204,8 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
     if !version.is_empty() && version != metadata::text(live, "resourceVersion") {
         return Err(ApiError::modified(call.definition.group_resource(), &call.info.name));
     }
+    set_replicas(&call.definition, &mut object, replicas);
     let (pointer, ..) = pointers(&call.definition);
-    set_pointer(&mut object, &pointer, replicas.into());
     let api_version = call.definition.api_version();
     if let Err(error) = managed_fields::scale::to_parent(&mut object, scale, &api_version, &dotted(&pointer))
     {
@@ -212,6 +213,17 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
     }
     metadata::remove(&mut object, "resourceVersion");
     Ok(object)
+}
+
+/// The replicas that a scale wants.
+pub fn replicas(scale: &Value) -> i64 {
+    scale.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Sets the replicas of an object.
+pub fn set_replicas(definition: &Definition, object: &mut Value, replicas: i64) {
+    let (pointer, ..) = pointers(definition);
+    set_pointer(object, &pointer, replicas.into());
 }
 
 fn set_pointer(object: &mut Value, pointer: &str, value: Value) {

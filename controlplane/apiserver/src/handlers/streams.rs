@@ -1,9 +1,10 @@
 //! Streams: logs, exec, attach, port-forward and proxies, handed to whoever runs the pods.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::call::Call;
+use super::{call::Call, write::admit_given};
 use crate::{
+    admission::Operation,
     body::{self, Request, Response},
     connect::Target,
     metadata,
@@ -12,7 +13,10 @@ use crate::{
 };
 
 /// Opens a stream.
-pub async fn connect(call: &Call, request: &mut Request) -> Result<Response, ApiError> {
+pub async fn connect(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
+    if let Some(mut options) = connect_options(call) {
+        admit_given(call, Operation::Connect, &mut options, false).await?;
+    }
     let plain = plain_name(&call.info.name);
     let key = call.definition.key(call.namespace(), plain);
     let entry = call.server.store().get(&key, None).await?.ok_or_else(|| call.not_found())?;
@@ -34,6 +38,43 @@ pub async fn connect(call: &Call, request: &mut Request) -> Result<Response, Api
     };
     let request = std::mem::replace(request, Request::new(body::empty()));
     connector.connect(target, request).await
+}
+
+/// The options of a stream as an object, which is what is admitted; logs are only read.
+fn connect_options(call: &Call) -> Option<Value> {
+    let subresource = call.definition.subresource(&call.info.subresource)?;
+    let mut options = json!({"kind": subresource.kind, "apiVersion": "v1"});
+    match subresource.name {
+        "exec" | "attach" => {
+            for flag in ["stdin", "stdout", "stderr", "tty"] {
+                if call.query.flag(flag) {
+                    options[flag] = true.into();
+                }
+            }
+            let (container, command) = (call.query.get("container"), call.query.all("command"));
+            if !container.is_empty() {
+                options["container"] = container.into();
+            }
+            if !command.is_empty() {
+                options["command"] = command.into();
+            }
+        }
+        "portforward" => {
+            let ports = call.query.all("ports").iter().flat_map(|ports| ports.split(','));
+            let ports: Vec<i32> = ports.filter_map(|port| port.parse().ok()).collect();
+            if !ports.is_empty() {
+                options["ports"] = ports.into();
+            }
+        }
+        "proxy" => {
+            let path = if call.info.rest.is_empty() { call.query.get("path") } else { &call.info.rest };
+            if !path.is_empty() {
+                options["path"] = path.into();
+            }
+        }
+        _ => return None,
+    }
+    Some(options)
 }
 
 /// Services are proxied as `[scheme:]name[:port]`.

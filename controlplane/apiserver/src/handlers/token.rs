@@ -4,8 +4,9 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{call::Call, call::read_body};
+use super::{call::Call, call::read_body, write::admit_given};
 use crate::{
+    admission::Operation,
     authentication::service_account,
     body::{Request, Response},
     documents::{self, Expected},
@@ -52,6 +53,7 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
     if let Some(fields) = token_request.pointer_mut(reference).and_then(Value::as_object_mut) {
         fields.remove(".");
     }
+    admit_given(call, Operation::Create, &mut token_request, options.dry_run).await?;
     service_account::issue(call, &mut token_request, options.dry_run).await?;
     Ok(respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty)))
 }

@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde_json::Value;
 use vkube_store::{Change, Entry, Expect, Write};
 
-use super::{call::Call, parts};
+use super::{call::Call, parts, scale};
 use crate::{
-    admission::{Attributes, Operation},
+    admission::{Attributes, Operation, Shared},
     body::Response,
     field::{Errors, Path},
     managed_fields, metadata,
@@ -56,7 +56,7 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     own_fields(call, None, &mut object, options)?;
     object = call.definition.convert(object, &definition);
-    admit(call, Operation::Create, None, &mut object, options).await?;
+    admit(call, &definition, Operation::Create, None, &mut object, options).await?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
@@ -66,14 +66,14 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &name, &errors));
     }
-    let warnings = definition.rules().warnings(&object, None);
-    call.warnings.extend(warnings);
-    consent(call, Operation::Create, None, &object, options).await?;
+    let warned = call.warnings.len();
+    call.warnings.extend(definition.rules().warnings(&object, None));
+    consent(call, &definition, Operation::Create, None, &object, options).await?;
     object = definition.convert(object, &stored_definition);
 
     let services = stored_definition.is("", "services");
     if services {
-        call.server.parts.allocator.allocate(&mut object, None, options.dry_run).await?;
+        allocate(call, &mut object, None, options, warned).await?;
     }
     let key = stored_definition.key(metadata::namespace(&object), &name);
     if options.dry_run {
@@ -176,7 +176,11 @@ async fn store_update(
 ) -> Result<Option<Written>, ApiError> {
     let rules = definition.rules();
     let subresource = call.info.subresource.clone();
-    admit(call, Operation::Update, Some(old), &mut object, options).await?;
+    // Of a binding, the Binding was admitted.
+    let admitted = subresource == "binding";
+    if !admitted {
+        admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
+    }
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     match subresource.as_str() {
         "status" => rules.prepare_status_update(&mut object, old),
@@ -199,15 +203,17 @@ async fn store_update(
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
     }
+    let warned = call.warnings.len();
     if subresource.is_empty() {
-        let warnings = rules.warnings(&object, Some(old));
-        call.warnings.extend(warnings);
+        call.warnings.extend(rules.warnings(&object, Some(old)));
     }
-    consent(call, Operation::Update, Some(old), &object, options).await?;
+    if !admitted {
+        consent(call, definition, Operation::Update, Some(old), &object, options).await?;
+    }
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
-        call.server.parts.allocator.allocate(&mut object, Some(old), options.dry_run).await?;
+        allocate(call, &mut object, Some(old), options, warned).await?;
     }
     metadata::set(&mut object, "resourceVersion", metadata::text(old, "resourceVersion"));
     managed_fields::keep_times(old, &mut object);
@@ -265,6 +271,22 @@ async fn store_update(
             }
         }
     }
+}
+
+/// Gives a Service its addresses. Kubernetes does so before it looks at the Service at all, so a failure
+/// takes back the warnings after the first `warned`.
+async fn allocate(
+    call: &mut Call,
+    service: &mut Value,
+    old: Option<&Value>,
+    options: &Options,
+    warned: usize,
+) -> Result<(), ApiError> {
+    let result = call.server.parts.allocator.allocate(service, old, options.dry_run).await;
+    if result.is_err() {
+        call.warnings.truncate(warned);
+    }
+    result
 }
 
 /// Writes the revision of a commit into the object that was committed.
@@ -337,41 +359,81 @@ fn own_fields(
     crate::ownership::on_update(call, live, object, &options.manager)
 }
 
+/// Lets mutating admission change an object, which is at the version of `form`. What is admitted of a
+/// scale is the scale.
 async fn admit(
     call: &mut Call,
+    form: &Definition,
     operation: Operation,
     old: Option<&Value>,
     object: &mut Value,
     options: &Options,
 ) -> Result<(), ApiError> {
+    let mut scale = scale_of(call, form, object);
+    let old_scale = old.and_then(|old| scale_of(call, form, old));
     let mut warnings = std::mem::take(&mut call.warnings);
     let result = {
-        let attributes = attributes(call, operation, old, options.dry_run);
-        call.server.parts.admission.admit(&attributes, object, &mut warnings).await
+        let attributes = attributes(call, form, operation, old_scale.as_ref().or(old), options.dry_run);
+        let subject = scale.as_mut().unwrap_or(object);
+        call.server.parts.admission.admit(&attributes, subject, &mut warnings).await
     };
     call.warnings = warnings;
-    result
+    result?;
+    if let Some(scale) = scale {
+        scale::set_replicas(form, object, scale::replicas(&scale));
+    }
+    Ok(())
 }
 
 /// Asks validating admission.
 pub async fn consent(
     call: &mut Call,
+    form: &Definition,
     operation: Operation,
     old: Option<&Value>,
     object: &Value,
     options: &Options,
 ) -> Result<(), ApiError> {
+    let scale = scale_of(call, form, object);
+    let old_scale = old.and_then(|old| scale_of(call, form, old));
     let mut warnings = std::mem::take(&mut call.warnings);
     let result = {
-        let attributes = attributes(call, operation, old, options.dry_run);
-        call.server.parts.admission.validate(&attributes, object, &mut warnings).await
+        let attributes = attributes(call, form, operation, old_scale.as_ref().or(old), options.dry_run);
+        let subject = scale.as_ref().unwrap_or(object);
+        call.server.parts.admission.validate(&attributes, subject, &mut warnings).await
     };
     call.warnings = warnings;
     result
 }
 
+/// Admits what a subresource is given, which is no object: an Eviction, a Binding, a TokenRequest or the
+/// options of a stream.
+pub async fn admit_given(
+    call: &mut Call,
+    operation: Operation,
+    given: &mut Value,
+    dry_run: bool,
+) -> Result<(), ApiError> {
+    let mut warnings = std::mem::take(&mut call.warnings);
+    let result = {
+        let chain = &call.server.parts.admission;
+        let attributes = attributes(call, &call.definition, operation, None, dry_run);
+        match chain.admit(&attributes, given, &mut warnings).await {
+            Ok(()) => chain.validate(&attributes, given, &mut warnings).await,
+            refused => refused,
+        }
+    };
+    call.warnings = warnings;
+    result
+}
+
+fn scale_of(call: &Call, form: &Definition, object: &Value) -> Option<Value> {
+    (call.info.subresource == "scale").then(|| scale::scale_of(form, object))
+}
+
 fn attributes<'a>(
     call: &'a Call,
+    form: &'a Definition,
     operation: Operation,
     old: Option<&'a Value>,
     dry_run: bool,
@@ -380,6 +442,7 @@ fn attributes<'a>(
         server: &call.server,
         operation,
         definition: &call.definition,
+        form,
         subresource: &call.info.subresource,
         namespace: &call.info.namespace,
         name: &call.info.name,
@@ -387,6 +450,8 @@ fn attributes<'a>(
         dry_run,
         old,
         delete_options: None,
+        query: Some(&call.query),
+        shared: Shared::default(),
     }
 }
 

@@ -46,7 +46,7 @@ fn int<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         Value::Double(_) => Err(Error::Overflow),
         Value::Timestamp(time) => Ok(Value::Int(time.as_second())),
         Value::Duration(nanoseconds) => Ok(Value::Int(*nanoseconds)),
-        Value::Text(text) => text.parse().map(Value::Int).map_err(|_| conversion("string", text, "int")),
+        Value::Text(text) => text.parse().map(Value::Int).map_err(|_| conversion("int")),
         _ => Err(Error::NoSuchOverload),
     }
 }
@@ -59,16 +59,14 @@ fn uint<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         }
         Value::Double(n) if *n >= 0.0 && *n < 1.844_674_407_370_955e19 => Ok(Value::Uint(*n as u64)),
         Value::Double(_) => Err(Error::other("unsigned integer overflow")),
-        Value::Text(text) => text.parse().map(Value::Uint).map_err(|_| conversion("string", text, "uint")),
+        Value::Text(text) => text.parse().map(Value::Uint).map_err(|_| conversion("uint")),
         _ => Err(Error::NoSuchOverload),
     }
 }
 
 fn double<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     match value {
-        Value::Text(text) => {
-            text.parse().map(Value::Double).map_err(|_| conversion("string", text, "double"))
-        }
+        Value::Text(text) => text.parse().map(Value::Double).map_err(|_| conversion("double")),
         other => other.double().map(Value::Double).ok_or(Error::NoSuchOverload),
     }
 }
@@ -79,7 +77,7 @@ fn bool<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         Value::Text(text) => match &**text {
             "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
-            other => Err(conversion("string", other, "bool")),
+            _ => Err(conversion("bool")),
         },
         _ => Err(Error::NoSuchOverload),
     }
@@ -104,9 +102,9 @@ fn string<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
 fn duration<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     match value {
         Value::Duration(_) => Ok(value.clone()),
-        Value::Text(text) => go_duration(text)
-            .map(Value::Duration)
-            .ok_or_else(|| Error::other(format!("time: invalid duration {text:?}"))),
+        Value::Text(text) => {
+            go_duration(text).map(Value::Duration).ok_or_else(|| conversion("google.protobuf.Duration"))
+        }
         _ => Err(Error::NoSuchOverload),
     }
 }
@@ -117,16 +115,16 @@ fn timestamp<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         Value::Int(seconds) => Timestamp::from_second(*seconds)
             .map(Value::Timestamp)
             .map_err(|_| Error::other("timestamp overflow")),
-        Value::Text(text) => text
-            .parse()
-            .map(Value::Timestamp)
-            .map_err(|_| conversion("string", text, "google.protobuf.Timestamp")),
+        Value::Text(text) => {
+            text.parse().map(Value::Timestamp).map_err(|_| conversion("google.protobuf.Timestamp"))
+        }
         _ => Err(Error::NoSuchOverload),
     }
 }
 
-fn conversion(from: &str, value: &str, to: &str) -> Error {
-    Error::other(format!("type conversion error from '{from}' to '{to}': {value:?}"))
+/// A text that is none of a type.
+fn conversion(to: &str) -> Error {
+    Error::other(format!("type conversion error from 'string' to '{to}'"))
 }
 
 /// Bytes as JSON shows them.

@@ -4,12 +4,18 @@ use std::cmp::Ordering;
 
 use super::super::{Error, value::Value};
 
+/// The longest range: nobody has the budget to look at more.
+const MAX_RANGE: i64 = 1_000_000;
+
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
     if let Some(function) = function.strip_prefix("sets.") {
         return sets(function, arguments);
     }
     if let ("lists.range", [Value::Int(count)]) = (function, arguments) {
+        if *count > MAX_RANGE {
+            return Some(Err(Error::TooExpensive));
+        }
         return Some(Ok(Value::list((0..*count).map(Value::Int).collect())));
     }
     let items = arguments.first()?.items()?;

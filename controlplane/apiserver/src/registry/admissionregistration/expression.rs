@@ -4,66 +4,68 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cel::{Program, SyntaxError};
+use crate::cel::{Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{list_at, str_at};
 use crate::validation::fields::qualified_name;
 
 const MAX_CONDITIONS: usize = 64;
 
-/// What expressions may speak of.
+/// What expressions may speak of, besides the request and its objects.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Environment {
+pub struct Environment<'s> {
     /// `params`
     pub parameters: bool,
     /// `authorizer`
     pub authorizer: bool,
-    /// `variables`
-    pub variables: bool,
+    /// The fields of `variables`, where there is such a variable.
+    pub variables: Option<&'s [(&'s str, Type)]>,
+    /// Whether they make patches.
+    pub patches: bool,
 }
 
-/// Compiles an expression; says what is wrong with it, also if its value is of none of these types.
+/// Compiles an expression and says what is wrong with it, also if its value is of none of these types.
+/// Its type is the answer; what is wrong may be anything.
 pub fn validate(
     errors: &mut Errors,
     path: &Path<'_>,
     text: &str,
-    environment: Environment,
-    types: &[&'static str],
-) {
-    const DYNAMIC: &[(&str, &str)] = &[("object", "dyn"), ("oldObject", "dyn"), ("params", "dyn")];
+    environment: Environment<'_>,
+    wanted: &[Type],
+) -> Type {
     match compile(text, environment) {
         Err(why) => errors.invalid_str(path, text, &format!("compilation failed: {why}")),
-        Ok(program) => {
-            let kind = program.outcome(DYNAMIC).unwrap_or_default();
-            match types {
-                [] => {}
-                _ if kind.is_empty() || types.contains(&kind) => {}
-                [only] => {
-                    errors.invalid_str(path, text, &format!("must evaluate to {only} but got {kind}"));
-                }
+        Ok(found) if wanted.is_empty() || wanted.contains(&found) => return found,
+        Ok(found) => {
+            let why = match wanted {
+                [only] => format!("must evaluate to {only} but got {found}"),
                 several => {
-                    let why = format!("must evaluate to one of [{}]", several.join(" "));
-                    errors.invalid_str(path, text, &why);
+                    let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+                    format!("must evaluate to one of [{}] but got {found}", several.join(" "))
                 }
-            }
+            };
+            errors.invalid_str(path, text, &why);
         }
     }
+    Type::Dyn
 }
 
-fn compile(text: &str, environment: Environment) -> Result<Program, SyntaxError> {
+/// The type of an expression.
+fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues> {
     let program = Program::parse(text)?;
-    let mut known = vec!["object", "oldObject", "request", "namespaceObject"];
-    for (is_known, name) in [
-        (environment.parameters, "params"),
-        (environment.authorizer, "authorizer"),
-        (environment.variables, "variables"),
-    ] {
-        if is_known {
-            known.push(name);
-        }
-    }
-    program.unknown(text, &known)?;
-    Ok(program)
+    let named = |name: &str| Type::Named(name.to_owned());
+    let mut variables = vec![
+        ("object", Type::Dyn),
+        ("oldObject", Type::Dyn),
+        ("request", named("kubernetes.AdmissionRequest")),
+        ("namespaceObject", named("kubernetes.Namespace")),
+    ];
+    variables.extend(environment.parameters.then_some(("params", Type::Dyn)));
+    let authorizer = ("authorizer", named("kubernetes.authorization.Authorizer"));
+    variables.extend(environment.authorizer.then_some(authorizer));
+    let scope =
+        Scope { variables: &variables, composed: environment.variables, patches: environment.patches };
+    program.check(text, &scope)
 }
 
 /// `matchConditions`
@@ -78,8 +80,8 @@ pub fn validate_conditions(errors: &mut Errors, path: &Path<'_>, owner: &Value, 
         match str_at(condition, "/expression").trim() {
             "" => errors.required(&path.child("expression"), ""),
             text => {
-                let environment = Environment { parameters, authorizer: true, variables: false };
-                validate(errors, &path.child("expression"), text, environment, &["bool"]);
+                let environment = Environment { parameters, authorizer: true, ..Environment::default() };
+                validate(errors, &path.child("expression"), text, environment, &[Type::BOOL]);
             }
         }
         match str_at(condition, "/name") {

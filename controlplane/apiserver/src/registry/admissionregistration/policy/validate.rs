@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cel::Type;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, list_at, opt_str, str_at, strs_at};
 use crate::registry::admissionregistration::expression::{
@@ -22,7 +23,7 @@ const MAX_ANNOTATION: usize = 5 * 1024;
 pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let spec = at(policy, "/spec");
-    validate_common(&mut errors, spec, old);
+    let variables = validate_common(&mut errors, spec, old);
     let (validations, annotations) = (list_at(spec, "/validations"), list_at(spec, "/auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         let why = "validations or auditAnnotations must contain at least one item";
@@ -30,7 +31,7 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
         errors.required(&SPEC.child("auditAnnotations"), why);
         return errors;
     }
-    let environment = environment(spec);
+    let environment = environment(spec, &variables);
     let list = SPEC.child("validations");
     for (index, validation) in validations.iter().enumerate() {
         validate_validation(&mut errors, &list.index(index), validation, environment);
@@ -57,14 +58,15 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
 pub fn validate_mutating(policy: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let spec = at(policy, "/spec");
-    validate_common(&mut errors, spec, old);
+    let variables = validate_common(&mut errors, spec, old);
     validate_mutable(&mut errors, &SPEC.child("matchConstraints"), at(spec, "/matchConstraints"));
     let (mutations, list) = (list_at(spec, "/mutations"), SPEC.child("mutations"));
     if mutations.is_empty() {
         errors.required(&list, "mutations must contain at least one item");
     }
+    let environment = Environment { patches: true, ..environment(spec, &variables) };
     for (index, mutation) in mutations.iter().enumerate() {
-        validate_mutation(&mut errors, &list.index(index), mutation);
+        validate_mutation(&mut errors, &list.index(index), mutation, environment);
     }
     required_one_of(&mut errors, &SPEC, spec, "reinvocationPolicy", &["Never", "IfNeeded"]);
     errors
@@ -96,15 +98,17 @@ pub fn validate_status(policy: &Value) -> Errors {
     errors
 }
 
-fn environment(spec: &Value) -> Environment {
+fn environment<'s>(spec: &Value, variables: &'s [(&'s str, Type)]) -> Environment<'s> {
     Environment {
         parameters: has(spec, "/paramKind"),
         authorizer: true,
-        variables: !list_at(spec, "/variables").is_empty(),
+        variables: has(spec, "/variables").then_some(variables),
+        patches: false,
     }
 }
 
-fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
+/// Judges what all policies have; the answer is their variables with their types.
+fn validate_common<'s>(errors: &mut Errors, spec: &'s Value, old: Option<&Value>) -> Vec<(&'s str, Type)> {
     required_one_of(errors, &SPEC, spec, "failurePolicy", FAILURE_POLICIES);
     if let Some(kind) = get(spec, "/paramKind") {
         validate_kind(errors, &SPEC.child("paramKind"), kind);
@@ -125,6 +129,7 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         validate_conditions(errors, &SPEC.child("matchConditions"), spec, parameters);
     }
     let list = SPEC.child("variables");
+    let mut variables = Vec::new();
     for (index, variable) in list_at(spec, "/variables").iter().enumerate() {
         let (path, name) = (list.index(index), str_at(variable, "/name"));
         if name.trim().is_empty() {
@@ -132,13 +137,20 @@ fn validate_common(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
         } else if !is_identifier(name) {
             errors.invalid_str(&path.child("name"), name, "must be a valid CEL identifier");
         }
-        match str_at(variable, "/expression") {
+        let ty = match str_at(variable, "/expression") {
             text if text.trim().is_empty() => {
                 errors.required(&path.child("expression"), "expression is not specified");
+                Type::Dyn
             }
-            text => expression::validate(errors, &path.child("expression"), text, environment(spec), &[]),
-        }
+            // A variable may speak of those before it.
+            text => {
+                let environment = environment(spec, &variables);
+                expression::validate(errors, &path.child("expression"), text, environment, &[])
+            }
+        };
+        variables.push((name, ty));
     }
+    variables
 }
 
 fn validate_kind(errors: &mut Errors, path: &Path<'_>, kind: &Value) {
@@ -172,13 +184,18 @@ fn validate_kind(errors: &mut Errors, path: &Path<'_>, kind: &Value) {
     }
 }
 
-fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value, environment: Environment) {
+fn validate_validation(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    validation: &Value,
+    environment: Environment<'_>,
+) {
     const EMPTY: &str = "must be non-empty if specified";
     let text = str_at(validation, "/expression");
     if text.trim().is_empty() {
         errors.required(&path.child("expression"), "expression is not specified");
     } else {
-        expression::validate(errors, &path.child("expression"), text, environment, &["bool"]);
+        expression::validate(errors, &path.child("expression"), text, environment, &[Type::BOOL]);
     }
     let text = str_at(validation, "/messageExpression");
     if !text.is_empty() {
@@ -187,7 +204,7 @@ fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value,
             errors.invalid_str(&path, text, EMPTY);
         } else {
             let environment = Environment { authorizer: false, ..environment };
-            expression::validate(errors, &path, text, environment, &["string"]);
+            expression::validate(errors, &path, text, environment, &[Type::TEXT]);
         }
     }
     let message = str_at(validation, "/message");
@@ -201,18 +218,23 @@ fn validate_validation(errors: &mut Errors, path: &Path<'_>, validation: &Value,
     }
 }
 
-fn validate_annotation(errors: &mut Errors, path: &Path<'_>, annotation: &Value, environment: Environment) {
+fn validate_annotation(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    annotation: &Value,
+    environment: Environment<'_>,
+) {
     let text = str_at(annotation, "/valueExpression").trim();
     if text.is_empty() {
         errors.required(path, "valueExpression is not specified");
     } else if text.len() > MAX_ANNOTATION {
         errors.required(path, &format!("must not exceed {MAX_ANNOTATION} bytes in length"));
     } else {
-        expression::validate(errors, path, text, environment, &["string", "null_type"]);
+        expression::validate(errors, path, text, environment, &[Type::TEXT, Type::Null]);
     }
 }
 
-fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value) {
+fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value, environment: Environment<'_>) {
     const TYPES: [(&str, &str); 2] =
         [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
     let kind = str_at(mutation, "/patchType");
@@ -233,12 +255,10 @@ fn validate_mutation(errors: &mut Errors, path: &Path<'_>, mutation: &Value) {
         };
         match str_at(own, "/expression") {
             text if text.trim().is_empty() => errors.required(&path.child("expression"), ""),
-            // The types of patches are known to the evaluator alone.
             text => {
-                if let Err(why) = crate::cel::Program::parse(text) {
-                    let why = format!("compilation failed: {why}");
-                    errors.invalid_str(&path.child("expression"), text, &why);
-                }
+                let patch = Type::Named(if kind == "JSONPatch" { "JSONPatch" } else { "Object" }.to_owned());
+                let wanted = if kind == "JSONPatch" { Type::list(patch) } else { patch };
+                expression::validate(errors, &path.child("expression"), text, environment, &[wanted]);
             }
         }
     }

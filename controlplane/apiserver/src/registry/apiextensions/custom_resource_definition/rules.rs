@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{internal, schema::has_field};
 use crate::{
-    cel::{Program, SyntaxError},
+    cel::{Issues, Program, Scope, Type},
     field::{Errors, Path},
     registry::access::{get, list_at, opt_str, str_at},
 };
@@ -55,9 +55,10 @@ fn expressions(rule: &Value, path: &Path<'_>, uncorrelated: Option<&str>, errors
     }
 }
 
-fn compile(text: &str) -> Result<Program, SyntaxError> {
+fn compile(text: &str) -> Result<Program, Issues> {
     let program = Program::parse(text)?;
-    program.unknown(text, &["self", "oldSelf"])?;
+    let variables = [("self", Type::Dyn), ("oldSelf", Type::Dyn)];
+    program.check(text, &Scope { variables: &variables, ..Scope::default() })?;
     Ok(program)
 }
 

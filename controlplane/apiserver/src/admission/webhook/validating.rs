@@ -1,0 +1,70 @@
+//! Webhooks that consent or refuse.
+
+use std::sync::{Arc, Mutex};
+
+use futures::future::{BoxFuture, join_all};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{Index, Webhook, is_exempt};
+use crate::{
+    admission::{Attributes, Plugin, follow},
+    server::Server,
+    status::ApiError,
+};
+
+/// The plugin.
+pub struct ValidatingAdmissionWebhook(Arc<Index>);
+
+impl Default for ValidatingAdmissionWebhook {
+    fn default() -> Self {
+        Self(Arc::new(Index::new(&["validatingwebhookconfigurations"])))
+    }
+}
+
+impl Plugin for ValidatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        "ValidatingAdmissionWebhook"
+    }
+
+    fn follow<'a>(
+        &'a self,
+        server: &'a Server,
+        shutdown: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(follow::follow(server.parts.store.clone(), self.0.clone(), shutdown.clone()))
+    }
+
+    fn validate<'a>(
+        &'a self,
+        attributes: &'a Attributes<'a>,
+        object: &'a Value,
+        warnings: &'a mut Vec<String>,
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        let hooks = self.0.hooks();
+        let matches = |hook: &Arc<Webhook>| hook.matching.resource(attributes, object).is_some();
+        if is_exempt(attributes.definition) || !hooks.iter().any(matches) {
+            return Box::pin(std::future::ready(Ok(())));
+        }
+        Box::pin(async move {
+            let mut called = Vec::new();
+            for hook in hooks.iter() {
+                if let Some(resource) = hook.matches(attributes, object).await? {
+                    called.push((hook, resource));
+                }
+            }
+            let warnings = Mutex::new(warnings);
+            let calls = called.iter().map(|(hook, resource)| {
+                let object = attributes.at_version(object, resource);
+                let warnings = &warnings;
+                async move {
+                    match hook.call(attributes, &object, resource, false, warnings).await {
+                        Ok(_) => Ok(()),
+                        Err(error) => hook.failed(error),
+                    }
+                }
+            });
+            join_all(calls).await.into_iter().collect()
+        })
+    }
+}
