@@ -114,9 +114,7 @@ async fn delete_entry(
         let mut object = object;
         match call.server.store().commit(vec![write]).await {
             Ok(revisions) if gone => {
-                if metadata::is_terminating(&object) {
-                    write::set_revision(&mut object, &revisions);
-                }
+                write::set_revision(&mut object, &revisions);
                 after(call, &definition, &object).await;
                 return Ok(Outcome::Gone(object));
             }

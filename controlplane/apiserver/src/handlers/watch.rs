@@ -44,6 +44,9 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         ));
     }
     let selection = list::selection(call)?;
+    if matches!(call.accepted.target, Target::Table(_)) {
+        representation::check(call, "", true)?;
+    }
     let timeout =
         call.query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
     let timeout = timeout.unwrap_or_else(|| rand::rng().random_range(1800..3600));

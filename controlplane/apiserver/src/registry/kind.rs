@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::field::Errors;
 
@@ -36,8 +36,6 @@ pub enum NameRule {
     Subdomain,
     /// RFC 1123 label.
     Label,
-    /// RFC 1035 label (services).
-    Label1035,
     /// Anything that fits into a URL path segment (RBAC kinds).
     PathSegment,
 }
@@ -55,6 +53,19 @@ pub struct Column {
     pub description: &'static str,
     /// 0 is always shown; 1 only with `-o wide`.
     pub priority: i32,
+}
+
+impl Column {
+    /// The column as a table shows it.
+    pub fn to_value(&self) -> Value {
+        json!({
+            "name": self.name,
+            "type": self.kind,
+            "format": self.format,
+            "description": self.description,
+            "priority": self.priority,
+        })
+    }
 }
 
 /// A subresource that the engine serves for a kind.
@@ -105,6 +116,11 @@ pub trait Kind: Send + Sync {
         Vec::new()
     }
 
+    /// What every client of a deprecated kind is warned of.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The rule for names.
     fn name_rule(&self) -> NameRule {
         NameRule::Subdomain
@@ -141,6 +157,17 @@ pub trait Kind: Send + Sync {
             object.pointer("/metadata/name").cloned().unwrap_or_default(),
             object.pointer("/metadata/creationTimestamp").cloned().unwrap_or_default(),
         ]
+    }
+
+    /// What a client may want to know of the object at once, in its row of a table: `metav1.TableRowCondition`.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
+    /// Annotations that stand for fields of the real server's internal form: they are seen with the object,
+    /// not with its metadata alone.
+    fn annotations_of_versions(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The fields that field selectors may name, besides `metadata.name` and `metadata.namespace`;

@@ -42,7 +42,6 @@ fn rule(rule: NameRule, text: &str) -> Vec<String> {
     match rule {
         NameRule::Subdomain => names::dns1123_subdomain(text),
         NameRule::Label => names::dns1123_label(text),
-        NameRule::Label1035 => names::dns1035_label(text),
         NameRule::PathSegment => names::path_segment(text),
     }
 }

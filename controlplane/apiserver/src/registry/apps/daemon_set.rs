@@ -28,6 +28,10 @@ impl Kind for DaemonSet {
         set_default(set, "/spec/revisionHistoryLimit", 10);
         default_template(set, "/spec/template");
         default_status(set);
+        // Whoever writes the set owns the annotation, even when the server counts on.
+        if at(set, "/metadata/annotations").get(TEMPLATE_GENERATION).is_none() {
+            count_template(set, 0);
+        }
     }
 
     fn prepare_create(&self, set: &mut Value, _writer: &Writer<'_>) {
@@ -71,6 +75,10 @@ impl Kind for DaemonSet {
             "collisionCount",
         ];
         workload::validate_status(set, old, COUNTS, &[])
+    }
+
+    fn annotations_of_versions(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
-use crate::registry::access::{at, has, int_at, make_map, opt_int, set, set_default, str_at};
+use crate::registry::access::{at, has, int_at, make_map, opt_int, restore, set, set_default, str_at};
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
@@ -39,7 +39,8 @@ impl Kind for Deployment {
         }
     }
 
-    fn prepare_status_update(&self, deployment: &mut Value, _old: &Value) {
+    fn prepare_status_update(&self, deployment: &mut Value, old: &Value) {
+        restore(deployment, old, "/metadata/labels");
         make_map(deployment, "/status");
     }
 

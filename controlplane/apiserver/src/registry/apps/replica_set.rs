@@ -72,14 +72,6 @@ impl Kind for ReplicaSet {
             label_selector(set, "/spec/selector"),
         ]
     }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
-
-    fn field_values(&self, set: &Value) -> Vec<String> {
-        vec![int_at(set, "/status/replicas").to_string()]
-    }
 }
 
 fn default_status(set: &mut Value) {

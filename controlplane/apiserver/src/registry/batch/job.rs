@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::field::Errors;
 use crate::registry::access::{
-    bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, set, set_default,
-    str_at,
+    bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, remove, set,
+    set_default, str_at,
 };
 use crate::registry::core::pod_spec::default_template;
 use crate::registry::kind::{Column, Kind, Writer};
@@ -33,19 +33,20 @@ impl Kind for Job {
         set_default(job, "/spec/podReplacementPolicy", replacement);
         set_default(job, "/spec/manualSelector", false);
         default_job_spec(job, "/spec");
+        default_labels(job);
         make_map(job, "/status");
     }
 
     fn prepare_create(&self, job: &mut Value, _writer: &Writer<'_>) {
+        let follows = get(job, "/metadata/labels") == get(job, "/spec/template/metadata/labels");
         if !bool_at(job, "/spec/manualSelector") {
             generate_selector(job);
         }
+        if follows {
+            remove(job, "/metadata/labels");
+        }
         default_labels(job);
         make_map(job, "/status");
-    }
-
-    fn prepare_update(&self, job: &mut Value, _old: &Value, _writer: &Writer<'_>) {
-        default_labels(job);
     }
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {

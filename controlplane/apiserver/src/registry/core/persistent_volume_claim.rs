@@ -75,14 +75,6 @@ impl Kind for PersistentVolumeClaim {
             shown_or(claim, "/spec/volumeMode", "<unset>"),
         ]
     }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["name"]
-    }
-
-    fn field_values(&self, claim: &Value) -> Vec<String> {
-        vec![str_at(claim, "/metadata/name").to_owned()]
-    }
 }
 
 /// Defaults of claims, alone and in templates.

@@ -91,6 +91,15 @@ impl Kind for Pod {
         cells::cells(pod, now)
     }
 
+    fn row_conditions(&self, pod: &Value) -> Vec<Value> {
+        let (reason, message) = match str_at(pod, "/status/phase") {
+            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+            "Failed" => ("Failed", "The pod failed."),
+            _ => return Vec::new(),
+        };
+        vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+    }
+
     fn selectable_fields(&self) -> &'static [&'static str] {
         &[
             "spec.nodeName",
