@@ -94,9 +94,10 @@ impl Definition {
         GroupResource { group: self.group(), resource: self.plural() }
     }
 
-    /// The group and kind, for messages.
+    /// The group and kind, for messages. Events of both groups are those of the core group inside.
     pub fn group_kind(&self) -> GroupResource<'_> {
-        GroupResource { group: self.group(), resource: self.kind() }
+        let group = if self.is("events.k8s.io", "events") { "" } else { self.group() };
+        GroupResource { group, resource: self.kind() }
     }
 
     /// Whether this is the built-in resource of that name.

@@ -106,6 +106,20 @@ pub trait Kind: Send + Sync {
     /// everything but `status` (and what metadata a status writer may change) from `old`.
     fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
 
+    /// Like [`Self::prepare_status_update`], for kinds that record who or when.
+    fn prepare_status_write(&self, object: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        self.prepare_status_update(object, old);
+    }
+
+    /// Completes what a writer of another subresource (`finalize`, `approval`, `resize`, …) wrote; the engine
+    /// has already restored everything but the part that the subresource is about.
+    fn prepare_part_update(&self, _object: &mut Value, _old: &Value, _part: &str, _writer: &Writer<'_>) {}
+
+    /// Everything wrong with what a writer of another subresource wrote.
+    fn validate_part_update(&self, _object: &Value, _old: &Value, _part: &str) -> Errors {
+        Errors::default()
+    }
+
     /// Everything wrong with a status update.
     fn validate_status_update(&self, _object: &Value, _old: &Value) -> Errors {
         Errors::default()

@@ -7,9 +7,8 @@ pub fn describe(error: &ScanError, text: &str) -> String {
     let (message, of_scanner) = words(error.kind(), text);
     // The parser counts lines from 0 and the scanner from 1; neither names the first.
     let line = match error.kind() {
-        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::UnclosedQuotedScalar => {
-            text.matches('\n').count()
-        }
+        ErrorKind::UnclosedFlowCollection { .. } => text.lines().count(),
+        ErrorKind::UnclosedQuotedScalar => text.matches('\n').count(),
         _ => error.marker().line().saturating_sub(1),
     };
     match line {

@@ -15,8 +15,6 @@ use crate::registry::access::{
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, column, wide};
 
-pub use validate::{validate_ephemeral_containers_update, validate_resize};
-
 /// The rules of pods.
 pub struct Pod;
 
@@ -63,6 +61,14 @@ impl Kind for Pod {
         validate::validate_status_update(pod, old)
     }
 
+    fn validate_part_update(&self, pod: &Value, old: &Value, part: &str) -> Errors {
+        match part {
+            "ephemeralcontainers" => validate::validate_ephemeral_containers_update(pod, old),
+            "resize" => validate::validate_resize(pod, old),
+            _ => Errors::default(),
+        }
+    }
+
     fn prepare_update(&self, pod: &mut Value, _old: &Value, _writer: &Writer<'_>) {
         if let Some(spec) = get_mut(pod, "/spec") {
             pod_spec::default_service_account(spec);
@@ -72,7 +78,9 @@ impl Kind for Pod {
     fn prepare_status_update(&self, pod: &mut Value, old: &Value) {
         make_map(pod, "/status");
         default_addresses(pod);
-        restore(pod, old, "/status/qosClass");
+        if str_at(pod, "/status/qosClass").is_empty() {
+            restore(pod, old, "/status/qosClass");
+        }
         restore(pod, old, "/metadata/ownerReferences");
         if !has(pod, "/status/observedGeneration") {
             restore(pod, old, "/status/observedGeneration");

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path, Reason, shown};
 use crate::registry::access::{at, bool_at, get, has, int_at, list_at, opt_int, opt_str, restore, str_at};
 use crate::registry::core::pod_spec;
+use crate::registry::internal::Internal;
 use crate::registry::workload::{SPEC, STATUS, is_selector, validate_selected};
 use crate::validation::fields::{self, immutable_field, non_negative, qualified_name};
 use crate::validation::{formats, labels, names};
@@ -484,7 +485,11 @@ fn validate_template_kept(errors: &mut Errors, job: &Value, old: &Value) {
             crate::registry::access::remove(&mut kept, "/spec/affinity");
         }
     }
-    fields::immutable(errors, &SPEC.child("template"), template, &kept);
+    if *template != kept {
+        let shown = Internal::pod_template(template).compact();
+        let why = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
+        errors.push(&SPEC.child("template"), Reason::Invalid, why);
+    }
 }
 
 /// A changed status.
