@@ -50,13 +50,23 @@ impl Internal {
 
     /// The template of pods.
     pub fn pod_template(template: &Value) -> Self {
+        Self::with_metadata(template, Self::pod_spec(at(template, "/spec")))
+    }
+
+    /// A template of objects whose spec has this layout.
+    pub fn template(template: &Value, layout: &str) -> Self {
+        Self::with_metadata(template, Self::new(layout, at(template, "/spec")))
+    }
+
+    /// Metadata print as they do in the API, beside what they are about.
+    fn with_metadata(template: &Value, spec: Self) -> Self {
         let mut fields = Vec::new();
         for field in ["name", "generateName", "namespace", "labels", "annotations"] {
             if let Some(value) = get(template, &format!("/metadata/{field}")) {
                 fields.push((field.to_owned(), raw(value)));
             }
         }
-        fields.push(("Spec".to_owned(), Self::pod_spec(at(template, "/spec")).0));
+        fields.push(("Spec".to_owned(), spec.0));
         Self(Printed::Fields(fields))
     }
 
