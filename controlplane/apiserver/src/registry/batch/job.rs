@@ -10,7 +10,7 @@ use crate::registry::access::{
     bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, remove, set,
     set_default, str_at,
 };
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::core::pod_spec::{default_template, workload_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, containers, human_duration, label_selector, name, time_at, wide};
 
@@ -51,6 +51,10 @@ impl Kind for Job {
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
         make_map(job, "/status");
+    }
+
+    fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(job, old, "spec.template")
     }
 
     fn validate(&self, job: &Value) -> Errors {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::{self, qos_class};
-use crate::field::Errors;
+use crate::field::{Errors, Path};
 use crate::registry::access::{
     bool_at, get_mut, has, int_at, list_at, make_map, of_type, restore, set, str_at,
 };
@@ -47,6 +47,15 @@ impl Kind for Pod {
             });
             set(pod, "/status/conditions", json!([condition]));
         }
+    }
+
+    fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(pod_spec::name_warnings(pod, "the Pod's hostname"));
+        }
+        warnings.extend(pod_spec::warnings(&Path::ROOT, pod));
+        warnings
     }
 
     fn validate(&self, pod: &Value) -> Errors {

@@ -101,13 +101,13 @@ pub fn validate_create(volume: &Value) -> Errors {
 }
 
 fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map<String, Value>>) {
+    let shown = capacity.map_or(Value::Null, |capacity| capacity.clone().into());
     let empty = Map::new();
     let capacity = capacity.unwrap_or(&empty);
     if capacity.is_empty() {
         errors.required(path, "");
     }
     if !capacity.contains_key("storage") || capacity.len() > 1 {
-        let shown = if capacity.is_empty() { Value::Null } else { capacity.clone().into() };
         errors.not_supported(path, &shown, &["storage"]);
     }
     for (resource, amount) in capacity {
