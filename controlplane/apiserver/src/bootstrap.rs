@@ -10,7 +10,7 @@ use crate::{
     registry::{RESOURCES, Resource, access},
     resource::Definition,
     server::{Server, builtin},
-    service_allocation::range::RangeAllocator,
+    service_allocation::{addresses, range::RangeAllocator},
     status::ApiError,
     stored, system_metadata,
 };
@@ -67,7 +67,13 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
             objects.push((builtin("", "services")?, kubernetes_service(&address.to_string())));
         }
     }
-    ensure(server, objects).await
+    ensure(server, objects).await?;
+    if server.parts.own_services {
+        // Services of a store from before addresses had objects.
+        let services = server.find_all("", "services", "").await?;
+        ensure(server, addresses::objects(&services)?).await?;
+    }
+    Ok(())
 }
 
 /// The priority classes that components of the system use.

@@ -72,7 +72,8 @@ pub fn transformed(call: &Call, object: &Value, columns: bool) -> Value {
     }
 }
 
-fn partial(definition: &Definition, object: &Value, version: &str) -> Value {
+/// The metadata of an object alone.
+pub fn partial(definition: &Definition, object: &Value, version: &str) -> Value {
     let mut metadata = object.get("metadata").cloned().unwrap_or_default();
     let absent = definition.rules().annotations_of_versions();
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {

@@ -15,6 +15,7 @@ use crate::{
     resource::Definition,
     respond,
     schema::types::Type,
+    service_allocation::addresses,
     status::ApiError,
     stored,
 };
@@ -120,9 +121,14 @@ async fn delete_entry(
         } else {
             Change::Put { document, ttl: write::time_to_live(&definition) }
         };
-        let write = Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
+        let mut writes = if gone && definition.is("", "services") {
+            addresses::writes(&call.server, Some(&object), None)?
+        } else {
+            Vec::new()
+        };
+        writes.push(Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change });
         let mut object = object;
-        match call.server.store().commit(vec![write]).await {
+        match call.server.store().commit(writes).await {
             Ok(revisions) if gone => {
                 write::set_revision(&mut object, &revisions);
                 after(call, &definition, &object).await;

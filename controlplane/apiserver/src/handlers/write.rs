@@ -14,6 +14,7 @@ use crate::{
     field::{Errors, Path},
     managed_fields, metadata,
     resource::Definition,
+    service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
 };
@@ -86,7 +87,9 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     let document = stored::encode(&object, &stored_definition)?;
     let change = Change::Put { document, ttl: time_to_live(&stored_definition) };
-    match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
+    let mut writes = companions(call, services, None, Some(&object))?;
+    writes.push(Write { key, expect: Expect::Absent, change });
+    match call.server.store().commit(writes).await {
         Ok(revisions) => {
             set_revision(&mut object, &revisions);
             Ok(Written { object, created: true })
@@ -98,6 +101,16 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
             Err(taken(call, error, &name))
         }
     }
+}
+
+/// What else is written in the same commit, before the object itself: the addresses of a Service.
+fn companions(
+    call: &Call,
+    services: bool,
+    old: Option<&Value>,
+    new: Option<&Value>,
+) -> Result<Vec<Write>, ApiError> {
+    if services { addresses::writes(&call.server, old, new) } else { Ok(Vec::new()) }
 }
 
 fn taken(call: &Call, error: vkube_store::Error, name: &str) -> ApiError {
@@ -257,7 +270,9 @@ async fn store_update(
         expect: Expect::Modified(entry.modified),
         change: Change::Put { document, ttl: time_to_live(definition) },
     };
-    match call.server.store().commit(vec![write]).await {
+    let mut writes = companions(call, services, Some(old), Some(&object))?;
+    writes.push(write);
+    match call.server.store().commit(writes).await {
         Ok(revisions) => {
             if services {
                 call.server.parts.allocator.release(old, Some(&object)).await;

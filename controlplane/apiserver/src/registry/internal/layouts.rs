@@ -244,6 +244,14 @@ pub const LAYOUTS: &[(&str, &str)] = &[
          VsphereVolume? AzureDisk? PhotonPersistentDisk? PortworxVolume? ScaleIO? Local?:LocalVolumeSource \
          StorageOS?=storageos CSI?:CSIPersistentVolumeSource",
     ),
+    ("PodFailurePolicy", "Rules?:PodFailurePolicyRule"),
+    (
+        "PodFailurePolicyRule",
+        "Action OnExitCodes?:PodFailurePolicyOnExitCodesRequirement \
+         OnPodConditions?:PodFailurePolicyOnPodConditionsPattern",
+    ),
+    ("PodFailurePolicyOnExitCodesRequirement", "ContainerName? Operator Values?"),
+    ("PodFailurePolicyOnPodConditionsPattern", "Type Status"),
     ("ResourceClaimSpec", "Devices:DeviceClaim"),
     ("DeviceClaim", "Requests?:DeviceRequest Constraints?:DeviceConstraint Config?:DeviceClaimConfiguration"),
     ("DeviceRequest", "Name Exactly?:ExactDeviceRequest FirstAvailable?:DeviceSubRequest"),

@@ -413,37 +413,7 @@ pub fn validate_update(job: &Value, old: &Value) -> Errors {
 
 /// A failure policy as the real server shows it.
 fn shown_policy(policy: &Value) -> String {
-    if policy.is_null() {
-        return "null".into();
-    }
-    let rules: Vec<String> = list_at(policy, "/rules")
-        .iter()
-        .map(|rule| {
-            let codes = get(rule, "/onExitCodes").map_or_else(
-                || "null".into(),
-                |codes| {
-                    format!(
-                        "{{\"ContainerName\":{},\"Operator\":{},\"Values\":{}}}",
-                        shown(at(codes, "/containerName")),
-                        shown(at(codes, "/operator")),
-                        shown(at(codes, "/values"))
-                    )
-                },
-            );
-            let conditions: Vec<String> = list_at(rule, "/onPodConditions")
-                .iter()
-                .map(|pattern| {
-                    let (kind, status) = (shown(at(pattern, "/type")), shown(at(pattern, "/status")));
-                    format!("{{\"Type\":{kind},\"Status\":{status}}}")
-                })
-                .collect();
-            let conditions =
-                if conditions.is_empty() { "null".into() } else { format!("[{}]", conditions.join(",")) };
-            let action = shown(at(rule, "/action"));
-            format!("{{\"Action\":{action},\"OnExitCodes\":{codes},\"OnPodConditions\":{conditions}}}")
-        })
-        .collect();
-    format!("{{\"Rules\":[{}]}}", rules.join(","))
+    if policy.is_null() { "null".into() } else { Internal::new("PodFailurePolicy", policy).compact() }
 }
 
 /// Indexed jobs can grow and shrink, if their parallelism goes along.
