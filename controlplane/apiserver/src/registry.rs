@@ -15,6 +15,7 @@ pub mod events;
 pub mod flowcontrol;
 #[cfg(test)]
 mod golden;
+pub mod internal;
 pub mod kind;
 pub mod networking;
 pub mod node;
