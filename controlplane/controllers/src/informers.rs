@@ -267,6 +267,11 @@ impl Informers {
         informer
     }
 
+    /// Fires when the watches end.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     /// Runs `task` beside the watches, which are waited for at shutdown.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(task);

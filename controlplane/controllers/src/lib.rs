@@ -22,12 +22,14 @@ mod node_fit;
 mod ownership;
 mod pods;
 mod queue;
+mod scale;
 mod selectors;
 mod service_pods;
 
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
@@ -36,6 +38,7 @@ mod namespace;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod service_account_token;
@@ -136,6 +139,10 @@ controllers! {
     PvcProtection = "persistentvolumeclaim-protection-controller" => pvc_protection::start,
     /// Lets deleted volumes go that are not bound.
     PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
+    /// Says how many pods of a disruption budget may be evicted.
+    Disruption = "disruption-controller" => disruption::start,
+    /// Counts what namespaces use of their quotas.
+    ResourceQuota = "resourcequota-controller" => resource_quota::start,
     /// Deletes what has lost its owners.
     GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }
