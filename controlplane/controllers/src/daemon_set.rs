@@ -9,6 +9,7 @@
 mod plan;
 mod pod;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &DaemonSet| {
-        set.spec.as_ref().map(|spec| &spec.selector)
+        set.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     controller.wake_on_nodes();
     let shutdown = context.shutdown.clone();

@@ -12,6 +12,7 @@ mod revisions;
 mod rollout;
 mod scaling;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.deployments, &controller.queue);
     wake_owners(&controller.sets, &controller.deployments, &controller.queue, |deployment: &Deployment| {
-        deployment.spec.as_ref().map(|spec| &spec.selector)
+        deployment.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     controller.wake_on_last_pod();
     let shutdown = context.shutdown.clone();

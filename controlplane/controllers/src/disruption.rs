@@ -28,7 +28,6 @@ use crate::ownership::{controller_name, controller_of};
 use crate::queue::{Key, Queue};
 use crate::replica_set::replicas;
 use crate::scale::{Scales, Target};
-use crate::selectors::matches;
 use plan::{Expected, Observed, Scale};
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {

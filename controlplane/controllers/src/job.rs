@@ -14,6 +14,7 @@ mod indexes;
 mod plan;
 mod pod;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures::future::{join, join_all};
@@ -46,7 +47,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.jobs, &controller.queue);
     wake_owners(&controller.pods, &controller.jobs, &controller.queue, |job: &Job| {
-        job.spec.as_ref()?.selector.as_ref()
+        job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
     });
     let orphans = Queue::new();
     controller.wake_on_orphans(&orphans);

@@ -26,15 +26,20 @@ mod scale;
 mod selectors;
 mod service_pods;
 
+mod cluster_role_aggregation;
 mod cron_job;
 mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
+mod ephemeral_volume;
 mod garbage_collector;
+mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
+mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
@@ -121,6 +126,8 @@ controllers! {
     Deployment = "deployment-controller" => deployment::start,
     /// Keeps as many pods as a replica set asks for.
     ReplicaSet = "replicaset-controller" => replica_set::start,
+    /// Keeps as many pods as a replication controller asks for.
+    ReplicationController = "replicationcontroller-controller" => replica_set::start_replication,
     /// Keeps the named pods and claims of stateful sets.
     StatefulSet = "statefulset-controller" => stateful_set::start,
     /// Runs jobs to completion, and deletes them when their time to live is over.
@@ -133,14 +140,24 @@ controllers! {
     Endpoints = "endpoints-controller" => endpoints::start,
     /// Keeps the endpoint slices of services.
     EndpointSlice = "endpointslice-controller" => endpoint_slice::start,
+    /// Mirrors endpoints that people write into slices.
+    EndpointSliceMirroring = "endpointslice-mirroring-controller" => endpoint_slice_mirroring::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
     /// Lets deleted claims go that no pod uses.
     PvcProtection = "persistentvolumeclaim-protection-controller" => pvc_protection::start,
     /// Lets deleted volumes go that are not bound.
     PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
+    /// Makes the claims of generic ephemeral volumes.
+    EphemeralVolume = "ephemeral-volume-controller" => ephemeral_volume::start,
+    /// Deletes pods that no node will end.
+    PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
+    /// Writes the rules of aggregated cluster roles.
+    ClusterRoleAggregation = "clusterrole-aggregation-controller" => cluster_role_aggregation::start,
     /// Says how many pods of a disruption budget may be evicted.
     Disruption = "disruption-controller" => disruption::start,
+    /// Keeps as many replicas as metrics ask for.
+    HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
     /// Counts what namespaces use of their quotas.
     ResourceQuota = "resourcequota-controller" => resource_quota::start,
     /// Deletes what has lost its owners.

@@ -9,6 +9,7 @@
 mod identity;
 mod plan;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &StatefulSet| {
-        set.spec.as_ref().map(|spec| &spec.selector)
+        set.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     let shutdown = context.shutdown.clone();
     async move {

@@ -9,14 +9,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource;
 
-use super::matches;
 use crate::clock::{remaining, sooner, time};
 use crate::counts::resolve;
 use crate::pods;
+use crate::selectors::{matches, shown};
 
 /// An evicted pod should be deleted within this many seconds; else it counts again.
 const DELETION_SECONDS: i64 = 120;
@@ -179,34 +179,11 @@ fn with_condition(
 
 /// What users are told of pods that nothing controls.
 pub(super) fn unmanaged(budget: &PodDisruptionBudget) -> String {
-    let selector =
-        budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()).map(shown).unwrap_or_default();
+    let selector = shown(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
     format!(
         "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, \
          the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account \
          for these pods please set \".spec.minAvailable\" field of the PDB to an integer value."
-    )
-}
-
-/// A selector in the notation of upstream's messages.
-fn shown(selector: &LabelSelector) -> String {
-    let labels: String =
-        selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},")).collect();
-    let expressions: String = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .map(|one| {
-            let values = one.values.clone().unwrap_or_default().join(" ");
-            format!(
-                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
-                one.key, one.operator
-            )
-        })
-        .collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
-         MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
     )
 }
 

@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing step of a test is a failing test
 
+mod autoscaling;
 mod cluster;
 mod collection;
 mod crashes;
 mod daemons;
 mod disruptions;
+mod housekeeping;
 mod jobs;
 mod namespaces;
 mod quotas;
+mod replication;
 mod services;
 mod stateful;
 mod workloads;

@@ -1,0 +1,305 @@
+//! The metrics APIs: `metrics.k8s.io`, `custom.metrics.k8s.io` and `external.metrics.k8s.io`, where they are served.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use vkube_usage::quantity::Quantity;
+
+use super::replicas::{Sample, Samples};
+use crate::api::{self, Api, Page};
+use crate::discovery::discover;
+
+/// The window of metrics that do not tell theirs, in seconds.
+const WINDOW_SECONDS: i64 = 60;
+const CUSTOM_GROUP: &str = "custom.metrics.k8s.io";
+
+/// Why there is no metric.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The API refused, or is not there.
+    #[error("unable to fetch metrics from {api} metrics API: {why}")]
+    Fetch {
+        /// Which API.
+        api: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// The API has nothing to say.
+    #[error("no metrics returned from {0} metrics API")]
+    Nothing(&'static str),
+    /// The pod's metrics lack the container.
+    #[error("container {container} not present in metrics for pod {namespace}/{pod}")]
+    NoContainer {
+        /// The container.
+        container: String,
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+    },
+}
+
+fn failed(api: &'static str, error: &api::Error, resource: &str) -> Error {
+    let why = if error.is_not_found() {
+        format!("the server could not find the requested resource (get {resource})")
+    } else {
+        error.message()
+    };
+    Error::Fetch { api, why }
+}
+
+fn escape(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// A client of the metrics APIs.
+#[derive(Clone)]
+pub(super) struct Metrics {
+    api: Api,
+}
+
+#[derive(Deserialize)]
+struct PodMetrics {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    timestamp: Option<Time>,
+    #[serde(default)]
+    window: String,
+    #[serde(default)]
+    containers: Vec<ContainerMetrics>,
+}
+
+#[derive(Deserialize)]
+struct ContainerMetrics {
+    name: String,
+    #[serde(default)]
+    usage: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CustomValue {
+    described_object: Described,
+    #[serde(default)]
+    timestamp: Option<Time>,
+    /// Called `window` in the older version of the API.
+    #[serde(default, alias = "window")]
+    window_seconds: Option<i64>,
+    value: String,
+}
+
+#[derive(Deserialize)]
+struct Described {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct ExternalValue {
+    value: String,
+}
+
+/// The seconds of a duration as Go writes it: `30s`, `1m0s`, `1h2m3.5s`.
+fn seconds(duration: &str) -> Option<i64> {
+    let (mut total, mut number) = (0.0, String::new());
+    let mut characters = duration.chars().peekable();
+    while let Some(character) = characters.next() {
+        if character.is_ascii_digit() || character == '.' {
+            number.push(character);
+            continue;
+        }
+        let amount: f64 = std::mem::take(&mut number).parse().ok()?;
+        total += match (character, characters.peek()) {
+            ('h', _) => amount * 3600.0,
+            ('m', Some('s')) => {
+                characters.next();
+                amount / 1000.0
+            }
+            ('m', _) => amount * 60.0,
+            ('s', _) => amount,
+            _ => return None,
+        };
+    }
+    number.is_empty().then_some(total as i64)
+}
+
+fn milli(text: &str) -> i64 {
+    Quantity::parse(text).map_or(0, |amount| amount.milli_value())
+}
+
+/// The usage of a resource by pods, or by one of their containers.
+fn of_pods(
+    pods: Vec<PodMetrics>,
+    namespace: &str,
+    resource: &str,
+    container: Option<&str>,
+) -> Result<Samples, Error> {
+    let mut samples = Samples::new();
+    for pod in pods {
+        let name = pod.metadata.name.unwrap_or_default();
+        let wanted: Vec<_> =
+            pod.containers.iter().filter(|one| container.is_none_or(|only| one.name == only)).collect();
+        if let (Some(container), []) = (container, &wanted[..]) {
+            let (container, namespace) = (container.to_owned(), namespace.to_owned());
+            return Err(Error::NoContainer { container, namespace, pod: name });
+        }
+        // A pod with a container that tells nothing of the resource has no metrics.
+        let Some(value) = wanted.iter().map(|one| one.usage.get(resource).map(|text| milli(text))).sum()
+        else {
+            continue;
+        };
+        let at = pod.timestamp.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
+        let window = seconds(&pod.window).unwrap_or(WINDOW_SECONDS);
+        samples.insert(name, Sample { value, at, window });
+    }
+    Ok(samples)
+}
+
+impl Metrics {
+    /// What `api` serves of metrics.
+    pub fn new(api: Api) -> Self {
+        Self { api }
+    }
+
+    /// The usage of a resource by the pods that match the selector.
+    pub async fn resource(
+        &self,
+        namespace: &str,
+        selector: &str,
+        resource: &str,
+        container: Option<&str>,
+    ) -> Result<Samples, Error> {
+        let path = format!(
+            "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}",
+            escape(selector)
+        );
+        let page: Page<PodMetrics> =
+            self.api.list(&path).await.map_err(|error| failed("resource", &error, "pods.metrics.k8s.io"))?;
+        if page.items.is_empty() {
+            return Err(Error::Nothing("resource"));
+        }
+        of_pods(page.items, namespace, resource, container)
+    }
+
+    /// A metric of each pod that matches the selector.
+    pub async fn of_pods(
+        &self,
+        namespace: &str,
+        selector: &str,
+        metric: &str,
+        metric_selector: &str,
+    ) -> Result<Samples, Error> {
+        let query =
+            format!("?labelSelector={}&metricLabelSelector={}", escape(selector), escape(metric_selector));
+        let values = self.custom(&format!("namespaces/{namespace}/pods/*/{metric}{query}"), metric).await?;
+        let sample = |value: CustomValue| {
+            let at = value.timestamp.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
+            let window = value.window_seconds.unwrap_or(WINDOW_SECONDS);
+            (value.described_object.name, Sample { value: milli(&value.value), at, window })
+        };
+        Ok(values.into_iter().map(sample).collect())
+    }
+
+    /// A metric of one object, in thousandths; `resource` is its resource with its group.
+    pub async fn of_object(
+        &self,
+        namespace: &str,
+        resource: &str,
+        name: &str,
+        metric: &str,
+        metric_selector: &str,
+    ) -> Result<i64, Error> {
+        let query = format!("?metricLabelSelector={}", escape(metric_selector));
+        let path = if resource == "namespaces" {
+            format!("namespaces/{name}/metrics/{metric}{query}")
+        } else {
+            format!("namespaces/{namespace}/{resource}/{name}/{metric}{query}")
+        };
+        let values = self.custom(&path, metric).await?;
+        values.first().map(|value| milli(&value.value)).ok_or(Error::Nothing("custom"))
+    }
+
+    async fn custom(&self, path: &str, metric: &str) -> Result<Vec<CustomValue>, Error> {
+        let version = self.custom_version().await?;
+        let path = format!("/apis/{CUSTOM_GROUP}/{version}/{path}");
+        let page: Page<CustomValue> = self
+            .api
+            .list(&path)
+            .await
+            .map_err(|error| failed("custom", &error, &format!("{metric}.{CUSTOM_GROUP}")))?;
+        if page.items.is_empty() {
+            return Err(Error::Nothing("custom"));
+        }
+        Ok(page.items)
+    }
+
+    async fn custom_version(&self) -> Result<String, Error> {
+        let fetch = |why| Error::Fetch { api: "custom", why };
+        let served = discover(&self.api).await.map_err(|error| fetch(error.message()))?;
+        let found = served.resources.into_iter().find(|one| one.group == CUSTOM_GROUP);
+        found
+            .map(|one| one.version)
+            .ok_or_else(|| fetch(format!("no custom metrics API ({CUSTOM_GROUP}) registered")))
+    }
+
+    /// The sum of an external metric's values, in thousandths.
+    pub async fn external(&self, namespace: &str, metric: &str, selector: &str) -> Result<i64, Error> {
+        let path = format!(
+            "/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{metric}?labelSelector={}",
+            escape(selector)
+        );
+        let resource = format!("{metric}.external.metrics.k8s.io");
+        let page: Page<ExternalValue> =
+            self.api.list(&path).await.map_err(|error| failed("external", &error, &resource))?;
+        if page.items.is_empty() {
+            return Err(Error::Nothing("external"));
+        }
+        Ok(page.items.iter().map(|one| milli(&one.value)).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn windows_are_go_durations() {
+        for (text, expected) in [
+            ("30s", Some(30)),
+            ("1m0s", Some(60)),
+            ("1h2m3.5s", Some(3723)),
+            ("1500ms", Some(1)),
+            ("x", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text}");
+        }
+    }
+
+    fn pods() -> Vec<PodMetrics> {
+        let pods = json!([
+            {"metadata": {"name": "a"}, "timestamp": "2026-01-01T00:00:00Z", "window": "30s", "containers": [
+                {"name": "main", "usage": {"cpu": "250m", "memory": "1Gi"}},
+                {"name": "proxy", "usage": {"cpu": "50m"}},
+            ]},
+        ]);
+        serde_json::from_value(pods).unwrap()
+    }
+
+    #[test]
+    fn a_pod_uses_what_its_containers_use_together() {
+        let samples = of_pods(pods(), "shop", "cpu", None).unwrap();
+        assert_eq!((samples["a"].value, samples["a"].window), (300, 30));
+        assert!(of_pods(pods(), "shop", "memory", None).unwrap().is_empty(), "the proxy tells nothing");
+    }
+
+    #[test]
+    fn one_container_can_be_measured() {
+        assert_eq!(of_pods(pods(), "shop", "cpu", Some("proxy")).unwrap()["a"].value, 50);
+        let error = of_pods(pods(), "shop", "cpu", Some("other")).unwrap_err();
+        assert_eq!(error.to_string(), "container other not present in metrics for pod shop/a");
+    }
+}
