@@ -130,6 +130,11 @@ impl<K: Object> Informer<K> {
         self.patch(old, new, "/status").await
     }
 
+    /// As [`Self::update`], through the subresource at `subresource`, such as `/approval`.
+    pub async fn update_at(&self, subresource: &str, old: &K, new: &K) -> Result<(), Error> {
+        self.patch(old, new, subresource).await
+    }
+
     async fn patch(&self, old: &K, new: &K, subresource: &str) -> Result<(), Error> {
         if old == new {
             return Ok(());

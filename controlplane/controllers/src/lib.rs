@@ -26,6 +26,7 @@ mod scale;
 mod selectors;
 mod service_pods;
 
+mod certificates;
 mod cluster_role_aggregation;
 mod cron_job;
 mod daemon_set;
@@ -50,6 +51,7 @@ mod service_account_token;
 mod stateful_set;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kube::Client;
@@ -57,6 +59,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
 
 use api::Api;
@@ -68,6 +71,8 @@ use informers::Informers;
 pub struct Options {
     /// The PEM bundle published as `kube-root-ca.crt` in each namespace; without it, none is published.
     pub root_ca: Option<String>,
+    /// What signs approved certificate signing requests; without it, none are signed.
+    pub authority: Option<Arc<Authority>>,
     /// Which controllers run.
     pub enabled: Controllers,
     /// The wall clock.
@@ -150,6 +155,13 @@ controllers! {
     PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
     /// Makes the claims of generic ephemeral volumes.
     EphemeralVolume = "ephemeral-volume-controller" => ephemeral_volume::start,
+    /// Approves the requests of nodes for their own client certificates.
+    CertificateApproving =
+        "certificatesigningrequest-approving-controller" => certificates::start_approving,
+    /// Signs approved certificate signing requests.
+    CertificateSigning = "certificatesigningrequest-signing-controller" => certificates::start_signing,
+    /// Deletes certificate signing requests that are done with.
+    CertificateCleaning = "certificatesigningrequest-cleaner-controller" => certificates::start_cleaning,
     /// Deletes pods that no node will end.
     PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
     /// Writes the rules of aggregated cluster roles.
@@ -211,6 +223,7 @@ struct Context {
     recorder: Recorder,
     clock: Clock,
     root_ca: Option<String>,
+    authority: Option<Arc<Authority>>,
     shutdown: CancellationToken,
 }
 
@@ -229,6 +242,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         recorder,
         clock: options.clock,
         root_ca: options.root_ca,
+        authority: options.authority,
         shutdown: stop.clone(),
     };
 

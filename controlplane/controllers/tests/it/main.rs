@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing step of a test is a failing test
 
 mod autoscaling;
+mod certificates;
 mod cluster;
 mod collection;
 mod crashes;
