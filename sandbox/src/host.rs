@@ -318,7 +318,7 @@ async fn start_server(
 
 /// What signs certificate signing requests: the authority that [`Authority::open`] keeps in `directory`.
 fn signer(directory: &Path) -> Option<Arc<vkube_controllers::Authority>> {
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
     let authority = vkube_controllers::Authority::new(&read("ca.crt")?, &read("ca.key")?);
     authority.inspect_err(|error| tracing::warn!(%error, "no certificates will be signed")).ok().map(Arc::new)
 }

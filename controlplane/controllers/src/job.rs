@@ -114,11 +114,12 @@ impl Controller {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(job) = self.jobs.get(&key.namespace, &key.name) else { return Ok(()) };
         let Some(spec) = &job.spec else { return Ok(()) };
-        if spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
-            return Ok(());
-        }
+        // A time to live is for all jobs, whoever manages them.
         if plan::is_finished(&job) {
             return self.expire(key, &job).await;
+        }
+        if spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
+            return Ok(());
         }
 
         let selector = spec.selector.clone().unwrap_or_default();

@@ -14,6 +14,7 @@ mod api;
 mod clock;
 mod counts;
 mod discovery;
+mod durations;
 mod events;
 mod hash;
 mod history;
@@ -49,6 +50,7 @@ mod root_ca;
 mod service_account;
 mod service_account_token;
 mod stateful_set;
+mod validating_policy_status;
 
 use std::fmt;
 use std::sync::Arc;
@@ -172,6 +174,9 @@ controllers! {
     HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
     /// Counts what namespaces use of their quotas.
     ResourceQuota = "resourcequota-controller" => resource_quota::start,
+    /// Says which generation of a validating admission policy has been seen.
+    ValidatingPolicyStatus =
+        "validatingadmissionpolicy-status-controller" => validating_policy_status::start,
     /// Deletes what has lost its owners.
     GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }

@@ -10,6 +10,7 @@ use vkube_usage::quantity::Quantity;
 use super::replicas::{Sample, Samples};
 use crate::api::{self, Api, Page};
 use crate::discovery::discover;
+use crate::durations;
 
 /// The window of metrics that do not tell theirs, in seconds.
 const WINDOW_SECONDS: i64 = 60;
@@ -101,30 +102,6 @@ struct ExternalValue {
     value: String,
 }
 
-/// The seconds of a duration as Go writes it: `30s`, `1m0s`, `1h2m3.5s`.
-fn seconds(duration: &str) -> Option<i64> {
-    let (mut total, mut number) = (0.0, String::new());
-    let mut characters = duration.chars().peekable();
-    while let Some(character) = characters.next() {
-        if character.is_ascii_digit() || character == '.' {
-            number.push(character);
-            continue;
-        }
-        let amount: f64 = std::mem::take(&mut number).parse().ok()?;
-        total += match (character, characters.peek()) {
-            ('h', _) => amount * 3600.0,
-            ('m', Some('s')) => {
-                characters.next();
-                amount / 1000.0
-            }
-            ('m', _) => amount * 60.0,
-            ('s', _) => amount,
-            _ => return None,
-        };
-    }
-    number.is_empty().then_some(total as i64)
-}
-
 fn milli(text: &str) -> i64 {
     Quantity::parse(text).map_or(0, |amount| amount.milli_value())
 }
@@ -151,7 +128,7 @@ fn of_pods(
             continue;
         };
         let at = pod.timestamp.map_or(jiff::Timestamp::UNIX_EPOCH, |at| at.0);
-        let window = seconds(&pod.window).unwrap_or(WINDOW_SECONDS);
+        let window = durations::seconds(&pod.window).unwrap_or(WINDOW_SECONDS);
         samples.insert(name, Sample { value, at, window });
     }
     Ok(samples)
@@ -265,19 +242,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn windows_are_go_durations() {
-        for (text, expected) in [
-            ("30s", Some(30)),
-            ("1m0s", Some(60)),
-            ("1h2m3.5s", Some(3723)),
-            ("1500ms", Some(1)),
-            ("x", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text}");
-        }
-    }
 
     fn pods() -> Vec<PodMetrics> {
         let pods = json!([

@@ -1,3 +1,4 @@
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -103,5 +104,24 @@ async fn a_pod_on_a_node_that_is_out_of_service_ends() {
             pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed")
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_validating_policy_is_reported_as_seen() {
+    let cluster = Cluster::start().await;
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client.clone());
+    let rules = json!([{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}]);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "object.spec.replicas < 9"}],
+    }});
+    policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    until(policies, "it is seen", |all| {
+        all.iter().any(|one| {
+            one.status.as_ref().and_then(|status| status.observed_generation) == one.metadata.generation
+        })
+    })
+    .await;
     cluster.stop().await;
 }
