@@ -3,6 +3,7 @@
 //! Mirrored are the endpoints of services without a selector; not those marked with
 //! `endpointslice.kubernetes.io/skip-mirror`, nor locks of old leader elections.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -72,7 +73,7 @@ fn is_mirrored(endpoints: &Endpoints) -> bool {
 
 /// Whether the service leaves its endpoints to its owner.
 fn is_selectorless(service: &Service) -> bool {
-    service.spec.as_ref().is_none_or(|spec| spec.selector.as_ref().is_none_or(|all| all.is_empty()))
+    service.spec.as_ref().is_none_or(|spec| spec.selector.as_ref().is_none_or(BTreeMap::is_empty))
 }
 
 /// The mirror image of endpoints.

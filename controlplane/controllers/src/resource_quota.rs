@@ -22,6 +22,9 @@ use crate::pods;
 use crate::queue::{Key, Queue};
 use counts::Counts;
 
+/// What admission has booked is checked after this time: the object that it was booked for may not have been created
+/// after all. Sooner, the object may not have been seen yet.
+const CHECK: Duration = Duration::from_secs(300);
 /// Changes that arrive within this time are counted together.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -57,10 +60,11 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     });
     controller.quotas.subscribe({
         let queue = queue.clone();
-        move |change| {
-            if let Some(quota) = change.new.as_ref().or(change.old.as_ref()) {
-                queue.add(Key::of(&**quota));
-            }
+        move |Change { old, new }| {
+            let Some(quota) = new.as_ref().or(old.as_ref()) else { return };
+            let booked = old.as_ref().is_some_and(|old| old.spec == quota.spec) && new.is_some();
+            let delay = if booked { CHECK } else { Duration::ZERO };
+            queue.add_after(Key::of(&**quota), delay);
         }
     });
 
