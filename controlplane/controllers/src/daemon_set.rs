@@ -24,7 +24,7 @@ use crate::clock::{Clock, sooner};
 use crate::events::{Note, Recorder};
 use crate::history::{self, History, REVISION_LABEL};
 use crate::informers::Informer;
-use crate::ownership::{claim_all, is_controlled_by, wake_itself, wake_owners};
+use crate::ownership::{claim_all, wake_itself, wake_owners};
 use crate::pods;
 use crate::queue::{Key, Queue};
 use plan::{Observed, Plan, plan};
@@ -94,7 +94,7 @@ impl Controller {
             self.recorder.tell(&*set, Note::warning("SelectingAll", message));
             return Ok(());
         }
-        let all = self.pods.list(&key.namespace);
+        let all = self.pods.claimable(&set.metadata);
         let pods = claim_all(&self.sets, &*set, &spec.selector, &self.pods, all).await?;
         let collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
         let history = history::sync(
@@ -167,8 +167,7 @@ impl Controller {
         recheck: Option<std::time::Duration>,
     ) -> Result<(), Error> {
         let key = Key::of(set);
-        let mut pods = self.pods.list(&key.namespace);
-        pods.retain(|pod| is_controlled_by(&pod.metadata, &set.metadata));
+        let pods = self.pods.owned(&set.metadata);
         let (mut status, next) = plan::observe(&Observed { pods: &pods, now: self.clock.now(), ..*observed });
         if history.collisions > 0 {
             status.collision_count = Some(history.collisions);

@@ -103,6 +103,20 @@ impl<K: Object> Informer<K> {
         self.0.store.list(namespace)
     }
 
+    /// The objects that `owner` controls.
+    pub fn owned(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        // Without a uid, there is nothing that anything could be controlled by.
+        owner.uid.as_deref().map(|uid| self.0.store.owned(namespace, uid)).unwrap_or_default()
+    }
+
+    /// The objects that `owner` controls, and those of its namespace that nothing controls.
+    pub fn claimable(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let mut found = self.owned(owner);
+        found.extend(self.0.store.owned(owner.namespace.as_deref().unwrap_or_default(), ""));
+        found
+    }
+
     /// All objects.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.0.store.all()

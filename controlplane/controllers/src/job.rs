@@ -88,10 +88,8 @@ impl Controller {
         let (orphans, pods) = (queue.clone(), self.pods.clone());
         self.jobs.subscribe(move |change| {
             let (Some(gone), None) = (&change.old, &change.new) else { return };
-            for pod in pods.list(gone.metadata.namespace.as_deref().unwrap_or_default()) {
-                if is_tracked(&pod) && is_controlled_by(&pod.metadata, &gone.metadata) {
-                    orphans.add(Key::of(&*pod));
-                }
+            for pod in pods.owned(&gone.metadata).iter().filter(|pod| is_tracked(pod)) {
+                orphans.add(Key::of(&**pod));
             }
         });
     }
@@ -123,14 +121,13 @@ impl Controller {
         }
 
         let selector = spec.selector.clone().unwrap_or_default();
-        let all = self.pods.list(&key.namespace);
+        let all = self.pods.claimable(&job.metadata);
         let owned = claim_all(&self.jobs, &*job, &selector, &self.pods, all).await?;
         let now = self.clock.now();
         let plan = plan::plan(&Observed { job: &job, pods: &owned, now });
         let outcome = self.act(&job, &plan).await;
 
-        let mut owned = self.pods.list(&key.namespace);
-        owned.retain(|pod| is_controlled_by(&pod.metadata, &job.metadata));
+        let owned = self.pods.owned(&job.metadata);
         let account = accounting::account(&Observed { job: &job, pods: &owned, now }, &plan);
         let updated = Job { status: Some(account.status), ..Job::clone(&job) };
         self.jobs.update_status(&job, &updated).await?;

@@ -7,7 +7,6 @@
 //! 3. Report.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStat
 use k8s_openapi::api::core::v1::{
     Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::api::DeleteParams;
 
 use crate::Context;
@@ -25,9 +24,7 @@ use crate::api::Error;
 use crate::clock::{Clock, sooner, time};
 use crate::events::{Note, Recorder};
 use crate::informers::{Informer, Object};
-use crate::ownership::{
-    claim_all, controller_of, controller_reference, is_controlled_by, wake_itself, wake_owners,
-};
+use crate::ownership::{claim_all, controller_of, controller_reference, wake_itself, wake_owners};
 use crate::pods::{self, Availability};
 use crate::queue::{Key, Queue};
 use crate::selectors;
@@ -190,7 +187,7 @@ enum Plan {
 }
 
 /// Compares the active pods with what is asked for; `related` are the pods of all sets of the same deployment.
-fn plan<R: Replicated>(set: &R, owned: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
+fn plan<R: Replicated>(set: &R, owned: &[Arc<Pod>], related: impl FnOnce() -> Vec<Arc<Pod>>) -> Plan {
     if set.meta().deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
@@ -203,7 +200,7 @@ fn plan<R: Replicated>(set: &R, owned: &[Arc<Pod>], related: &[Arc<Pod>]) -> Pla
     if surplus == 0 {
         return Plan::Nothing;
     }
-    pods::sort_for_deletion(&mut active, related);
+    pods::sort_for_deletion(&mut active, &related());
     active.truncate(surplus);
     Plan::Delete(active)
 }
@@ -279,15 +276,15 @@ impl<R: Replicated> Controller<R> {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(()) };
         let Some(selector) = set.selector() else { return Ok(()) };
-        let live = self.pods.list(&key.namespace).into_iter().filter(|pod| !pods::is_finished(pod)).collect();
+        let mut live = self.pods.claimable(set.meta());
+        live.retain(|pod| !pods::is_finished(pod));
         let owned = claim_all(&self.sets, &*set, &selector, &self.pods, live).await?;
 
-        let plan = plan(&*set, &owned, &self.related(&set));
+        let plan = plan(&*set, &owned, || self.related(&set));
         let reason = if matches!(plan, Plan::Create(_)) { "FailedCreate" } else { "FailedDelete" };
         let outcome = self.act(&set, plan).await;
 
-        let mut owned = self.pods.list(&key.namespace);
-        owned.retain(|pod| is_controlled_by(&pod.metadata, set.meta()));
+        let owned = self.pods.owned(set.meta());
         let failure = outcome.as_ref().err().map(|error| (reason, error));
         let (status, next) = observe(&*set, &owned, failure, self.clock.now());
         self.sets.update_status(&set, &set.with_status(status)).await?;
@@ -344,22 +341,14 @@ impl<R: Replicated> Controller<R> {
 
     /// The pods of all sets that have the same controller as `set`.
     fn related(&self, set: &R) -> Vec<Arc<Pod>> {
-        let namespace = set.meta().namespace.as_deref().unwrap_or_default();
-        let uid = |reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
-            reference.uid.clone()
+        let meta = set.meta();
+        let Some(parent) = controller_of(meta) else { return self.pods.owned(meta) };
+        let parent = ObjectMeta {
+            namespace: meta.namespace.clone(),
+            uid: Some(parent.uid.clone()),
+            ..ObjectMeta::default()
         };
-        let parent = controller_of(set.meta()).map(uid);
-        let siblings: HashSet<String> = match &parent {
-            None => set.meta().uid.iter().cloned().collect(),
-            Some(_) => {
-                let sets = self.sets.list(namespace);
-                let same = sets.iter().filter(|other| controller_of(other.meta()).map(uid) == parent);
-                same.filter_map(|other| other.meta().uid.clone()).collect()
-            }
-        };
-        let mut pods = self.pods.list(namespace);
-        pods.retain(|pod| controller_of(&pod.metadata).is_some_and(|owner| siblings.contains(&owner.uid)));
-        pods
+        self.sets.owned(&parent).iter().flat_map(|sibling| self.pods.owned(sibling.meta())).collect()
     }
 }
 

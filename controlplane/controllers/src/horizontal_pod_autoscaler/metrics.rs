@@ -1,6 +1,7 @@
 //! The metrics APIs: `metrics.k8s.io`, `custom.metrics.k8s.io` and `external.metrics.k8s.io`, where they are served.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -56,9 +57,10 @@ fn escape(text: &str) -> String {
 }
 
 /// A client of the metrics APIs.
-#[derive(Clone)]
 pub(super) struct Metrics {
     api: Api,
+    /// The version of the custom metrics API, once it was found.
+    custom_version: Mutex<Option<String>>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +139,7 @@ fn of_pods(
 impl Metrics {
     /// What `api` serves of metrics.
     pub fn new(api: Api) -> Self {
-        Self { api }
+        Self { api, custom_version: Mutex::default() }
     }
 
     /// The usage of a resource by the pods that match the selector.
@@ -201,24 +203,35 @@ impl Metrics {
     async fn custom(&self, path: &str, metric: &str) -> Result<Vec<CustomValue>, Error> {
         let version = self.custom_version().await?;
         let path = format!("/apis/{CUSTOM_GROUP}/{version}/{path}");
-        let page: Page<CustomValue> = self
-            .api
-            .list(&path)
-            .await
-            .map_err(|error| failed("custom", &error, &format!("{metric}.{CUSTOM_GROUP}")))?;
+        let page: Page<CustomValue> = self.api.list(&path).await.map_err(|error| {
+            if error.is_not_found() {
+                // It may be the version that is gone.
+                *self.known_version() = None;
+            }
+            failed("custom", &error, &format!("{metric}.{CUSTOM_GROUP}"))
+        })?;
         if page.items.is_empty() {
             return Err(Error::Nothing("custom"));
         }
         Ok(page.items)
     }
 
+    fn known_version(&self) -> MutexGuard<'_, Option<String>> {
+        self.custom_version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn custom_version(&self) -> Result<String, Error> {
+        if let Some(version) = self.known_version().clone() {
+            return Ok(version);
+        }
         let fetch = |why| Error::Fetch { api: "custom", why };
         let served = discover(&self.api).await.map_err(|error| fetch(error.message()))?;
         let found = served.resources.into_iter().find(|one| one.group == CUSTOM_GROUP);
-        found
+        let version = found
             .map(|one| one.version)
-            .ok_or_else(|| fetch(format!("no custom metrics API ({CUSTOM_GROUP}) registered")))
+            .ok_or_else(|| fetch(format!("no custom metrics API ({CUSTOM_GROUP}) registered")))?;
+        *self.known_version() = Some(version.clone());
+        Ok(version)
     }
 
     /// The sum of an external metric's values, in thousandths.
@@ -239,9 +252,94 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::sync::Arc;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+    use tower::service_fn;
 
     use super::*;
+
+    /// Metrics APIs that answer with what `serve` has for a path; and the paths and queries that were asked for.
+    fn mk_metrics(serve: fn(&str) -> Option<Value>) -> (Metrics, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        let service = service_fn(move |request: Request<Body>| {
+            let path = request.uri().path().to_owned();
+            log.lock().unwrap().push(request.uri().to_string());
+            async move {
+                let (code, body) = match serve(&path) {
+                    Some(body) => (200, body),
+                    None => (
+                        404,
+                        json!({"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"}),
+                    ),
+                };
+                Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))
+            }
+        });
+        (Metrics::new(Api::new(Client::new(service, "default"))), asked)
+    }
+
+    /// Discovery of a custom metrics API.
+    fn custom(path: &str) -> Option<Value> {
+        let value = |name: &str, value: &str| json!({"describedObject": {"kind": "Pod", "name": name}, "value": value, "windowSeconds": 30});
+        let resource = json!({"resource": "pods/qps", "scope": "Namespaced", "verbs": ["get"]});
+        let versions = json!([{"version": "v1beta2", "freshness": "Current", "resources": [resource]}]);
+        let list = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop";
+        Some(match path {
+            "/api" => json!({"items": []}),
+            "/apis" => json!({"items": [{"metadata": {"name": CUSTOM_GROUP}, "versions": versions}]}),
+            _ if path == format!("{list}/pods/*/qps") => {
+                json!({"items": [value("a", "1500m"), value("b", "2")]})
+            }
+            _ if path == format!("{list}/services/web/qps") => json!({"items": [value("web", "40")]}),
+            _ => return None,
+        })
+    }
+
+    #[tokio::test]
+    async fn custom_metrics_are_asked_for_in_the_version_that_is_served() {
+        let (metrics, asked) = mk_metrics(custom);
+        let samples = metrics.of_pods("shop", "app=web", "qps", "").await.unwrap();
+        assert_eq!((samples["a"].value, samples["b"].value, samples["a"].window), (1500, 2000, 30));
+        assert_eq!(metrics.of_object("shop", "services", "web", "qps", "").await.unwrap(), 40_000);
+        let asked = asked.lock().unwrap();
+        let query = "labelSelector=app%3Dweb&metricLabelSelector=";
+        let path = "/apis/custom.metrics.k8s.io/v1beta2/namespaces/shop/pods/*/qps";
+        assert!(asked.iter().any(|uri| uri.ends_with(&format!("{path}?{query}"))), "{asked:?}");
+        assert_eq!(asked.iter().filter(|uri| uri.ends_with("/apis")).count(), 1, "discovery is asked once");
+    }
+
+    #[tokio::test]
+    async fn the_values_of_an_external_metric_add_up() {
+        let (metrics, _) = mk_metrics(|path| {
+            let queue = "/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/queue";
+            (path == queue).then(|| json!({"items": [{"value": "3"}, {"value": "500m"}]}))
+        });
+        assert_eq!(metrics.external("shop", "queue", "").await.unwrap(), 3500);
+        let error = metrics.external("shop", "other", "").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unable to fetch metrics from external metrics API: \
+             the server could not find the requested resource (get other.external.metrics.k8s.io)"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_api_that_is_not_there_is_named() {
+        let (metrics, _) = mk_metrics(|path| path.starts_with("/api").then(|| json!({"items": []})));
+        let error = metrics.of_pods("shop", "app=web", "qps", "").await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unable to fetch metrics from custom metrics API: \
+             no custom metrics API (custom.metrics.k8s.io) registered"
+        );
+        let error = metrics.resource("shop", "app=web", "cpu", None).await.unwrap_err();
+        assert_eq!(error.to_string(), "no metrics returned from resource metrics API");
+    }
 
     fn pods() -> Vec<PodMetrics> {
         let pods = json!([
