@@ -103,6 +103,20 @@ impl<K: Object> Informer<K> {
         self.0.store.list(namespace)
     }
 
+    /// The objects that `owner` controls.
+    pub fn owned(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        // Without a uid, there is nothing that anything could be controlled by.
+        owner.uid.as_deref().map(|uid| self.0.store.owned(namespace, uid)).unwrap_or_default()
+    }
+
+    /// The objects that `owner` controls, and those of its namespace that nothing controls.
+    pub fn claimable(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let mut found = self.owned(owner);
+        found.extend(self.0.store.owned(owner.namespace.as_deref().unwrap_or_default(), ""));
+        found
+    }
+
     /// All objects.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.0.store.all()
@@ -128,6 +142,11 @@ impl<K: Object> Informer<K> {
     /// As [`Self::update`], through the status subresource.
     pub async fn update_status(&self, old: &K, new: &K) -> Result<(), Error> {
         self.patch(old, new, "/status").await
+    }
+
+    /// As [`Self::update`], through the subresource at `subresource`, such as `/approval`.
+    pub async fn update_at(&self, subresource: &str, old: &K, new: &K) -> Result<(), Error> {
+        self.patch(old, new, subresource).await
     }
 
     async fn patch(&self, old: &K, new: &K, subresource: &str) -> Result<(), Error> {
@@ -265,6 +284,11 @@ impl Informers {
             shutdown.run_until_cancelled(follow).await;
         });
         informer
+    }
+
+    /// Fires when the watches end.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
     }
 
     /// Runs `task` beside the watches, which are waited for at shutdown.

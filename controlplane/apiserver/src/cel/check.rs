@@ -193,8 +193,8 @@ impl<'t> Checker<'t> {
                 Type::Named("kubernetes.authorization.ResourceCheck".into())
             }
             Type::Named(name) => match signatures::field(&name, field) {
-                Ok(ty) => ty,
-                Err(()) => self.wrong(at, format!("undefined field '{field}'")),
+                Some(ty) => ty,
+                None => self.wrong(at, format!("undefined field '{field}'")),
             },
             other => {
                 let why = format!("type '{}' does not support field selection", other.shown());
@@ -234,21 +234,23 @@ impl<'t> Checker<'t> {
     fn made(&mut self, at: usize, name: &str, fields: &'t [(Box<str>, Item)]) -> Type {
         let known = name == "JSONPatch" || name == "Object" || name.starts_with("Object.");
         if !self.scope.patches || !known {
-            fields.iter().for_each(|(_, item)| drop(self.item(item)));
+            for (_, item) in fields {
+                self.item(item);
+            }
             return self.undeclared(at, name);
         }
         for (field, item) in fields {
             let given = self.item(item);
             match signatures::field(name, field) {
-                Ok(wanted) if !given.fits(&wanted, &mut Vec::new()) => {
+                Some(wanted) if !given.fits(&wanted, &mut Vec::new()) => {
                     let (wanted, given) = (wanted.shown(), given.shown());
                     let why = format!(
                         "expected type of field '{field}' is '{wanted}' but provided type is '{given}'"
                     );
                     self.wrong(item.value.at, why);
                 }
-                Ok(_) => {}
-                Err(()) => drop(self.wrong(item.value.at, format!("undefined field '{field}'"))),
+                Some(_) => {}
+                None => drop(self.wrong(item.value.at, format!("undefined field '{field}'"))),
             }
         }
         Type::Named(name.to_owned())

@@ -314,18 +314,25 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("kubernetes.authorization.Authorizer", &[]),
+    (
+        "kubernetes.DRADevice",
+        &[
+            ("driver", "string"),
+            ("attributes", "map(string, map(string, dyn))"),
+            ("capacity", "map(string, map(string, kubernetes.Quantity))"),
+            ("allowMultipleAllocations", "bool"),
+        ],
+    ),
     ("JSONPatch", &[("op", "string"), ("path", "string"), ("from", "string"), ("value", "dyn")]),
 ];
 
-/// The type of a field; an error if objects of this type have no such field.
-pub fn field(object: &str, name: &str) -> Result<Type, ()> {
+/// The type of a field; `None` if objects of this type have no such field.
+pub fn field(object: &str, name: &str) -> Option<Type> {
     match FIELDS.iter().find(|(known, _)| *known == object) {
-        Some((_, fields)) => {
-            fields.iter().find(|(field, _)| *field == name).map(|(_, ty)| Type::read(ty)).ok_or(())
-        }
+        Some((_, fields)) => fields.iter().find(|(field, _)| *field == name).map(|(_, ty)| Type::read(ty)),
         // Objects that expressions make have any field.
-        None if object == "Object" || object.starts_with("Object.") => Ok(Type::Dyn),
-        None => Err(()),
+        None if object == "Object" || object.starts_with("Object.") => Some(Type::Dyn),
+        None => None,
     }
 }
 

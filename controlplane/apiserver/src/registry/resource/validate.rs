@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::cel::Program;
+use crate::cel::{Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, has, list_at, opt_str, str_at};
 use crate::validation::fields::dns_label;
@@ -151,16 +151,14 @@ impl<'a> Requests<'a> {
 }
 
 /// Checks the items of a list, which may have so many and of which each key may occur once.
-pub fn each_once<K: Ord>(
+pub fn each_once<K: Ord + Into<Value> + Clone>(
     errors: &mut Errors,
     path: &Path<'_>,
     items: &[Value],
     most: usize,
     key: impl Fn(&Value) -> K,
     check: impl Fn(&mut Errors, &Path<'_>, &Value),
-) where
-    K: Into<Value> + Clone,
-{
+) {
     each(errors, path, items, most, check);
     let mut seen = BTreeSet::new();
     for (at, item) in items.iter().enumerate() {
@@ -199,26 +197,23 @@ pub fn selectors(errors: &mut Errors, path: &Path<'_>, selectors: &[Value]) {
 }
 
 fn expression(errors: &mut Errors, path: &Path<'_>, text: &str) {
-    const TYPES: &[(&str, &str)] = &[
-        ("device.driver", "string"),
-        ("device.attributes", "map(string, map(string, any))"),
-        ("device.capacity", "map(string, map(string, kubernetes.Quantity))"),
-        ("device.allowMultipleAllocations", "bool"),
-    ];
     if text.len() > EXPRESSION_MAX {
         return errors.too_long(path, EXPRESSION_MAX);
     }
-    let parsed =
-        Program::parse(text).and_then(|program| program.unknown(text, &["device"]).map(|()| program));
-    match parsed {
+    match outcome(text) {
         Err(why) => errors.invalid_str(path, text, &format!("compilation failed: {why}")),
-        Ok(program) => {
-            if let Some(kind) = program.outcome(TYPES).filter(|kind| !matches!(*kind, "bool" | "dyn")) {
-                let why = format!("must evaluate to bool or the unknown type, not {kind}");
-                errors.invalid_str(path, text, &why);
-            }
+        Ok(Type::BOOL | Type::Dyn) => {}
+        Ok(other) => {
+            let why = format!("must evaluate to bool or the unknown type, not {}", other.shown());
+            errors.invalid_str(path, text, &why);
         }
     }
+}
+
+/// What an expression about a device gives.
+fn outcome(text: &str) -> Result<Type, Issues> {
+    let device = [("device", Type::Named("kubernetes.DRADevice".to_owned()))];
+    Program::parse(text)?.check(text, &Scope { variables: &device, ..Scope::default() })
 }
 
 /// The configuration of a driver.
