@@ -3,17 +3,12 @@
 //! After a reconnect the difference to what was known is reported as ordinary changes, so that a consumer
 //! holding its own state never has to compare lists.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{Stream, StreamExt, stream};
-use kube::{
-    Api, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
-};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use vkube_watch::{Event, Follower, Source};
 
 /// The namespace and name of an object; the namespace of a cluster-wide object is empty.
 pub(crate) type Key = (String, String);
@@ -35,19 +30,18 @@ pub(crate) fn key<K: Resource>(object: &K) -> Key {
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-/// The changes of the objects that `api` and `config` select, for ever.
-pub(crate) fn changes<K>(api: Api<K>, config: watcher::Config) -> impl Stream<Item = Change<K>> + Send + Unpin
+/// The changes of the objects that `api` and the field selector choose, for ever; an empty selector chooses all.
+pub(crate) fn changes<K>(api: Api<K>, fields: &str) -> impl Stream<Item = Change<K>> + Send + Unpin
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource + DeserializeOwned + Send + Sync + 'static,
 {
-    let mut known = Known::default();
-    watcher(api, config)
-        .default_backoff()
-        .filter_map(|event| async move {
-            event.inspect_err(|error| tracing::debug!(%error, "watch interrupted, will reconnect")).ok()
-        })
-        .flat_map(move |event| stream::iter(known.step(event)))
-        .boxed()
+    let start = (Follower::new(Source::of(api).fields(fields)), Known::default());
+    stream::unfold(start, |(mut follower, mut known)| async move {
+        let changes = known.step(follower.next::<K>().await);
+        Some((stream::iter(changes), (follower, known)))
+    })
+    .flatten()
+    .boxed()
 }
 
 /// What the stream has reported so far.
@@ -66,23 +60,26 @@ impl<K> Default for Known<K> {
 impl<K: Resource> Known<K> {
     fn step(&mut self, event: Event<K>) -> Vec<Change<K>> {
         match event {
-            Event::Init => {
+            Event::Restart => {
                 self.listed = Some(BTreeMap::new());
                 Vec::new()
             }
-            Event::InitApply(object) => {
+            Event::Apply(object) => {
                 let object = Arc::new(object);
                 if let Some(listed) = &mut self.listed {
                     listed.insert(key(&*object), Arc::clone(&object));
                 }
                 self.apply(object)
             }
-            Event::InitDone => self.finish_list(),
-            Event::Apply(object) => self.apply(Arc::new(object)),
             Event::Delete(object) => {
-                self.objects.remove(&key(&object));
+                let gone = key(&object);
+                if let Some(listed) = &mut self.listed {
+                    listed.remove(&gone);
+                }
+                self.objects.remove(&gone);
                 vec![Change::Deleted(Arc::new(object))]
             }
+            Event::Listed(_) => self.finish_list(),
         }
     }
 
@@ -137,14 +134,14 @@ mod tests {
     #[test]
     fn reports_objects_that_vanished_while_disconnected() {
         let mut known = Known::default();
-        known.step(Event::Init);
-        known.step(Event::InitApply(pod("a", "1", "1")));
-        known.step(Event::InitApply(pod("b", "2", "2")));
-        assert_eq!(names(&known.step(Event::InitDone)), ["synced"]);
+        known.step(Event::Restart);
+        known.step(Event::Apply(pod("a", "1", "1")));
+        known.step(Event::Apply(pod("b", "2", "2")));
+        assert_eq!(names(&known.step(Event::Listed("2".into()))), ["synced"]);
 
-        known.step(Event::Init);
-        assert!(known.step(Event::InitApply(pod("a", "1", "1"))).is_empty(), "unchanged objects stay silent");
-        assert_eq!(names(&known.step(Event::InitDone)), ["-b", "synced"]);
+        known.step(Event::Restart);
+        assert!(known.step(Event::Apply(pod("a", "1", "1"))).is_empty(), "unchanged objects stay silent");
+        assert_eq!(names(&known.step(Event::Listed("2".into()))), ["-b", "synced"]);
     }
 
     #[test]

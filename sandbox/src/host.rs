@@ -233,7 +233,11 @@ impl Sandbox {
         self.spawn(scheduler::run(client("system:kube-scheduler")));
         self.spawn(services::run(client("system:kube-proxy"), Pool::new(self.ranges.balancers)));
         self.spawn(provisioner::run(client("system:persistent-volume-binder"), data_dir.join("volumes")));
-        let options = vkube_controllers::Options { root_ca: Some(root_ca), ..Default::default() };
+        let options = vkube_controllers::Options {
+            root_ca: Some(root_ca),
+            authority: signer(&data_dir.join("pki")),
+            ..Default::default()
+        };
         let (client, shutdown) = (client("system:kube-controller-manager"), self.shutdown.clone());
         self.work.spawn(async move {
             if let Err(error) = vkube_controllers::run(client, options, shutdown).await {
@@ -310,6 +314,13 @@ async fn start_server(
         ..instance::Options::default()
     };
     Ok(Instance::start(server).await?)
+}
+
+/// What signs certificate signing requests: the authority that [`Authority::open`] keeps in `directory`.
+fn signer(directory: &Path) -> Option<Arc<vkube_controllers::Authority>> {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).ok();
+    let authority = vkube_controllers::Authority::new(&read("ca.crt")?, &read("ca.key")?);
+    authority.inspect_err(|error| tracing::warn!(%error, "no certificates will be signed")).ok().map(Arc::new)
 }
 
 fn client(instance: &Instance, component: &str) -> Client {

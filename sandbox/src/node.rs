@@ -38,7 +38,7 @@ use std::{
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, ResourceExt, runtime::watcher};
+use kube::{Api, Client, ResourceExt};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -195,8 +195,8 @@ impl Node {
             return;
         }
         let api: Api<Pod> = Api::all(self.context.client.clone());
-        let own = watcher::Config::default().fields(&format!("spec.nodeName={}", self.context.name));
-        let mut changes = feed::changes(api, own);
+        let own = format!("spec.nodeName={}", self.context.name);
+        let mut changes = feed::changes(api, &own);
         loop {
             tokio::select! {
                 Some(change) = changes.next() => self.take(change, workers),

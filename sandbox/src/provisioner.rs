@@ -24,7 +24,6 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams},
-    runtime::watcher,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -63,9 +62,8 @@ impl<K: Resource> Mirror<K> {
 
 /// Provisions for as long as it is polled. Volumes are directories below `directory`.
 pub(crate) async fn run(client: Client, directory: PathBuf) {
-    let config = watcher::Config::default;
-    let mut claims = feed::changes::<PersistentVolumeClaim>(Api::all(client.clone()), config());
-    let mut volumes = feed::changes::<PersistentVolume>(Api::all(client.clone()), config());
+    let mut claims = feed::changes::<PersistentVolumeClaim>(Api::all(client.clone()), "");
+    let mut volumes = feed::changes::<PersistentVolume>(Api::all(client.clone()), "");
     create_class(&client).await;
 
     let (mut known_claims, mut known_volumes) = (Mirror::new(), Mirror::new());

@@ -18,7 +18,6 @@ use k8s_openapi::{
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
-    runtime::watcher,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -51,8 +50,8 @@ async fn schedule(client: Client, recorder: Recorder) {
         waiting: BTreeMap::new(),
         bindings: JoinSet::new(),
     };
-    let mut nodes = feed::changes::<Node>(Api::all(client.clone()), watcher::Config::default());
-    let mut pods = feed::changes::<Pod>(Api::all(client), watcher::Config::default());
+    let mut nodes = feed::changes::<Node>(Api::all(client.clone()), "");
+    let mut pods = feed::changes::<Pod>(Api::all(client), "");
     let (mut nodes_known, mut pods_known) = (false, false);
 
     loop {

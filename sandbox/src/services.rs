@@ -21,7 +21,7 @@ use std::{
 
 use futures::StreamExt;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
-use kube::{Api, Client, runtime::watcher};
+use kube::{Api, Client};
 use tokio::{
     net::{TcpListener, TcpSocket, UdpSocket},
     task::JoinHandle,
@@ -39,9 +39,8 @@ const BACKLOG: u32 = 1024;
 
 /// Carries Services for as long as it is polled. Load balancers get their addresses from `balancers`.
 pub(crate) async fn run(client: Client, balancers: Pool) {
-    let config = watcher::Config::default;
-    let mut services = feed::changes::<Service>(Api::all(client.clone()), config());
-    let mut slices = feed::changes::<EndpointSlice>(Api::all(client.clone()), config());
+    let mut services = feed::changes::<Service>(Api::all(client.clone()), "");
+    let mut slices = feed::changes::<EndpointSlice>(Api::all(client.clone()), "");
     let mut known = Known::default();
     let mut proxy = Proxy::default();
     let mut balancer = Balancer::new(client, balancers);

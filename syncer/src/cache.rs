@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
+use vkube_watch::Event;
 
 use crate::labels::ObjectKey;
 
@@ -20,7 +20,8 @@ pub(crate) struct Cache<K> {
 #[derive(Debug)]
 struct State<K> {
     objects: Objects<K>,
-    listing: Objects<K>,
+    /// What a list has told so far; `None` outside of lists.
+    listing: Option<Objects<K>>,
 }
 
 type Objects<K> = BTreeMap<ObjectKey, Arc<K>>;
@@ -41,7 +42,7 @@ impl<K: Resource> Change<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { state: RwLock::new(State { objects: BTreeMap::new(), listing: BTreeMap::new() }) }
+        Self { state: RwLock::new(State { objects: BTreeMap::new(), listing: None }) }
     }
 }
 
@@ -76,23 +77,29 @@ impl<K: Resource> Cache<K> {
         match event {
             Event::Apply(object) => {
                 let new = Arc::new(object);
-                let old = state.objects.insert(ObjectKey::of(new.meta()), new.clone());
+                let key = ObjectKey::of(new.meta());
+                if let Some(listing) = &mut state.listing {
+                    listing.insert(key, new);
+                    return Vec::new();
+                }
+                let old = state.objects.insert(key, new.clone());
                 vec![Change { old, new: Some(new) }]
             }
             Event::Delete(object) => {
-                let old = state.objects.remove(&ObjectKey::of(object.meta()));
+                let key = ObjectKey::of(object.meta());
+                if let Some(listing) = &mut state.listing {
+                    listing.remove(&key);
+                    return Vec::new();
+                }
+                let old = state.objects.remove(&key);
                 vec![Change { old: old.or_else(|| Some(Arc::new(object))), new: None }]
             }
-            Event::Init => {
-                state.listing.clear();
+            Event::Restart => {
+                state.listing = Some(Objects::new());
                 Vec::new()
             }
-            Event::InitApply(object) => {
-                state.listing.insert(ObjectKey::of(object.meta()), Arc::new(object));
-                Vec::new()
-            }
-            Event::InitDone => {
-                let new = std::mem::take(&mut state.listing);
+            Event::Listed(_) => {
+                let new = state.listing.take().unwrap_or_default();
                 let old = std::mem::replace(&mut state.objects, new);
                 difference(old, &state.objects)
             }
@@ -137,19 +144,19 @@ mod tests {
     fn a_relist_reports_what_changed_and_what_vanished() {
         let cache = Cache::default();
         for event in [
-            Event::Init,
-            Event::InitApply(object("same", "1")),
-            Event::InitApply(object("gone", "2")),
-            Event::InitDone,
+            Event::Restart,
+            Event::Apply(object("same", "1")),
+            Event::Apply(object("gone", "2")),
+            Event::Listed("2".into()),
         ] {
             cache.apply(event);
         }
-        cache.apply(Event::Init);
-        cache.apply(Event::InitApply(object("same", "1")));
-        cache.apply(Event::InitApply(object("fresh", "3")));
+        cache.apply(Event::Restart);
+        cache.apply(Event::Apply(object("same", "1")));
+        cache.apply(Event::Apply(object("fresh", "3")));
         assert!(cache.get(&ObjectKey::new("a", "gone")).is_some(), "readers see the old state until the end");
 
-        let changes = cache.apply(Event::InitDone);
+        let changes = cache.apply(Event::Listed("3".into()));
         let names: Vec<String> = changes.iter().map(|c| c.object().unwrap().name_any()).collect();
         assert_eq!(names, ["fresh", "gone"]);
         assert!(changes[1].new.is_none());

@@ -1,41 +1,41 @@
 //! Watches: each kind once a side, into a shared cache, and from there into the queue.
 
-use std::fmt::Debug;
-
-use futures::StreamExt;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::sync::watch::Sender;
+use vkube_watch::{Event, Follower, Source};
 
 use crate::cache::{Cache, Change};
-
-/// Objects a page of the initial list; bounds the memory that a start takes.
-const PAGE: u32 = 100;
 
 /// What a watch looks at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scope {
     pub labels: Option<String>,
     pub fields: Option<String>,
+    /// Whether the objects' metadata is enough.
+    pub metadata: bool,
 }
 
 impl Scope {
     pub fn labels(selector: impl Into<String>) -> Self {
-        Self { labels: Some(selector.into()), fields: None }
+        Self { labels: Some(selector.into()), ..Self::default() }
     }
 
     pub fn fields(selector: impl Into<String>) -> Self {
-        Self { labels: None, fields: Some(selector.into()) }
+        Self { fields: Some(selector.into()), ..Self::default() }
     }
 
-    fn config(&self) -> watcher::Config {
-        let mut config = watcher::Config::default().page_size(PAGE);
-        config.label_selector.clone_from(&self.labels);
-        config.field_selector.clone_from(&self.fields);
-        config
+    /// The same part, of which only the metadata is read.
+    pub fn metadata(self) -> Self {
+        Self { metadata: true, ..self }
+    }
+
+    fn follow<K: Resource>(&self, api: Api<K>) -> Follower {
+        let source = Source::of(api)
+            .labels(self.labels.as_deref().unwrap_or_default())
+            .fields(self.fields.as_deref().unwrap_or_default());
+        Follower::new(if self.metadata { source.metadata() } else { source })
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) async fn cached<K>(
     outstanding: &Outstanding,
     changed: impl Fn(&Change<K>),
 ) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + DeserializeOwned,
 {
     cached_slim(api, scope, |_| (), cache, outstanding, changed).await;
 }
@@ -59,28 +59,22 @@ pub(crate) async fn cached<K>(
 pub(crate) async fn cached_slim<K>(
     api: Api<K>,
     scope: Scope,
-    slim: impl Fn(&mut K) + Send,
+    slim: impl Fn(&mut K),
     cache: &Cache<K>,
     outstanding: &Outstanding,
     changed: impl Fn(&Change<K>),
 ) where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + DeserializeOwned,
 {
-    let trim = |object: &mut K| {
-        trim(object);
-        slim(object);
-    };
-    let mut events = Box::pin(watch(api, scope.config()).modify(trim).default_backoff());
+    let mut follower = scope.follow(api);
     let mut is_complete = false;
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(kind = kind::<K>(), %error, "watch failed, trying again");
-                continue;
-            }
-        };
-        let is_done = matches!(event, Event::InitDone);
+    loop {
+        let event = follower.next::<K>().await.map(|mut object| {
+            trim(&mut object);
+            slim(&mut object);
+            object
+        });
+        let is_done = matches!(event, Event::Listed(_));
         for change in cache.apply(event) {
             changed(&change);
         }
@@ -94,16 +88,15 @@ pub(crate) async fn cached_slim<K>(
 /// a complete list, when objects may have vanished unseen.
 pub(crate) async fn followed<K>(api: Api<K>, scope: Scope, seen: impl Fn(Option<(&K, bool)>))
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + DeserializeOwned,
 {
-    let mut events = Box::pin(watch(api, scope.config()).modify(trim).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => seen(Some((&object, true))),
-            Ok(Event::Delete(object)) => seen(Some((&object, false))),
-            Ok(Event::InitDone) => seen(None),
-            Ok(Event::Init) => {}
-            Err(error) => tracing::warn!(kind = kind::<K>(), %error, "watch failed, trying again"),
+    let mut follower = scope.follow(api);
+    loop {
+        match follower.next::<K>().await {
+            Event::Apply(object) => seen(Some((&object, true))),
+            Event::Delete(object) => seen(Some((&object, false))),
+            Event::Listed(_) => seen(None),
+            Event::Restart => {}
         }
     }
 }
@@ -111,28 +104,20 @@ where
 /// Follows a kind into a channel, waiting while it is full.
 pub(crate) async fn sent<K>(api: Api<K>, sender: mpsc::Sender<K>)
 where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + DeserializeOwned,
 {
-    let mut events = Box::pin(watch(api, Scope::default().config()).modify(trim).default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                if sender.send(object).await.is_err() {
-                    return;
-                }
+    let mut follower = Scope::default().follow(api);
+    loop {
+        if let Event::Apply(mut object) = follower.next::<K>().await {
+            trim(&mut object);
+            if sender.send(object).await.is_err() {
+                return;
             }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(kind = kind::<K>(), %error, "watch failed, trying again"),
         }
     }
 }
 
 /// The bookkeeping of field managers is often half of an object, and nobody here reads it.
 fn trim<K: Resource>(object: &mut K) {
-    object.managed_fields_mut().clear();
     object.meta_mut().managed_fields = None;
-}
-
-fn kind<K>() -> &'static str {
-    std::any::type_name::<K>().rsplit("::").next().unwrap_or_default()
 }

@@ -5,7 +5,7 @@ mod hosted;
 mod link;
 mod standalone;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use kube::Client;
@@ -15,6 +15,7 @@ use vkube_apiserver::{
     instance::{self, Instance},
     user::User,
 };
+use vkube_controllers::Authority;
 
 use crate::{cli::Outcome, stop::Stop};
 
@@ -120,14 +121,22 @@ fn client(instance: &Instance, component: &str) -> Client {
 }
 
 /// Runs the controllers until `shutdown`; the process ends if they do.
+///
+/// Approved certificate signing requests are signed with the authority whose `ca.crt` and `ca.key` are in `pki`.
 fn start_controllers(
     instance: &Instance,
     root_ca: String,
+    pki: &std::path::Path,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
-) {
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let client = client(instance, "system:kube-controller-manager");
-    let options = vkube_controllers::Options { root_ca: Some(root_ca), ..Default::default() };
+    let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
+    let options = vkube_controllers::Options {
+        root_ca: Some(root_ca),
+        authority: Some(Arc::new(authority)),
+        ..Default::default()
+    };
     let shutdown = shutdown.clone();
     tasks.spawn(async move {
         if let Err(error) = vkube_controllers::run(client, options, shutdown.clone()).await {
@@ -135,4 +144,5 @@ fn start_controllers(
             shutdown.cancel();
         }
     });
+    Ok(())
 }

@@ -7,10 +7,10 @@ use vkube_store::{Change, Expect, Write};
 use crate::{
     documents, metadata, ownership,
     rbac::bootstrap_policy,
-    registry::{RESOURCES, Resource},
+    registry::{RESOURCES, Resource, access},
     resource::Definition,
     server::{Server, builtin},
-    service_allocation::range::RangeAllocator,
+    service_allocation::{addresses, range::RangeAllocator},
     status::ApiError,
     stored, system_metadata,
 };
@@ -67,7 +67,13 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
             objects.push((builtin("", "services")?, kubernetes_service(&address.to_string())));
         }
     }
-    ensure(server, objects).await
+    ensure(server, objects).await?;
+    if server.parts.own_services {
+        // Services of a store from before addresses had objects.
+        let services = server.find_all("", "services", "").await?;
+        ensure(server, addresses::objects(&services)?).await?;
+    }
+    Ok(())
 }
 
 /// The priority classes that components of the system use.
@@ -159,6 +165,47 @@ fn kubernetes_service(address: &str) -> Value {
     })
 }
 
+/// Records the server as the owner of what it says itself; the rest follows from that.
+fn own(definition: &Definition, object: &mut Value) -> Result<(), ApiError> {
+    let implied: &[&str] = match definition.plural() {
+        "namespaces" => &["/spec/finalizers"],
+        "services" => &["/spec/clusterIPs", "/spec/ipFamilies"],
+        _ => &[],
+    };
+    let mut said = object.clone();
+    for path in implied {
+        access::remove(&mut said, path);
+    }
+    ownership::of_server(definition, &mut said)?;
+    metadata::restore(object, "managedFields", &said);
+    if definition.plural() == "servicecidrs" {
+        let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
+        if let Some(entries) = entries {
+            entries.insert(0, cidr_controller());
+        }
+    }
+    Ok(())
+}
+
+/// The part of the controller that says whether the range of services can be used.
+fn cidr_controller() -> Value {
+    json!({
+        "manager": "kubernetes-service-cidr-controller",
+        "operation": "Apply",
+        "apiVersion": "networking.k8s.io/v1",
+        "time": metadata::time(Timestamp::now()),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:status": {"f:conditions": {"k:{\"type\":\"Ready\"}": {
+            ".": {},
+            "f:lastTransitionTime": {},
+            "f:message": {},
+            "f:status": {},
+            "f:type": {},
+        }}}},
+        "subresource": "status",
+    })
+}
+
 /// Creates those of these objects that are absent, in as few commits as may be.
 pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Result<(), ApiError> {
     let mut writes = Vec::with_capacity(objects.len());
@@ -175,7 +222,7 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
             continue;
         }
         object = documents::finish(&definition, object)?;
-        ownership::of_server(&definition, &mut object)?;
+        own(&definition, &mut object)?;
         let status = object.get("status").cloned();
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         metadata::set_top(&mut object, "status", status);

@@ -2,6 +2,7 @@
 
 pub mod indent;
 pub mod protobuf;
+pub mod yaml;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub fn encode(
     ty: Option<Type<'_>>,
 ) -> Result<(&'static str, Bytes), ApiError> {
     let bytes = match (encoding, ty) {
-        (Encoding::Yaml, _) => yaml(document)?.into_bytes(),
+        (Encoding::Yaml, _) => yaml::write(document).into_bytes(),
         (Encoding::Protobuf, Some(ty @ Builtin(_))) => protobuf::encode(document, ty),
         (Encoding::Json | Encoding::Protobuf, _) => {
             return Ok((Encoding::Json.media_type(), to_json(document, ty, false)));
@@ -58,16 +59,6 @@ pub fn finish_json(mut bytes: Vec<u8>, pretty: bool) -> Bytes {
     }
     bytes.push(b'\n');
     bytes.into()
-}
-
-/// A document as YAML.
-pub fn yaml(document: &Value) -> Result<String, ApiError> {
-    serde_saphyr::to_string(document).map_err(ApiError::internal)
-}
-
-/// Decodes YAML (of which JSON is a part).
-pub fn from_yaml(bytes: &[u8]) -> Result<Value, String> {
-    serde_saphyr::from_slice(bytes).map_err(|e| e.to_string())
 }
 
 /// Decodes protobuf of this type, envelope and all.

@@ -71,6 +71,8 @@ pub struct CustomResource {
     /// Whether the definition has changed or has other versions, so that stored objects may not be what
     /// the schema of today makes of them.
     pub revised: bool,
+    /// The revision at which its definition was made: nothing of it can be older.
+    pub since: u64,
     /// The version that is stored, if it is not this one.
     pub stored: Option<Arc<Self>>,
 }
@@ -174,6 +176,10 @@ impl Kind for CustomResource {
 
     fn validate_status_update(&self, object: &Value, old: &Value) -> Errors {
         validation::status(self, object, old)
+    }
+
+    fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        crate::validation::metadata::finalizer_warnings(object, old)
     }
 
     fn unconditional_update(&self) -> bool {

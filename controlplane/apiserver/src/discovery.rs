@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     body::Response,
-    negotiation::{self, Encoding, ranges},
+    negotiation::{self, Encoding, Offer, ranges},
     options::Query,
     registry::{RESOURCES, Resource},
     resource::api_version,
@@ -16,7 +16,6 @@ use crate::{
 };
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-const GROUP_MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// A resource as discovery shows it, whatever it comes from.
 struct Shown<'a> {
@@ -24,6 +23,8 @@ struct Shown<'a> {
     singular: &'a str,
     namespaced: bool,
     kind: &'a str,
+    kind_group: &'a str,
+    kind_version: &'a str,
     verbs: Vec<&'a str>,
     short_names: Vec<&'a str>,
     categories: Vec<&'a str>,
@@ -52,6 +53,8 @@ fn each<R>(server: &Server, group: &str, version: &str, mut show: impl FnMut(Sho
                 singular: r.singular,
                 namespaced: r.namespaced,
                 kind: r.kind,
+                kind_group: "",
+                kind_version: "",
                 verbs: r.verbs.to_vec(),
                 short_names: r.short_names.to_vec(),
                 categories: r.categories.to_vec(),
@@ -76,6 +79,8 @@ fn each<R>(server: &Server, group: &str, version: &str, mut show: impl FnMut(Sho
                 singular: &r.singular,
                 namespaced: r.namespaced,
                 kind: &r.kind,
+                kind_group: group,
+                kind_version: version,
                 verbs: CUSTOM_VERBS.to_vec(),
                 short_names: r.short_names.iter().map(String::as_str).collect(),
                 categories: r.categories.iter().map(String::as_str).collect(),
@@ -147,9 +152,7 @@ fn group_document(group: &str, versions: &[String]) -> Value {
 }
 
 fn answer(document: &Value, headers: &HeaderMap, type_name: &str) -> Result<Response, ApiError> {
-    let accepted = negotiation::accept(headers, false).map_err(|_| {
-        ApiError::not_acceptable(format!("only the following media types are accepted: {GROUP_MEDIA_TYPES}"))
-    })?;
+    let accepted = negotiation::accept(headers, Offer::Plain)?;
     let ty =
         crate::schema::types::Type::builtin(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{type_name}"));
     Ok(respond::document(StatusCode::OK, document, accepted.encoding, ty))
@@ -205,9 +208,7 @@ fn wants_aggregated(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
         }
     }
     if refused {
-        return Err(ApiError::not_acceptable(format!(
-            "only the following media types are accepted: {GROUP_MEDIA_TYPES}"
-        )));
+        return Err(negotiation::only_encodings());
     }
     Ok(None)
 }
@@ -245,11 +246,11 @@ fn aggregate(server: &Server, named: bool) -> Response {
     response
 }
 
-/// The kinds' group and version are left out where they are those of the resource.
+/// Built-in kinds leave group and version empty where they are those of the resource; custom ones say them.
 fn aggregated_resource(resource: &Shown<'_>) -> Value {
     let mut shown = json!({
         "resource": resource.plural,
-        "responseKind": {"group": "", "version": "", "kind": resource.kind},
+        "responseKind": {"group": resource.kind_group, "version": resource.kind_version, "kind": resource.kind},
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
         "verbs": resource.verbs,
@@ -384,8 +385,17 @@ pub fn roots(server: &Server, headers: &HeaderMap) -> Response {
     )
 }
 
-/// `/version`
-pub fn version() -> Value {
+/// `/version`, which is JSON whatever the client likes best.
+pub fn answer_version(headers: &HeaderMap) -> Result<Response, ApiError> {
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let is_json = |media_type| matches!(media_type, "*/*" | "application/json");
+    if !accept.trim().is_empty() && !ranges(accept).iter().any(|range| is_json(range.media_type)) {
+        return Err(negotiation::no_representation("application/json"));
+    }
+    Ok(respond::document(StatusCode::OK, &version(), Encoding::Json, None))
+}
+
+fn version() -> Value {
     json!({
         "major": "1",
         "minor": "36",
@@ -399,6 +409,23 @@ pub fn version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": concat!("linux/", "amd64"),
+        "platform": platform(),
     })
+}
+
+/// What this was built for, in Go's names.
+fn platform() -> String {
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    };
+    format!("{os}/{architecture}")
 }

@@ -138,7 +138,7 @@ pub fn read_as(
     let (mut document, mut problems) = match encoding {
         Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty))
             .map_err(|e| unrecognized(&format!("couldn't get version/kind; json parse error: {e}")))?,
-        Encoding::Yaml => (codec::from_yaml(body).map_err(|e| unrecognized(&e))?, Vec::new()),
+        Encoding::Yaml => codec::yaml::read(body).map_err(|e| unrecognized(&e))?,
         Encoding::Protobuf => (codec::from_protobuf(body, ty).map_err(|e| unrecognized(&e))?, Vec::new()),
     };
     match &document {
@@ -282,7 +282,7 @@ fn excerpt(body: &[u8]) -> String {
 /// Reads DeleteOptions.
 pub fn delete_options(headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
     let document = match negotiation::content_type(headers, false) {
-        Ok(Encoding::Yaml) => codec::from_yaml(body).map_err(ApiError::bad_request)?,
+        Ok(Encoding::Yaml) => codec::yaml::read(body).map_err(ApiError::bad_request)?.0,
         Ok(Encoding::Protobuf) => {
             let ty = Type::builtin("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
                 .ok_or_else(|| ApiError::internal("no schema of DeleteOptions"))?;

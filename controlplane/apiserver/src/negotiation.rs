@@ -38,8 +38,10 @@ pub enum Target {
     Object,
     /// `meta.k8s.io` Table of this version.
     Table(&'static str),
-    /// `meta.k8s.io` PartialObjectMetadata (or its list) of this version.
+    /// `meta.k8s.io` PartialObjectMetadata of this version.
     Metadata(&'static str),
+    /// `meta.k8s.io` PartialObjectMetadataList of this version.
+    MetadataList(&'static str),
 }
 
 /// What a client accepts, as the server will answer.
@@ -51,58 +53,81 @@ pub struct Accepted {
     pub target: Target,
 }
 
-const ENCODINGS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// What an endpoint can answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Documents as they are: discovery and errors.
+    Plain,
+    /// One object of a built-in resource, its metadata or its table.
+    Object,
+    /// A list or a watch of built-in objects, their metadata or their table.
+    List,
+    /// Objects of a built-in kind that is never listed, such as reviews.
+    Untabled,
+    /// Custom objects, which have no protobuf form, but whose tables and metadata do.
+    Custom,
+}
 
-/// Reads `Accept` for a resource. Custom resources have no protobuf form, but their tables and metadata do.
-pub fn accept(headers: &HeaderMap, custom: bool) -> Result<Accepted, ApiError> {
-    let Some(header) = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()) else {
-        return Ok(Accepted::default());
-    };
+const ENCODINGS: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const STREAMS: &str = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
+/// 406 that lists what would be acceptable.
+pub fn only_encodings() -> ApiError {
+    ApiError::not_acceptable(format!("only the following media types are accepted: {ENCODINGS}"))
+}
+
+/// 406 of a route: nothing that the client accepts is even known.
+pub fn no_representation(available: &str) -> ApiError {
+    let mut error =
+        ApiError::not_acceptable(format!("406: Not Acceptable\n\nAvailable representations: {available}"));
+    error.details = Some(Box::default());
+    error
+}
+
+/// Reads `Accept` for an endpoint.
+pub fn accept(headers: &HeaderMap, offer: Offer) -> Result<Accepted, ApiError> {
+    let header = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if header.trim().is_empty() {
         return Ok(Accepted::default());
     }
-    let mut unknown_target = false;
-    for range in ranges(header) {
-        let encoding = match range.media_type {
-            "*/*" | "application/json" => Encoding::Json,
-            "application/yaml" => Encoding::Yaml,
-            "application/vnd.kubernetes.protobuf" => Encoding::Protobuf,
-            _ => continue,
-        };
-        let target = match (range.parameter("as"), range.parameter("g"), range.parameter("v")) {
-            (None, ..) => Target::Object,
-            (Some("Table"), Some("meta.k8s.io"), Some("v1")) => Target::Table("v1"),
-            (Some("Table"), Some("meta.k8s.io"), Some("v1beta1")) => Target::Table("v1beta1"),
-            (
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
-                Some("meta.k8s.io"),
-                Some("v1"),
-            ) => Target::Metadata("v1"),
-            (
-                Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
-                Some("meta.k8s.io"),
-                Some("v1beta1"),
-            ) => Target::Metadata("v1beta1"),
-            _ => {
-                unknown_target = true;
-                continue;
-            }
-        };
-        if encoding == Encoding::Protobuf && custom && target == Target::Object {
-            continue;
-        }
-        return Ok(Accepted { encoding, target });
-    }
-    if unknown_target || custom {
-        return Err(ApiError::not_acceptable(format!(
-            "only the following media types are accepted: {ENCODINGS}"
+    let ranges = ranges(header);
+    // The routes of built-in resources look at the types alone, and do not know of `application/*`.
+    let routed =
+        offer == Offer::Custom || ranges.iter().any(|r| r.media_type == "*/*" || r.encoding().is_some());
+    if !routed {
+        return Err(no_representation(&format!(
+            "{ENCODINGS}{}",
+            if offer == Offer::List { STREAMS } else { "" }
         )));
     }
-    let mut error = ApiError::not_acceptable(format!(
-        "406: Not Acceptable\n\nAvailable representations: {ENCODINGS}, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-    ));
-    error.details = Some(Box::default());
-    Err(error)
+    ranges.iter().find_map(|range| acceptable(range, offer)).ok_or_else(only_encodings)
+}
+
+/// The first encoding that a range allows for what it asks.
+fn acceptable(range: &Range<'_>, offer: Offer) -> Option<Accepted> {
+    if range.parameter("stream").is_some_and(|stream| !matches!(stream, "" | "watch"))
+        || range.parameter("sv").is_some_and(|version| !version.is_empty() && version != "v1")
+    {
+        return None;
+    }
+    let target = range.target()?;
+    if offer == Offer::Plain && target != Target::Object
+        || offer == Offer::Untabled && matches!(target, Target::Table(_))
+    {
+        return None;
+    }
+    let encoding = match range.media_type {
+        "*/*" | "application/*" => Encoding::Json,
+        _ => range.encoding()?,
+    };
+    let has_protobuf = match target {
+        Target::Object => offer != Offer::Custom,
+        Target::Table(_) => false,
+        Target::Metadata(_) | Target::MetadataList(_) => true,
+    };
+    let pretty = encoding == Encoding::Json && range.parameter("pretty") == Some("1");
+    (encoding != Encoding::Protobuf || has_protobuf)
+        .then_some(Accepted { encoding: if pretty { Encoding::PrettyJson } else { encoding }, target })
 }
 
 /// Whether JSON is to be indented: as `?pretty` says, or because a person seems to be reading.
@@ -114,11 +139,13 @@ pub fn is_pretty(query: &Query, headers: &HeaderMap) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
 }
 
-/// Reads `Accept` where only the encoding matters (errors, discovery); unknown types give JSON.
+/// Reads `Accept` for errors, which are never transformed; unknown types give indented JSON, as from the
+/// real server.
 pub fn encoding(query: &Query, headers: &HeaderMap) -> Encoding {
-    match accept(headers, false).map(|a| a.encoding).unwrap_or_default() {
-        Encoding::Json if is_pretty(query, headers) => Encoding::PrettyJson,
-        encoding => encoding,
+    match accept(headers, Offer::Plain) {
+        Err(_) => Encoding::PrettyJson,
+        Ok(Accepted { encoding: Encoding::Json, .. }) if is_pretty(query, headers) => Encoding::PrettyJson,
+        Ok(accepted) => accepted.encoding,
     }
 }
 
@@ -146,6 +173,42 @@ pub struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
+    /// The encoding that its type names.
+    fn encoding(&self) -> Option<Encoding> {
+        match self.media_type {
+            "application/json" => Some(Encoding::Json),
+            "application/yaml" => Some(Encoding::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Encoding::Protobuf),
+            _ => None,
+        }
+    }
+
+    /// Into what it wants the answer to be transformed; nothing if that is unknown.
+    fn target(&self) -> Option<Target> {
+        let (kind, group, version) = (self.parameter("as"), self.parameter("g"), self.parameter("v"));
+        if kind.is_none() && group.is_none() && version.is_none() {
+            return Some(Target::Object);
+        }
+        if group != Some("meta.k8s.io") {
+            return None;
+        }
+        let version = ["v1", "v1beta1"].into_iter().find(|known| version == Some(*known))?;
+        match kind? {
+            "Table" => Some(Target::Table(version)),
+            "PartialObjectMetadata" => Some(Target::Metadata(version)),
+            "PartialObjectMetadataList" => Some(Target::MetadataList(version)),
+            _ => None,
+        }
+    }
+
+    /// Wildcards stand behind what is named.
+    fn vagueness(&self) -> u8 {
+        match self.media_type {
+            "*/*" => 2,
+            other => u8::from(other.ends_with("/*")),
+        }
+    }
+
     /// A parameter's value.
     pub fn parameter(&self, name: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
@@ -166,7 +229,7 @@ pub fn ranges(header: &str) -> Vec<Range<'_>> {
             Some(Range { media_type, parameters, quality })
         })
         .collect();
-    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality).then_with(|| a.vagueness().cmp(&b.vagueness())));
     ranges
 }
 
@@ -182,19 +245,45 @@ mod tests {
 
     #[test]
     fn the_best_quality_wins() {
-        let accepted = accept(&headers("application/yaml;q=0.5,application/json;q=0.9"), false).unwrap();
-        assert_eq!(accepted.encoding, Encoding::Json);
+        let header = headers("application/yaml;q=0.5,application/json;q=0.9");
+        assert_eq!(accept(&header, Offer::Object).unwrap().encoding, Encoding::Json);
+        let header = headers("*/*,application/yaml");
+        assert_eq!(accept(&header, Offer::Object).unwrap().encoding, Encoding::Yaml);
     }
 
     #[test]
     fn kubectl_gets_its_table() {
-        let accepted =
-            accept(&headers("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"), false);
-        assert_eq!(accepted.unwrap().target, Target::Table("v1"));
+        let header = headers("application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+        assert_eq!(accept(&header, Offer::List).unwrap().target, Target::Table("v1"));
+        assert_eq!(accept(&header, Offer::Untabled).unwrap().target, Target::Object);
+    }
+
+    #[test]
+    fn tables_have_no_protobuf_form() {
+        let table = "application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(accept(&headers(table), Offer::List).unwrap_err().code, 406);
+        let either = headers(&format!("{table},application/yaml;as=Table;v=v1;g=meta.k8s.io"));
+        let accepted = Accepted { encoding: Encoding::Yaml, target: Target::Table("v1") };
+        assert_eq!(accept(&either, Offer::List).unwrap(), accepted);
+    }
+
+    #[test]
+    fn custom_objects_have_no_protobuf_form_but_their_metadata_do() {
+        let plain = headers("application/vnd.kubernetes.protobuf");
+        assert_eq!(accept(&plain, Offer::Custom).unwrap_err().code, 406);
+        let metadata =
+            headers("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+        assert_eq!(accept(&metadata, Offer::Custom).unwrap().encoding, Encoding::Protobuf);
     }
 
     #[test]
     fn an_unknown_type_is_not_acceptable() {
-        assert_eq!(accept(&headers("text/html"), false).unwrap_err().code, 406);
+        for (header, offer, lists_streams) in
+            [("text/html", Offer::List, true), ("application/*", Offer::Object, false)]
+        {
+            let error = accept(&headers(header), offer).unwrap_err();
+            assert_eq!((error.code.as_u16(), error.message.contains("stream=watch")), (406, lists_streams));
+        }
+        assert_eq!(accept(&headers("application/*"), Offer::Custom).unwrap().encoding, Encoding::Json);
     }
 }

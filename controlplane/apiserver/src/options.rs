@@ -54,6 +54,44 @@ impl Query {
     }
 }
 
+/// Checks `timeout`, which bounds all requests but those that last. It is a duration in Go's notation.
+pub fn check_timeout(query: &Query) -> Result<(), ApiError> {
+    let text = query.get("timeout");
+    if text.is_empty() {
+        return Ok(());
+    }
+    duration(text)
+        .map_err(|why| ApiError::bad_request(format!("invalid timeout specified in the request URL - {why}")))
+}
+
+/// What is wrong with a duration such as `1h15m30.5s`.
+fn duration(text: &str) -> Result<(), String> {
+    let invalid = || format!("time: invalid duration {text:?}");
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if rest == "0" {
+        return Ok(());
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (amount, tail) = rest.split_at(number);
+        if !amount.contains(|c: char| c.is_ascii_digit()) || amount.matches('.').count() > 1 {
+            return Err(invalid());
+        }
+        let unit = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        match unit {
+            "" => return Err(format!("time: missing unit in duration {text:?}")),
+            "ns" | "us" | "\u{b5}s" | "\u{3bc}s" | "ms" | "s" | "m" | "h" => {}
+            other => return Err(format!("time: unknown unit {other:?} in duration {text:?}")),
+        }
+        rest = tail;
+    }
+    Ok(())
+}
+
 /// What to do about unknown and duplicate fields (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FieldValidation {
@@ -249,5 +287,25 @@ impl DeleteOptions {
             propagation,
             ..Self::default()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_durations_of_go() {
+        for text in ["timeout=30s", "timeout=1h15m30.5s", "timeout=0", "timeout="] {
+            assert!(check_timeout(&Query::parse(text)).is_ok(), "{text}");
+        }
+        for (text, why) in [
+            ("timeout=abc", "time: invalid duration \"abc\""),
+            ("timeout=5", "time: missing unit in duration \"5\""),
+            ("timeout=5x", "time: unknown unit \"x\" in duration \"5x\""),
+        ] {
+            let error = check_timeout(&Query::parse(text)).unwrap_err();
+            assert_eq!(error.message, format!("invalid timeout specified in the request URL - {why}"));
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     managed_fields::{self, Request, Reset},
     options::FieldValidation,
     resource::Definition,
+    schema::decode,
     status::ApiError,
 };
 
@@ -54,7 +55,23 @@ pub fn on_update(
     manager: &str,
 ) -> Result<(), ApiError> {
     let others = other_versions(call, &[live, Some(object)]);
+    let alien = |other: &Definition| {
+        [live, Some(&*object)].into_iter().flatten().any(|object| !is_readable_as(object, other))
+    };
+    if others.iter().any(alien) {
+        // Who owns what cannot be told in the versions of the others, so nobody owns anything.
+        crate::metadata::remove(object, "managedFields");
+        return Ok(());
+    }
     with_request(call, manager, &others, |request| managed_fields::on_update(live, object, request))
+}
+
+/// Whether an object of a custom resource has only fields that another version has too.
+fn is_readable_as(object: &Value, other: &Definition) -> bool {
+    let (Definition::Custom(_), Ok(ty)) = (other, other.ty()) else { return true };
+    let mut object = object.clone();
+    crate::metadata::set_top(&mut object, "metadata", None);
+    decode::decode(object, ty).is_ok_and(|(_, unknown)| unknown.is_empty())
 }
 
 /// The resource in the other versions that entries of these objects name.

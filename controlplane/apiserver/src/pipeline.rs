@@ -8,7 +8,7 @@ use crate::{
     authentication, authorization,
     body::{Request, Response},
     impersonation, negotiation,
-    options::Query,
+    options::{Query, check_timeout},
     request_info::RequestInfo,
     respond, routes,
     server::Server,
@@ -35,6 +35,9 @@ pub async fn serve(server: &Server, mut request: Request) -> Response {
 async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Response, ApiError> {
     let info =
         RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+    if !info.is_lasting() {
+        check_timeout(&query)?;
+    }
     let user = match request.extensions_mut().remove::<Arc<User>>() {
         Some(user) => user,
         None => authentication::authenticate(server, request).await?,

@@ -1,6 +1,5 @@
 //! The kinds that the server knows: one file a kind under `registry/<group>/`, one line each in the table.
 
-pub mod access;
 pub mod admissionregistration;
 pub mod apiextensions;
 pub mod apiregistration;
@@ -15,6 +14,7 @@ pub mod events;
 pub mod flowcontrol;
 #[cfg(test)]
 mod golden;
+pub mod internal;
 pub mod kind;
 pub mod networking;
 pub mod node;
@@ -28,6 +28,7 @@ mod workload;
 
 use kind::Kind;
 pub use table::RESOURCES;
+pub use vkube_usage::document as access;
 
 /// A resource that the server offers, as discovery shows it, with the rules of its kind.
 #[derive(Clone, Copy)]

@@ -11,7 +11,8 @@ use crate::{
     body::Response,
     codec,
     handlers::{call::Call, list::Listing},
-    negotiation::{Accepted, Encoding, Target},
+    negotiation::{Encoding, Target},
+    registry::kind::Column,
     resource::Definition,
     respond,
     schema::types::Type,
@@ -21,24 +22,37 @@ use crate::{
 
 /// One object in the representation asked for.
 pub fn one(call: &Call, code: StatusCode, object: &Value) -> Result<Response, ApiError> {
+    check(call, &call.definition.kind_in_go(false), false)?;
     let document = transformed(call, object, true);
-    Ok(respond::document(code, &document, encoding(call)?, metadata_type(call, "PartialObjectMetadata")))
+    let ty = metadata_type(call, "PartialObjectMetadata");
+    Ok(respond::document(code, &document, call.accepted.encoding, ty))
 }
 
-/// The metadata types have a protobuf form, tables do not.
-fn encoding(call: &Call) -> Result<Encoding, ApiError> {
-    match call.accepted {
-        Accepted { encoding: Encoding::Protobuf, target: Target::Table(_) } => Err(ApiError::not_acceptable(
-            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )),
-        accepted => Ok(accepted.encoding),
+/// Whether what is asked for can be made of an object or a list; `go_type` names it in the error.
+pub fn check(call: &Call, go_type: &str, list: bool) -> Result<(), ApiError> {
+    let include = call.query.get("includeObject");
+    match call.accepted.target {
+        Target::Metadata(_) if list => Err(ApiError::not_acceptable(format!(
+            "you requested PartialObjectMetadata, but the requested object is a list ({go_type})"
+        ))),
+        Target::MetadataList(_) if !list => Err(ApiError::not_acceptable(format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list ({go_type})"
+        ))),
+        Target::Table(_) if !matches!(include, "" | "None" | "Metadata" | "Object") => {
+            Err(ApiError::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {include:?}: must be 'Metadata', 'Object', 'None', or empty"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
 /// The type of metadata documents, if they are what is asked for.
 pub fn metadata_type(call: &Call, kind: &str) -> Option<Type<'static>> {
     match call.accepted.target {
-        Target::Metadata(_) => Type::builtin(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}")),
+        Target::Metadata(_) | Target::MetadataList(_) => {
+            Type::builtin(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))
+        }
         _ => None,
     }
 }
@@ -47,25 +61,39 @@ pub fn metadata_type(call: &Call, kind: &str) -> Option<Type<'static>> {
 pub fn transformed(call: &Call, object: &Value, columns: bool) -> Value {
     match call.accepted.target {
         Target::Object => object.clone(),
-        Target::Metadata(version) => partial(object, version),
+        Target::Metadata(version) | Target::MetadataList(version) => {
+            partial(&call.definition, object, version)
+        }
         Target::Table(version) => {
             let revision = crate::metadata::text(object, "resourceVersion");
-            let rows = vec![row(call, object)];
+            let rows = vec![row(call, object, version)];
             table(call, version, json!({"resourceVersion": revision}), rows, columns)
         }
     }
 }
 
-fn partial(object: &Value, version: &str) -> Value {
+/// The metadata of an object alone.
+pub fn partial(definition: &Definition, object: &Value, version: &str) -> Value {
+    let mut metadata = object.get("metadata").cloned().unwrap_or_default();
+    let absent = definition.rules().annotations_of_versions();
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.retain(|key, _| !absent.contains(&key.as_str()));
+        if annotations.is_empty()
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.remove("annotations");
+        }
+    }
     json!({
         "kind": "PartialObjectMetadata",
         "apiVersion": format!("meta.k8s.io/{version}"),
-        "metadata": object.get("metadata").cloned().unwrap_or_default(),
+        "metadata": metadata,
     })
 }
 
 /// A page of objects in the representation asked for.
 pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response, ApiError> {
+    check(call, &call.definition.kind_in_go(true), true)?;
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), listing.revision.to_string().into());
     // Lists of custom objects always say whether there is more.
@@ -77,7 +105,7 @@ pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response
         metadata.insert("remainingItemCount".into(), remaining.into());
     }
     let metadata = Value::Object(metadata);
-    let encoding = encoding(call)?;
+    let encoding = call.accepted.encoding;
     match call.accepted.target {
         Target::Object if encoding == Encoding::Json && !call.definition.is_converted() => {
             Ok(respond::bytes(code, encoding.media_type(), as_stored(call, &metadata, &listing.entries)?))
@@ -101,10 +129,10 @@ pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response
             let (media_type, bytes) = codec::encode_list(&list, encoding, call.definition.ty()?)?;
             Ok(respond::bytes(code, media_type, bytes))
         }
-        Target::Metadata(version) => {
+        Target::Metadata(version) | Target::MetadataList(version) => {
             let mut items = Vec::with_capacity(listing.entries.len());
             for entry in &listing.entries {
-                items.push(partial(&object(call, entry)?, version));
+                items.push(partial(&call.definition, &object(call, entry)?, version));
             }
             let list = json!({
                 "kind": "PartialObjectMetadataList",
@@ -117,7 +145,7 @@ pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response
         Target::Table(version) => {
             let mut rows = Vec::with_capacity(listing.entries.len());
             for entry in &listing.entries {
-                rows.push(row(call, &object(call, entry)?));
+                rows.push(row(call, &object(call, entry)?, version));
             }
             let table = table(call, version, metadata, rows, true);
             Ok(respond::document(code, &table, encoding, None))
@@ -179,7 +207,7 @@ fn table(call: &Call, version: &str, metadata: Value, rows: Vec<Value>, columns:
 /// The table that stands for a bookmark: a row with the bookmark's object and empty cells.
 pub fn empty_table(call: &Call, revision: u64, object: &Value, columns: bool) -> Value {
     let Target::Table(version) = call.accepted.target else { return object.clone() };
-    let rows = vec![json!({"cells": [], "object": partial(object, version)})];
+    let rows = vec![json!({"cells": [], "object": partial(&call.definition, object, version)})];
     table(call, version, json!({"resourceVersion": revision.to_string()}), rows, columns)
 }
 
@@ -187,40 +215,28 @@ fn column_definitions(definition: &Definition) -> Value {
     if let Definition::Custom(custom) = definition {
         return custom.column_definitions();
     }
-    definition
-        .rules()
-        .columns()
-        .iter()
-        .map(|c| {
-            json!({
-                "name": c.name,
-                "type": c.kind,
-                "format": c.format,
-                "description": c.description,
-                "priority": c.priority,
-            })
-        })
-        .collect()
+    definition.rules().columns().iter().map(Column::to_value).collect()
 }
 
-fn row(call: &Call, object: &Value) -> Value {
+fn row(call: &Call, object: &Value, version: &str) -> Value {
     // Rules know the stored version; only those of events and autoscalers are served at another.
     let stored = call.definition.stored();
+    let rules = call.definition.rules();
     let cells = if call.definition.judged().version() == call.definition.version() {
-        call.definition.rules().cells(object, Timestamp::now())
+        rules.cells(object, Timestamp::now())
     } else {
         let converted = call.definition.convert(object.clone(), &stored);
         stored.rules().cells(&converted, Timestamp::now())
     };
-    let version = match call.accepted.target {
-        Target::Table(version) => version,
-        _ => "v1",
-    };
     let mut row = json!({"cells": cells});
+    let conditions = rules.row_conditions(object);
+    if !conditions.is_empty() {
+        row["conditions"] = conditions.into();
+    }
     match call.query.get("includeObject") {
         "None" => row["object"] = Value::Null,
         "Object" => row["object"] = object.clone(),
-        _ => row["object"] = partial(object, version),
+        _ => row["object"] = partial(&call.definition, object, version),
     }
     row
 }

@@ -30,6 +30,12 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
+    /// Whether its answer may take as long as the client likes.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self.verb.as_str(), "watch" | "proxy")
+            || matches!(self.subresource.as_str(), "attach" | "exec" | "log" | "portforward" | "proxy")
+    }
+
     /// Reads method, path and query.
     pub fn new(method: &Method, path: &str, query: &str) -> Self {
         let mut info = Self { path: path.into(), verb: method.as_str().to_lowercase(), ..Self::default() };

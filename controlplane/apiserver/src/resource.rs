@@ -58,6 +58,21 @@ impl Definition {
         }
     }
 
+    /// The Go type of its objects or lists in the real server, which some of its errors name.
+    pub fn kind_in_go(&self, list: bool) -> String {
+        match self {
+            Self::Builtin(r) => {
+                let package = match r.group {
+                    "" | "events.k8s.io" => "core",
+                    group => group.split('.').next().unwrap_or_default(),
+                };
+                format!("*{package}.{}{}", r.kind, if list { "List" } else { "" })
+            }
+            Self::Custom(_) if list => "*unstructured.UnstructuredList".into(),
+            Self::Custom(_) => "*unstructured.Unstructured".into(),
+        }
+    }
+
     /// The resource's name in URLs.
     pub fn plural(&self) -> &str {
         match self {
@@ -79,9 +94,10 @@ impl Definition {
         GroupResource { group: self.group(), resource: self.plural() }
     }
 
-    /// The group and kind, for messages.
+    /// The group and kind, for messages. Events of both groups are those of the core group inside.
     pub fn group_kind(&self) -> GroupResource<'_> {
-        GroupResource { group: self.group(), resource: self.kind() }
+        let group = if self.is("events.k8s.io", "events") { "" } else { self.group() };
+        GroupResource { group, resource: self.kind() }
     }
 
     /// Whether this is the built-in resource of that name.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, header};
+use http::{Method, header};
 
 use crate::{
     body::{Request, Response},
@@ -34,8 +34,9 @@ pub async fn route(
     };
     let deprecation = match &definition {
         Definition::Custom(custom) => custom.deprecation.clone(),
-        Definition::Builtin(_) => None,
+        Definition::Builtin(builtin) => builtin.kind_rules.deprecation().map(ToOwned::to_owned),
     };
+    let encoding = negotiation::encoding(&query, request.headers());
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {
             // Who is refused is warned all the same.
@@ -49,8 +50,7 @@ pub async fn route(
         Err(error) => Err(error),
     };
     let Some(warning) = deprecation else { return answer };
-    let mut response =
-        answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, negotiation::Encoding::Json)))?;
+    let mut response = answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, encoding)))?;
     let others: Vec<_> = response.headers().get_all(header::WARNING).iter().cloned().collect();
     response.headers_mut().remove(header::WARNING);
     respond::warn(&mut response, &[warning]);
@@ -145,9 +145,8 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
     match segments.as_slice() {
         [] => Ok(discovery::roots(server, request.headers())),
         ["healthz" | "livez" | "readyz", ..] => Ok(health::check(server, &segments, query)),
-        ["version"] => {
-            Ok(respond::document(StatusCode::OK, &discovery::version(), negotiation::Encoding::Json, None))
-        }
+        ["version"] if !get => Err(ApiError::method_not_allowed()),
+        ["version"] => discovery::answer_version(request.headers()),
         ["api" | "apis"] => discovery::groups(server, segments[0] == "apis", request.headers()),
         ["apis", group] if server.catalog.has_group(group) => {
             discovery::group(server, group, request.headers())

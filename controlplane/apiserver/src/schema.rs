@@ -6,7 +6,8 @@
 pub mod decode;
 pub mod defaults;
 pub mod json;
-pub mod quantity;
 pub mod table;
 pub mod time;
 pub mod types;
+
+pub use vkube_usage::quantity;

@@ -1,5 +1,6 @@
 //! Addresses and node ports of Services.
 
+pub mod addresses;
 pub mod range;
 
 use futures::future::BoxFuture;

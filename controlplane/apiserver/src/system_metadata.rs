@@ -11,11 +11,37 @@ const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 const MAX_GENERATED: usize = 63;
 
-/// Fills in what a new object gets: uid, creation time, name and generation; clears what it cannot have.
-pub fn prepare_create(object: &mut Value, definition: &Definition, now: Timestamp) {
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+/// Removes what a creator cannot say, before anybody comes to own it.
+pub fn wipe(object: &mut Value) {
+    for field in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         metadata::remove(object, field);
     }
+}
+
+/// Removes repeated owner references; the answer is the warning about them.
+pub fn dedup_owners(object: &mut Value) -> Option<String> {
+    let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut)?;
+    let (mut kept, mut repeated): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            repeated.push(owner.get("uid").and_then(Value::as_str).unwrap_or_default().into());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    (!repeated.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            repeated.join(", ")
+        )
+    })
+}
+
+/// Fills in what a new object gets: uid, creation time, name and generation; clears what it cannot have.
+pub fn prepare_create(object: &mut Value, definition: &Definition, now: Timestamp) {
+    wipe(object);
+    metadata::remove(object, "resourceVersion");
     metadata::set(object, "uid", uuid::Uuid::new_v4().to_string());
     metadata::set(object, "creationTimestamp", metadata::time(now));
     if metadata::name(object).is_empty() {
@@ -26,8 +52,6 @@ pub fn prepare_create(object: &mut Value, definition: &Definition, now: Timestam
     }
     if has_generation(definition) {
         metadata::set(object, "generation", 1);
-    } else {
-        metadata::remove(object, "generation");
     }
     if definition.has_status() && !definition.rules().status_on_create() {
         metadata::set_top(object, "status", None);

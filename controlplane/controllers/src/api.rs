@@ -130,6 +130,11 @@ impl Api {
         }
     }
 
+    /// Reads the collection at `path`.
+    pub async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        self.send(Method::GET, path, "application/json", "application/json", Vec::new()).await
+    }
+
     /// Reads the collection at `path`, metadata only.
     pub async fn list_metadata<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.send(Method::GET, path, METADATA_LIST, "application/json", Vec::new()).await
@@ -154,6 +159,18 @@ impl Api {
         let body = encode(path, change)?;
         let target = format!("{path}?fieldManager={FIELD_MANAGER}");
         self.send(Method::PATCH, &target, "application/json", "application/merge-patch+json", body).await
+    }
+
+    /// Applies `body`, in the name of `manager`, to what is at `path`.
+    pub async fn apply<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        manager: &str,
+    ) -> Result<T, Error> {
+        let body = encode(path, body)?;
+        let target = format!("{path}?fieldManager={manager}&force=true");
+        self.send(Method::PATCH, &target, "application/json", "application/apply-patch+yaml", body).await
     }
 
     /// Merges `change` into what is at `path` and returns metadata only.
@@ -275,15 +292,12 @@ pub(crate) fn change<K: Serialize + Resource>(old: &K, new: &K) -> Result<Option
     Ok(Some(patch))
 }
 
-/// A page of a collection.
+/// A whole collection.
 #[derive(Deserialize)]
 pub(crate) struct Page<T> {
     /// The objects.
     #[serde(default = "Vec::new")]
     pub items: Vec<T>,
-    /// Version, and the continue token.
-    #[serde(default)]
-    pub metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta,
 }
 
 #[cfg(test)]

@@ -52,8 +52,7 @@ struct Controller {
 impl Controller {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(cron_job) = self.cron_jobs.get(&key.namespace, &key.name) else { return Ok(()) };
-        let mut jobs = self.jobs.list(&key.namespace);
-        jobs.retain(|job| is_controlled_by(&job.metadata, &cron_job.metadata));
+        let jobs = self.jobs.owned(&cron_job.metadata);
         let mut plan = plan(&Observed { cron_job: &cron_job, jobs: &jobs, now: self.clock.now() });
         for note in plan.notes.drain(..) {
             self.recorder.tell(&*cron_job, note);

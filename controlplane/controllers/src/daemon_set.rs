@@ -9,6 +9,7 @@
 mod plan;
 mod pod;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::clock::{Clock, sooner};
 use crate::events::{Note, Recorder};
 use crate::history::{self, History, REVISION_LABEL};
 use crate::informers::Informer;
-use crate::ownership::{claim_all, is_controlled_by, wake_itself, wake_owners};
+use crate::ownership::{claim_all, wake_itself, wake_owners};
 use crate::pods;
 use crate::queue::{Key, Queue};
 use plan::{Observed, Plan, plan};
@@ -40,7 +41,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &DaemonSet| {
-        set.spec.as_ref().map(|spec| &spec.selector)
+        set.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     controller.wake_on_nodes();
     let shutdown = context.shutdown.clone();
@@ -93,7 +94,7 @@ impl Controller {
             self.recorder.tell(&*set, Note::warning("SelectingAll", message));
             return Ok(());
         }
-        let all = self.pods.list(&key.namespace);
+        let all = self.pods.claimable(&set.metadata);
         let pods = claim_all(&self.sets, &*set, &spec.selector, &self.pods, all).await?;
         let collisions = set.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
         let history = history::sync(
@@ -166,8 +167,7 @@ impl Controller {
         recheck: Option<std::time::Duration>,
     ) -> Result<(), Error> {
         let key = Key::of(set);
-        let mut pods = self.pods.list(&key.namespace);
-        pods.retain(|pod| is_controlled_by(&pod.metadata, &set.metadata));
+        let pods = self.pods.owned(&set.metadata);
         let (mut status, next) = plan::observe(&Observed { pods: &pods, now: self.clock.now(), ..*observed });
         if history.collisions > 0 {
             status.collision_count = Some(history.collisions);

@@ -12,6 +12,7 @@ mod revisions;
 mod rollout;
 mod scaling;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -25,9 +26,7 @@ use crate::api::Error;
 use crate::clock::Clock;
 use crate::events::{Note, Recorder};
 use crate::informers::Informer;
-use crate::ownership::{
-    claim_all, controller_name, controller_of, is_controlled_by, wake_itself, wake_owners,
-};
+use crate::ownership::{claim_all, controller_name, is_controlled_by, wake_itself, wake_owners};
 use crate::pods;
 use crate::queue::{Key, Queue};
 use crate::selectors;
@@ -44,7 +43,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.deployments, &controller.queue);
     wake_owners(&controller.sets, &controller.deployments, &controller.queue, |deployment: &Deployment| {
-        deployment.spec.as_ref().map(|spec| &spec.selector)
+        deployment.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     controller.wake_on_last_pod();
     let shutdown = context.shutdown.clone();
@@ -93,9 +92,9 @@ impl Controller {
             return self.report(&deployment, &rollout::seen(&deployment)).await;
         }
 
-        let candidates = self.sets.list(&key.namespace);
+        let candidates = self.sets.claimable(&deployment.metadata);
         let sets = claim_all(&self.deployments, &*deployment, &spec.selector, &self.sets, candidates).await?;
-        let running = self.sets_with_running_pods(&key.namespace);
+        let running = self.with_running_pods(&sets);
         let now = self.clock.now();
         let plan = plan(&Observed { deployment: &deployment, sets, running: &running, now });
         let after = plan.recheck_after;
@@ -106,11 +105,11 @@ impl Controller {
         Ok(())
     }
 
-    /// The uids of controllers that have pods which have not ended.
-    fn sets_with_running_pods(&self, namespace: &str) -> HashSet<String> {
-        let pods = self.pods.list(namespace);
-        let running = pods.iter().filter(|pod| !pods::is_finished(pod));
-        running.filter_map(|pod| controller_of(&pod.metadata)).map(|owner| owner.uid.clone()).collect()
+    /// The uids of those sets that have pods which have not ended.
+    fn with_running_pods(&self, sets: &[Arc<ReplicaSet>]) -> HashSet<String> {
+        let runs =
+            |set: &&Arc<ReplicaSet>| self.pods.owned(&set.metadata).iter().any(|pod| !pods::is_finished(pod));
+        sets.iter().filter(runs).filter_map(|set| set.metadata.uid.clone()).collect()
     }
 
     async fn act(&self, observed: &Arc<Deployment>, plan: Plan) -> Result<(), Error> {

@@ -21,6 +21,8 @@ pub(crate) struct ServedResource {
     pub namespaced: bool,
     /// What can be done with it.
     pub verbs: Vec<String>,
+    /// The names of its subresources.
+    pub subresources: Vec<String>,
 }
 
 impl ServedResource {
@@ -34,6 +36,11 @@ impl ServedResource {
         let root = if self.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", self.group) };
         let scope = if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
         format!("{root}/{}/{scope}{}", self.version, self.plural)
+    }
+
+    /// The name in messages: `deployments.apps`, `pods`.
+    pub fn group_resource(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { self.full_name() }
     }
 
     /// The name people use: `deployments.apps`, `pods.`.
@@ -82,6 +89,11 @@ fn preferred(documents: [APIGroupDiscoveryList; 2]) -> Discovered {
                     plural,
                     namespaced: resource.scope.as_deref() == Some("Namespaced"),
                     verbs: resource.verbs,
+                    subresources: resource
+                        .subresources
+                        .into_iter()
+                        .filter_map(|one| one.subresource)
+                        .collect(),
                 });
             }
         }

@@ -24,12 +24,13 @@ use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use vkube_watch::{Event, Follower, Source};
 
 use crate::Context;
-use crate::api::{Api, Error};
+use crate::api::{Api, Error, FIELD_MANAGER};
 use crate::discovery::{ServedResource, discover};
 use crate::events::{Note, Recorder};
-use crate::informers::{Event, Informers, Source, follow};
+use crate::informers::Informers;
 use crate::queue::Queue;
 use graph::{FOREGROUND, Facts, Graph, GroupKind, Node, ORPHAN, Object, Uid, Work, group_of};
 
@@ -176,29 +177,32 @@ impl Collector {
             return listed;
         }
 
-        let source = Source { client: self.api.client.clone(), path, fields: String::new(), metadata: true };
-        let mut seen: Option<HashSet<String>> = None;
-        let watching = follow::<Object>(source, move |event| {
-            match event {
-                Event::Restart => seen = Some(HashSet::new()),
-                Event::Apply(object) => {
-                    if let Some(seen) = &mut seen {
-                        seen.insert(object.metadata.uid.clone());
+        let source = Source::new(self.api.client.clone(), path).metadata().user_agent(FIELD_MANAGER);
+        let mut follower = Follower::new(source);
+        let watching = async move {
+            let mut seen: Option<HashSet<String>> = None;
+            loop {
+                match follower.next::<Object>().await {
+                    Event::Restart => seen = Some(HashSet::new()),
+                    Event::Apply(object) => {
+                        if let Some(seen) = &mut seen {
+                            seen.insert(object.metadata.uid.clone());
+                        }
+                        this.tell(&kind, &object.metadata, false);
                     }
-                    this.tell(&kind, &object.metadata, false);
+                    Event::Delete(object) => this.tell(&kind, &object.metadata, true),
+                    Event::Listed(_) => {
+                        let work = lock(&this.graph).retain(&kind, &seen.take().unwrap_or_default());
+                        this.enqueue(work);
+                        synced.send_replace(true);
+                        continue;
+                    }
                 }
-                Event::Delete(object) => this.tell(&kind, &object.metadata, true),
-                Event::Listed(_) => {
-                    let work = lock(&this.graph).retain(&kind, &seen.take().unwrap_or_default());
-                    this.enqueue(work);
-                    synced.send_replace(true);
-                    return;
+                if changes_what_is_served {
+                    this.served_changed.notify_one();
                 }
             }
-            if changes_what_is_served {
-                this.served_changed.notify_one();
-            }
-        });
+        };
         self.informers.spawn(async move {
             stop.run_until_cancelled(watching).await;
         });

@@ -107,7 +107,8 @@ pub(crate) async fn sync<O: Object>(
     (hash_label, mut collisions): (&str, i32),
 ) -> Result<History, Error> {
     let namespace = owner.meta().namespace.as_deref().unwrap_or_default();
-    let mut revisions = claim_all(owners, owner, selector, informer, informer.list(namespace)).await?;
+    let mut revisions =
+        claim_all(owners, owner, selector, informer, informer.claimable(owner.meta())).await?;
     revisions.sort_by_key(|one| {
         (one.revision, one.metadata.creation_timestamp.clone(), one.metadata.name.clone())
     });

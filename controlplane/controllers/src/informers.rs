@@ -11,7 +11,6 @@
 //! controller never acts on a state from before its own last step, and needs no record of expected events.
 
 mod store;
-mod watch;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -26,11 +25,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use vkube_watch::{Event, Follower, Source};
 
-use crate::api::{self, Api, Deleted, Error};
+use crate::api::{self, Api, Deleted, Error, FIELD_MANAGER};
 pub(crate) use store::Change;
 use store::Store;
-pub(crate) use watch::{Event, Source, Versioned, follow};
 
 /// What a kind must be to be watched, stored and written.
 pub(crate) trait Object:
@@ -104,6 +103,20 @@ impl<K: Object> Informer<K> {
         self.0.store.list(namespace)
     }
 
+    /// The objects that `owner` controls.
+    pub fn owned(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let namespace = owner.namespace.as_deref().unwrap_or_default();
+        // Without a uid, there is nothing that anything could be controlled by.
+        owner.uid.as_deref().map(|uid| self.0.store.owned(namespace, uid)).unwrap_or_default()
+    }
+
+    /// The objects that `owner` controls, and those of its namespace that nothing controls.
+    pub fn claimable(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
+        let mut found = self.owned(owner);
+        found.extend(self.0.store.owned(owner.namespace.as_deref().unwrap_or_default(), ""));
+        found
+    }
+
     /// All objects.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.0.store.all()
@@ -129,6 +142,11 @@ impl<K: Object> Informer<K> {
     /// As [`Self::update`], through the status subresource.
     pub async fn update_status(&self, old: &K, new: &K) -> Result<(), Error> {
         self.patch(old, new, "/status").await
+    }
+
+    /// As [`Self::update`], through the subresource at `subresource`, such as `/approval`.
+    pub async fn update_at(&self, subresource: &str, old: &K, new: &K) -> Result<(), Error> {
+        self.patch(old, new, subresource).await
     }
 
     async fn patch(&self, old: &K, new: &K, subresource: &str) -> Result<(), Error> {
@@ -254,17 +272,23 @@ impl Informers {
             let name = (K::group(&()).into_owned(), K::plural(&()).into_owned());
             kinds.feeds.insert(name, Arc::new(informer.clone()));
         }
-        let source = Source {
-            client: self.api.client.clone(),
-            path: K::url_path(&(), None),
-            fields: fields.to_owned(),
-            metadata: false,
-        };
+        let source = Source::new(self.api.client.clone(), K::url_path(&(), None)).fields(fields);
+        let mut follower = Follower::new(source.user_agent(FIELD_MANAGER));
         let (watched, shutdown) = (informer.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
-            shutdown.run_until_cancelled(follow(source, |event| watched.observe(event))).await;
+            let follow = async {
+                loop {
+                    watched.observe(follower.next().await);
+                }
+            };
+            shutdown.run_until_cancelled(follow).await;
         });
         informer
+    }
+
+    /// Fires when the watches end.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
     }
 
     /// Runs `task` beside the watches, which are waited for at shutdown.

@@ -14,6 +14,7 @@ mod indexes;
 mod plan;
 mod pod;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures::future::{join, join_all};
@@ -46,7 +47,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.jobs, &controller.queue);
     wake_owners(&controller.pods, &controller.jobs, &controller.queue, |job: &Job| {
-        job.spec.as_ref()?.selector.as_ref()
+        job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
     });
     let orphans = Queue::new();
     controller.wake_on_orphans(&orphans);
@@ -87,10 +88,8 @@ impl Controller {
         let (orphans, pods) = (queue.clone(), self.pods.clone());
         self.jobs.subscribe(move |change| {
             let (Some(gone), None) = (&change.old, &change.new) else { return };
-            for pod in pods.list(gone.metadata.namespace.as_deref().unwrap_or_default()) {
-                if is_tracked(&pod) && is_controlled_by(&pod.metadata, &gone.metadata) {
-                    orphans.add(Key::of(&*pod));
-                }
+            for pod in pods.owned(&gone.metadata).iter().filter(|pod| is_tracked(pod)) {
+                orphans.add(Key::of(&**pod));
             }
         });
     }
@@ -113,22 +112,22 @@ impl Controller {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(job) = self.jobs.get(&key.namespace, &key.name) else { return Ok(()) };
         let Some(spec) = &job.spec else { return Ok(()) };
-        if spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
-            return Ok(());
-        }
+        // A time to live is for all jobs, whoever manages them.
         if plan::is_finished(&job) {
             return self.expire(key, &job).await;
         }
+        if spec.managed_by.as_deref().is_some_and(|manager| manager != "kubernetes.io/job-controller") {
+            return Ok(());
+        }
 
         let selector = spec.selector.clone().unwrap_or_default();
-        let all = self.pods.list(&key.namespace);
+        let all = self.pods.claimable(&job.metadata);
         let owned = claim_all(&self.jobs, &*job, &selector, &self.pods, all).await?;
         let now = self.clock.now();
         let plan = plan::plan(&Observed { job: &job, pods: &owned, now });
         let outcome = self.act(&job, &plan).await;
 
-        let mut owned = self.pods.list(&key.namespace);
-        owned.retain(|pod| is_controlled_by(&pod.metadata, &job.metadata));
+        let owned = self.pods.owned(&job.metadata);
         let account = accounting::account(&Observed { job: &job, pods: &owned, now }, &plan);
         let updated = Job { status: Some(account.status), ..Job::clone(&job) };
         self.jobs.update_status(&job, &updated).await?;

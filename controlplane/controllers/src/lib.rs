@@ -14,6 +14,7 @@ mod api;
 mod clock;
 mod counts;
 mod discovery;
+mod durations;
 mod events;
 mod hash;
 mod history;
@@ -22,26 +23,37 @@ mod node_fit;
 mod ownership;
 mod pods;
 mod queue;
+mod scale;
 mod selectors;
 mod service_pods;
 
+mod certificates;
+mod cluster_role_aggregation;
 mod cron_job;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
+mod ephemeral_volume;
 mod garbage_collector;
+mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
+mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod service_account_token;
 mod stateful_set;
+mod validating_policy_status;
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use kube::Client;
@@ -49,6 +61,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
 
 use api::Api;
@@ -60,6 +73,8 @@ use informers::Informers;
 pub struct Options {
     /// The PEM bundle published as `kube-root-ca.crt` in each namespace; without it, none is published.
     pub root_ca: Option<String>,
+    /// What signs approved certificate signing requests; without it, none are signed.
+    pub authority: Option<Arc<Authority>>,
     /// Which controllers run.
     pub enabled: Controllers,
     /// The wall clock.
@@ -118,6 +133,8 @@ controllers! {
     Deployment = "deployment-controller" => deployment::start,
     /// Keeps as many pods as a replica set asks for.
     ReplicaSet = "replicaset-controller" => replica_set::start,
+    /// Keeps as many pods as a replication controller asks for.
+    ReplicationController = "replicationcontroller-controller" => replica_set::start_replication,
     /// Keeps the named pods and claims of stateful sets.
     StatefulSet = "statefulset-controller" => stateful_set::start,
     /// Runs jobs to completion, and deletes them when their time to live is over.
@@ -130,12 +147,36 @@ controllers! {
     Endpoints = "endpoints-controller" => endpoints::start,
     /// Keeps the endpoint slices of services.
     EndpointSlice = "endpointslice-controller" => endpoint_slice::start,
+    /// Mirrors endpoints that people write into slices.
+    EndpointSliceMirroring = "endpointslice-mirroring-controller" => endpoint_slice_mirroring::start,
     /// Publishes the API server's CA in each namespace.
     RootCa = "root-ca-certificate-publisher-controller" => root_ca::start,
     /// Lets deleted claims go that no pod uses.
     PvcProtection = "persistentvolumeclaim-protection-controller" => pvc_protection::start,
     /// Lets deleted volumes go that are not bound.
     PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
+    /// Makes the claims of generic ephemeral volumes.
+    EphemeralVolume = "ephemeral-volume-controller" => ephemeral_volume::start,
+    /// Approves the requests of nodes for their own client certificates.
+    CertificateApproving =
+        "certificatesigningrequest-approving-controller" => certificates::start_approving,
+    /// Signs approved certificate signing requests.
+    CertificateSigning = "certificatesigningrequest-signing-controller" => certificates::start_signing,
+    /// Deletes certificate signing requests that are done with.
+    CertificateCleaning = "certificatesigningrequest-cleaner-controller" => certificates::start_cleaning,
+    /// Deletes pods that no node will end.
+    PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
+    /// Writes the rules of aggregated cluster roles.
+    ClusterRoleAggregation = "clusterrole-aggregation-controller" => cluster_role_aggregation::start,
+    /// Says how many pods of a disruption budget may be evicted.
+    Disruption = "disruption-controller" => disruption::start,
+    /// Keeps as many replicas as metrics ask for.
+    HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
+    /// Counts what namespaces use of their quotas.
+    ResourceQuota = "resourcequota-controller" => resource_quota::start,
+    /// Says which generation of a validating admission policy has been seen.
+    ValidatingPolicyStatus =
+        "validatingadmissionpolicy-status-controller" => validating_policy_status::start,
     /// Deletes what has lost its owners.
     GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }
@@ -187,6 +228,7 @@ struct Context {
     recorder: Recorder,
     clock: Clock,
     root_ca: Option<String>,
+    authority: Option<Arc<Authority>>,
     shutdown: CancellationToken,
 }
 
@@ -205,6 +247,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         recorder,
         clock: options.clock,
         root_ca: options.root_ca,
+        authority: options.authority,
         shutdown: stop.clone(),
     };
 

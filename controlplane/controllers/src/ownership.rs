@@ -1,5 +1,6 @@
 //! Who controls what: adoption and release by label selector and controller reference.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -121,7 +122,7 @@ pub(crate) fn wake_owners<O: Object, K: Object>(
     dependents: &Informer<K>,
     owners: &Informer<O>,
     queue: &Queue<Key>,
-    selector: fn(&O) -> Option<&LabelSelector>,
+    selector: fn(&O) -> Option<Cow<'_, LabelSelector>>,
 ) {
     let (owners, queue) = (owners.clone(), queue.clone());
     dependents.subscribe(move |change| {
@@ -139,7 +140,7 @@ pub(crate) fn wake_owners<O: Object, K: Object>(
             return;
         }
         for owner in owners.list(meta.namespace.as_deref().unwrap_or_default()) {
-            if selector(&owner).is_some_and(|selector| matches(selector, meta.labels.as_ref())) {
+            if selector(&owner).is_some_and(|selector| matches(&selector, meta.labels.as_ref())) {
                 queue.add(Key::of(&*owner));
             }
         }

@@ -1,27 +1,30 @@
 //! The replica set controller: as many pods as asked for, no more and no fewer.
 //!
+//! Replication controllers are its elders, with another form of selector; both are [`Replicated`].
+//!
 //! 1. Claim the pods that match the selector.
 //! 2. Create what is missing, or delete what is too much, the least valuable first.
 //! 3. Report.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{join, join_all};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{
+    Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::api::DeleteParams;
 
 use crate::Context;
 use crate::api::Error;
 use crate::clock::{Clock, sooner, time};
 use crate::events::{Note, Recorder};
-use crate::informers::Informer;
-use crate::ownership::{
-    claim_all, controller_of, controller_reference, is_controlled_by, wake_itself, wake_owners,
-};
+use crate::informers::{Informer, Object};
+use crate::ownership::{claim_all, controller_of, controller_reference, wake_itself, wake_owners};
 use crate::pods::{self, Availability};
 use crate::queue::{Key, Queue};
 use crate::selectors;
@@ -29,18 +32,134 @@ use crate::selectors;
 /// Most pods created or deleted in one step, so that one huge set does not hold up the others.
 const BURST: usize = 500;
 
+/// Something that asks for a number of equal pods.
+pub(crate) trait Replicated: Object {
+    /// The component that tells events about it.
+    const COMPONENT: &'static str;
+
+    /// How many pods it asks for.
+    fn replicas(&self) -> i32;
+    /// Which pods are its own; `None` if it cannot have any.
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
+    /// What new pods are made from.
+    fn template(&self) -> Option<&PodTemplateSpec>;
+    /// How long a pod must be ready to be available, in seconds.
+    fn min_ready_seconds(&self) -> i32;
+    /// Its status, in the form of a replica set's.
+    fn status(&self) -> Option<ReplicaSetStatus>;
+    /// The same object with this status.
+    #[must_use]
+    fn with_status(&self, status: ReplicaSetStatus) -> Self;
+}
+
+impl Replicated for ReplicaSet {
+    const COMPONENT: &'static str = "replicaset-controller";
+
+    fn replicas(&self) -> i32 {
+        replicas(self)
+    }
+
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        self.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    }
+
+    fn status(&self) -> Option<ReplicaSetStatus> {
+        self.status.clone()
+    }
+
+    fn with_status(&self, status: ReplicaSetStatus) -> Self {
+        Self { status: Some(status), ..self.clone() }
+    }
+}
+
+impl Replicated for ReplicationController {
+    const COMPONENT: &'static str = "replication-controller";
+
+    fn replicas(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+    }
+
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        let labels = self.spec.as_ref()?.selector.clone().filter(|labels| !labels.is_empty())?;
+        Some(Cow::Owned(LabelSelector { match_labels: Some(labels), match_expressions: None }))
+    }
+
+    fn template(&self) -> Option<&PodTemplateSpec> {
+        self.spec.as_ref()?.template.as_ref()
+    }
+
+    fn min_ready_seconds(&self) -> i32 {
+        self.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
+    }
+
+    fn status(&self) -> Option<ReplicaSetStatus> {
+        let status = self.status.clone()?;
+        let condition = |one: ReplicationControllerCondition| ReplicaSetCondition {
+            type_: one.type_,
+            status: one.status,
+            reason: one.reason,
+            message: one.message,
+            last_transition_time: one.last_transition_time,
+        };
+        Some(ReplicaSetStatus {
+            available_replicas: status.available_replicas,
+            conditions: status.conditions.map(|all| all.into_iter().map(condition).collect()),
+            fully_labeled_replicas: status.fully_labeled_replicas,
+            observed_generation: status.observed_generation,
+            ready_replicas: status.ready_replicas,
+            replicas: status.replicas,
+            terminating_replicas: None,
+        })
+    }
+
+    fn with_status(&self, status: ReplicaSetStatus) -> Self {
+        let condition = |one: ReplicaSetCondition| ReplicationControllerCondition {
+            type_: one.type_,
+            status: one.status,
+            reason: one.reason,
+            message: one.message,
+            last_transition_time: one.last_transition_time,
+        };
+        // A replication controller does not count its terminating pods.
+        let status = ReplicationControllerStatus {
+            available_replicas: status.available_replicas,
+            conditions: status.conditions.map(|all| all.into_iter().map(condition).collect()),
+            fully_labeled_replicas: status.fully_labeled_replicas,
+            observed_generation: status.observed_generation,
+            ready_replicas: status.ready_replicas,
+            replicas: status.replicas,
+        };
+        Self { status: Some(status), ..self.clone() }
+    }
+}
+
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
-    let controller = Controller {
+    start_of::<ReplicaSet>(context)
+}
+
+/// As [`start`], for replication controllers.
+pub(crate) fn start_replication(context: &Context) -> impl Future<Output = ()> + use<> {
+    start_of::<ReplicationController>(context)
+}
+
+fn start_of<R: Replicated>(context: &Context) -> impl Future<Output = ()> + use<R> {
+    let controller = Controller::<R> {
         sets: context.informers.of(),
         pods: context.informers.of(),
-        recorder: context.recorder.named("replicaset-controller"),
+        recorder: context.recorder.named(R::COMPONENT),
         clock: context.clock.clone(),
         queue: Queue::new(),
     };
     wake_itself(&controller.sets, &controller.queue);
-    wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &ReplicaSet| {
-        set.spec.as_ref().map(|spec| &spec.selector)
-    });
+    wake_owners(&controller.pods, &controller.sets, &controller.queue, R::selector);
     let shutdown = context.shutdown.clone();
     async move {
         tokio::select! {
@@ -51,8 +170,8 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     }
 }
 
-struct Controller {
-    sets: Informer<ReplicaSet>,
+struct Controller<R> {
+    sets: Informer<R>,
     pods: Informer<Pod>,
     recorder: Recorder,
     clock: Clock,
@@ -68,12 +187,12 @@ enum Plan {
 }
 
 /// Compares the active pods with what is asked for; `related` are the pods of all sets of the same deployment.
-fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
-    if set.metadata.deletion_timestamp.is_some() {
+fn plan<R: Replicated>(set: &R, owned: &[Arc<Pod>], related: impl FnOnce() -> Vec<Arc<Pod>>) -> Plan {
+    if set.meta().deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
     let mut active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-    let wanted = usize::try_from(replicas(set)).unwrap_or(0);
+    let wanted = usize::try_from(set.replicas()).unwrap_or(0);
     if active.len() < wanted {
         return Plan::Create((wanted - active.len()).min(BURST));
     }
@@ -81,7 +200,7 @@ fn plan(set: &ReplicaSet, owned: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
     if surplus == 0 {
         return Plan::Nothing;
     }
-    pods::sort_for_deletion(&mut active, related);
+    pods::sort_for_deletion(&mut active, &related());
     active.truncate(surplus);
     Plan::Delete(active)
 }
@@ -92,23 +211,22 @@ pub(crate) fn replicas(set: &ReplicaSet) -> i32 {
 }
 
 /// The status given the pods owned now; and when it will change by itself as pods become available.
-fn observe(
-    set: &ReplicaSet,
+fn observe<R: Replicated>(
+    set: &R,
     owned: &[Arc<Pod>],
     failure: Option<(&'static str, &Error)>,
     now: Timestamp,
 ) -> (ReplicaSetStatus, Option<Duration>) {
-    let spec = set.spec.clone().unwrap_or_default();
-    let labels =
-        spec.template.and_then(|template| template.metadata).and_then(|meta| meta.labels).unwrap_or_default();
+    let labels = set.template().and_then(|template| template.metadata.as_ref()?.labels.clone());
+    let labels = labels.unwrap_or_default();
     let mut status = ReplicaSetStatus {
-        observed_generation: set.metadata.generation,
+        observed_generation: set.meta().generation,
         // Zeros are left out, but for the terminating replicas: so does the wire format of this type.
         fully_labeled_replicas: None,
         ready_replicas: None,
         available_replicas: None,
         terminating_replicas: Some(0),
-        conditions: set.status.as_ref().and_then(|status| status.conditions.clone()),
+        conditions: set.status().and_then(|status| status.conditions),
         replicas: 0,
     };
     let mut next = None;
@@ -122,7 +240,7 @@ fn observe(
         if selectors::contains_all(pod.metadata.labels.as_ref(), &labels) {
             add(&mut status.fully_labeled_replicas);
         }
-        match pods::availability(pod, spec.min_ready_seconds.unwrap_or(0), now) {
+        match pods::availability(pod, set.min_ready_seconds(), now) {
             Availability::Unready => {}
             Availability::In(wait) => {
                 add(&mut status.ready_replicas);
@@ -154,31 +272,29 @@ fn observe(
     (status, next)
 }
 
-impl Controller {
+impl<R: Replicated> Controller<R> {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(()) };
-        let Some(spec) = &set.spec else { return Ok(()) };
-        let live = self.pods.list(&key.namespace).into_iter().filter(|pod| !pods::is_finished(pod)).collect();
-        let owned = claim_all(&self.sets, &*set, &spec.selector, &self.pods, live).await?;
+        let Some(selector) = set.selector() else { return Ok(()) };
+        let mut live = self.pods.claimable(set.meta());
+        live.retain(|pod| !pods::is_finished(pod));
+        let owned = claim_all(&self.sets, &*set, &selector, &self.pods, live).await?;
 
-        let plan = plan(&set, &owned, &self.related(&set));
+        let plan = plan(&*set, &owned, || self.related(&set));
         let reason = if matches!(plan, Plan::Create(_)) { "FailedCreate" } else { "FailedDelete" };
         let outcome = self.act(&set, plan).await;
 
-        let mut owned = self.pods.list(&key.namespace);
-        owned.retain(|pod| is_controlled_by(&pod.metadata, &set.metadata));
+        let owned = self.pods.owned(set.meta());
         let failure = outcome.as_ref().err().map(|error| (reason, error));
-        let (status, next) = observe(&set, &owned, failure, self.clock.now());
-        let mut updated = ReplicaSet::clone(&set);
-        updated.status = Some(status);
-        self.sets.update_status(&set, &updated).await?;
+        let (status, next) = observe(&*set, &owned, failure, self.clock.now());
+        self.sets.update_status(&set, &set.with_status(status)).await?;
         if let Some(wait) = next {
             self.queue.add_after(key, wait);
         }
         outcome
     }
 
-    async fn act(&self, set: &ReplicaSet, plan: Plan) -> Result<(), Error> {
+    async fn act(&self, set: &R, plan: Plan) -> Result<(), Error> {
         match plan {
             Plan::Nothing => Ok(()),
             Plan::Create(count) => pods::slow_start(count, |_| self.create(set)).await,
@@ -189,9 +305,9 @@ impl Controller {
         }
     }
 
-    async fn create(&self, set: &ReplicaSet) -> Result<(), Error> {
-        let template = set.spec.as_ref().and_then(|spec| spec.template.clone()).unwrap_or_default();
-        let pod = pods::from_template(&template, set.metadata.namespace.as_ref(), controller_reference(set));
+    async fn create(&self, set: &R) -> Result<(), Error> {
+        let template = set.template().cloned().unwrap_or_default();
+        let pod = pods::from_template(&template, set.meta().namespace.as_ref(), controller_reference(set));
         match self.pods.create(&pod).await {
             Ok(pod) => {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -208,7 +324,7 @@ impl Controller {
         }
     }
 
-    async fn delete(&self, set: &ReplicaSet, pod: &Pod) -> Result<(), Error> {
+    async fn delete(&self, set: &R, pod: &Pod) -> Result<(), Error> {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         match self.pods.delete(pod, DeleteParams::default()).await {
             Ok(()) => {
@@ -224,23 +340,15 @@ impl Controller {
     }
 
     /// The pods of all sets that have the same controller as `set`.
-    fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-        let uid = |reference: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
-            reference.uid.clone()
+    fn related(&self, set: &R) -> Vec<Arc<Pod>> {
+        let meta = set.meta();
+        let Some(parent) = controller_of(meta) else { return self.pods.owned(meta) };
+        let parent = ObjectMeta {
+            namespace: meta.namespace.clone(),
+            uid: Some(parent.uid.clone()),
+            ..ObjectMeta::default()
         };
-        let parent = controller_of(&set.metadata).map(uid);
-        let siblings: HashSet<String> = match &parent {
-            None => set.metadata.uid.iter().cloned().collect(),
-            Some(_) => {
-                let sets = self.sets.list(namespace);
-                let same = sets.iter().filter(|other| controller_of(&other.metadata).map(uid) == parent);
-                same.filter_map(|other| other.metadata.uid.clone()).collect()
-            }
-        };
-        let mut pods = self.pods.list(namespace);
-        pods.retain(|pod| controller_of(&pod.metadata).is_some_and(|owner| siblings.contains(&owner.uid)));
-        pods
+        self.sets.owned(&parent).iter().flat_map(|sibling| self.pods.owned(sibling.meta())).collect()
     }
 }
 

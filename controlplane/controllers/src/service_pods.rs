@@ -32,7 +32,8 @@ impl Family {
         }
     }
 
-    fn of(address: &str) -> Self {
+    /// The family of an address.
+    pub fn of(address: &str) -> Self {
         if address.contains(':') { Self::V6 } else { Self::V4 }
     }
 }

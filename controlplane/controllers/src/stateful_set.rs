@@ -9,6 +9,7 @@
 mod identity;
 mod plan;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::clock::Clock;
 use crate::events::{Note, Recorder};
 use crate::history::{self, History};
 use crate::informers::Informer;
-use crate::ownership::{claim_all, is_controlled_by, wake_itself, wake_owners};
+use crate::ownership::{claim_all, wake_itself, wake_owners};
 use crate::pods;
 use crate::queue::{Key, Queue};
 use identity::ordinal;
@@ -44,7 +45,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &StatefulSet| {
-        set.spec.as_ref().map(|spec| &spec.selector)
+        set.spec.as_ref().map(|spec| Cow::Borrowed(&spec.selector))
     });
     let shutdown = context.shutdown.clone();
     async move {
@@ -74,7 +75,7 @@ impl Controller {
     async fn reconcile(&self, key: Key) -> Result<(), Error> {
         let Some(set) = self.sets.get(&key.namespace, &key.name) else { return Ok(()) };
         let Some(spec) = &set.spec else { return Ok(()) };
-        let mut mine = self.pods.list(&key.namespace);
+        let mut mine = self.pods.claimable(&set.metadata);
         mine.retain(|pod| ordinal(&set, pod).is_some());
         let pods = claim_all(&self.sets, &*set, &spec.selector, &self.pods, mine).await?;
         let status = set.status.clone().unwrap_or_default();
@@ -111,8 +112,7 @@ impl Controller {
         history: &History,
     ) -> Result<(), Error> {
         let key = Key::of(set);
-        let mut pods = self.pods.list(&key.namespace);
-        pods.retain(|pod| is_controlled_by(&pod.metadata, &set.metadata));
+        let pods = self.pods.owned(&set.metadata);
         let (mut status, next) = plan::observe(&Observed { pods: &pods, now: self.clock.now(), ..*observed });
         status.collision_count = Some(history.collisions);
         let updated = StatefulSet { status: Some(status), ..set.clone() };

@@ -12,7 +12,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret, Service},
 };
-use kube::{Api, Client, Resource, runtime::watcher};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
@@ -61,7 +61,7 @@ impl Sources {
             mirror(&self.secrets, namespaced(&client)),
             mirror(&self.claims, namespaced(&client)),
             mirror(&self.services, namespaced(&client)),
-            mirror(&self.volumes, feed::changes(Api::all(client), watcher::Config::default()).boxed()),
+            mirror(&self.volumes, feed::changes(Api::all(client), "").boxed()),
         ]);
         let mut missing = 5_u32;
         while let Some(first_sync) = changes.next().await {
@@ -117,7 +117,7 @@ where
         + Sync
         + 'static,
 {
-    feed::changes(Api::all(client.clone()), watcher::Config::default()).boxed()
+    feed::changes(Api::all(client.clone()), "").boxed()
 }
 
 fn read<K>(objects: &Mirror<K>, namespace: &str, name: &str) -> Option<Arc<K>> {

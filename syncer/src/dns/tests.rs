@@ -1,5 +1,5 @@
 use hickory_proto::rr::{Name, RecordType};
-use kube::runtime::watcher::Event;
+use vkube_watch::Event;
 
 use super::zone::{Answer, View};
 use crate::context::VirtualCaches;

@@ -41,11 +41,17 @@ impl Syncer {
         let all = || cx.virtual_client.clone();
         let outstanding = &self.outstanding;
         vec![
-            cached(Api::all(all()), Scope::default(), &seen.namespaces, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    relabel(cx, object.metadata.name.as_deref().unwrap_or_default());
-                }
-            })
+            cached(
+                Api::all(all()),
+                Scope::default().metadata(),
+                &seen.namespaces,
+                outstanding,
+                move |change| {
+                    if let Some(object) = change.object() {
+                        relabel(cx, object.metadata.name.as_deref().unwrap_or_default());
+                    }
+                },
+            )
             .boxed(),
             cached(Api::all(all()), Scope::default(), &seen.pods, outstanding, move |change| {
                 let Some(object) = change.object() else { return };
@@ -74,20 +80,29 @@ impl Syncer {
                 }
             })
             .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.nodes, outstanding, move |change| {
+            cached(Api::all(all()), Scope::default().metadata(), &seen.nodes, outstanding, move |change| {
                 if let Some(object) = change.object() {
                     cx.enqueue(Kind::Node, ObjectKey::of(&object.metadata));
                 }
             })
             .boxed(),
-            cached(Api::all(all()), Scope::default(), &seen.persistent_volumes, outstanding, |change| {
-                let Some(object) = change.object() else { return };
-                let claim =
-                    object.metadata.annotations.as_ref().and_then(|a| a.get(persistent_volume_claim::CLAIM));
-                if let Some((namespace, name)) = claim.and_then(|claim| claim.split_once('/')) {
-                    cx.enqueue(Kind::PersistentVolumeClaim, ObjectKey::new(namespace, name));
-                }
-            })
+            cached(
+                Api::all(all()),
+                Scope::default().metadata(),
+                &seen.persistent_volumes,
+                outstanding,
+                |change| {
+                    let Some(object) = change.object() else { return };
+                    let claim = object
+                        .metadata
+                        .annotations
+                        .as_ref()
+                        .and_then(|a| a.get(persistent_volume_claim::CLAIM));
+                    if let Some((namespace, name)) = claim.and_then(|claim| claim.split_once('/')) {
+                        cx.enqueue(Kind::PersistentVolumeClaim, ObjectKey::new(namespace, name));
+                    }
+                },
+            )
             .boxed(),
         ]
     }
@@ -117,20 +132,32 @@ impl Syncer {
                 enqueue_host(cx, Kind::PersistentVolumeClaim),
             )
             .boxed(),
-            cached(host_meta(cx), ours(), &host.config_maps, outstanding, enqueue_host(cx, Kind::ConfigMap))
-                .boxed(),
-            cached(host_meta(cx), ours(), &host.secrets, outstanding, move |change| {
+            cached(
+                host_meta(cx),
+                ours().metadata(),
+                &host.config_maps,
+                outstanding,
+                enqueue_host(cx, Kind::ConfigMap),
+            )
+            .boxed(),
+            cached(host_meta(cx), ours().metadata(), &host.secrets, outstanding, move |change| {
                 if let Some(object) = change.object() {
                     enqueue_origin(cx, Kind::Secret, &object.metadata);
                     enqueue_token(cx, &object.metadata);
                 }
             })
             .boxed(),
-            cached(host_meta(cx), ours(), &host.endpoints, outstanding, enqueue_host(cx, Kind::Endpoints))
-                .boxed(),
             cached(
                 host_meta(cx),
-                ours(),
+                ours().metadata(),
+                &host.endpoints,
+                outstanding,
+                enqueue_host(cx, Kind::Endpoints),
+            )
+            .boxed(),
+            cached(
+                host_meta(cx),
+                ours().metadata(),
                 &host.endpoint_slices,
                 outstanding,
                 enqueue_host(cx, Kind::EndpointSlice),
@@ -230,7 +257,7 @@ impl Syncer {
         let cx = &*self.context;
         async move {
             let (nobody, _) = watch::channel(1);
-            let scope = Scope::labels(cx.translator.host_selector());
+            let scope = Scope::labels(cx.translator.host_selector()).metadata();
             cached(host_meta(cx), scope, cache, &nobody, enqueue_host(cx, kind)).await;
         }
         .boxed()
@@ -328,7 +355,7 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
-    followed(api, Scope::default(), move |seen| match seen {
+    followed(api, Scope::default().metadata(), move |seen| match seen {
         Some((object, _)) => cx.enqueue(kind, ObjectKey::of(&object.metadata)),
         None => sweep(cx, kind, hosts()),
     })
@@ -345,7 +372,7 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
 {
     let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
-    followed(api, Scope::default(), move |seen| match seen {
+    followed(api, Scope::default().metadata(), move |seen| match seen {
         Some((object, _)) => {
             let key = ObjectKey::of(&object.metadata);
             if cx.references().needs(kind, &key) {

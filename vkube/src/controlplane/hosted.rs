@@ -64,7 +64,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         async move { syncer.run(shutdown).await }
     });
     if options.controllers {
-        start_controllers(&instance, ca, &tasks, &shutdown);
+        start_controllers(&instance, ca, &pki, &tasks, &shutdown)?;
     }
     tokio::select! {
         () = stop.wait() => {}

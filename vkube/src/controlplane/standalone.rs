@@ -15,7 +15,8 @@ use crate::{
 
 /// Runs it until it is told to stop.
 pub async fn run(options: Options, mut stop: Stop) -> Outcome {
-    let authority = Authority::open(&options.data_dir.join("pki"))?;
+    let pki = options.data_dir.join("pki");
+    let authority = Authority::open(&pki)?;
     let names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         .into_iter()
         .map(Into::into)
@@ -37,7 +38,7 @@ pub async fn run(options: Options, mut stop: Stop) -> Outcome {
     }
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     if options.controllers {
-        start_controllers(&instance, authority.certificate.clone(), &tasks, &shutdown);
+        start_controllers(&instance, authority.certificate.clone(), &pki, &tasks, &shutdown)?;
     }
     tracing::info!(%address, "ready");
     tokio::select! {

@@ -3,19 +3,18 @@
 //! The usage is kept in the status of the quotas and changes by compare-and-swap. It is counted anew from
 //! the objects that are there when a quota is new, and before anything is refused.
 
-mod scopes;
-mod usage;
-
-use std::collections::BTreeMap;
-
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Range, Write};
+use vkube_usage::{
+    Amounts as Usage, pod,
+    quota::{self as usage, Resource},
+};
 
 use super::{Attributes, Operation, Plugin};
 use crate::{
     metadata,
-    registry::access::{at, entries, set},
+    registry::access::{at, set},
     resource::Definition,
     schema::quantity::Quantity,
     server::builtin,
@@ -24,9 +23,6 @@ use crate::{
 };
 
 const ATTEMPTS: usize = 32;
-
-/// Amounts by the names that quotas have for them.
-type Usage = BTreeMap<String, Quantity>;
 
 pub struct ResourceQuota;
 
@@ -44,7 +40,7 @@ impl Plugin for ResourceQuota {
         Box::pin(async move {
             let delta = match attributes.operation {
                 Operation::Create if attributes.subresource.is_empty() => {
-                    usage::of(attributes.definition, object)
+                    usage::of(resource(attributes.definition), object)
                 }
                 Operation::Update => increase(attributes, object),
                 _ => return Ok(()),
@@ -69,8 +65,8 @@ fn increase(attributes: &Attributes<'_>, object: &Value) -> Usage {
     if !matches!(attributes.subresource, "" | "resize") {
         return Usage::new();
     }
-    let before = usage::of(definition, old);
-    let mut delta = usage::of(definition, object);
+    let before = usage::of(resource(definition), old);
+    let mut delta = usage::of(resource(definition), object);
     for (name, amount) in &mut delta {
         if let Some(before) = before.get(name) {
             amount.sub(before);
@@ -117,10 +113,10 @@ async fn book(
     delta: &Usage,
     quota: &Value,
 ) -> Result<Option<Usage>, ApiError> {
-    let hard = amounts(quota, "/spec/hard");
+    let hard = usage::limits(quota);
     let requested: Usage =
         delta.iter().filter(|(k, _)| hard.contains_key(*k)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    if !scopes::matches(quota, attributes.definition, object) {
+    if !usage::matches(quota, resource(attributes.definition), object) {
         return Ok(None);
     }
     if attributes.definition.is("", "pods")
@@ -132,8 +128,8 @@ async fn book(
     if requested.is_empty() {
         return Ok(None);
     }
-    let mut used = amounts(quota, "/status/used");
-    let counted = amounts(quota, "/status/hard") == hard && hard.keys().all(|k| used.contains_key(k));
+    let mut used = pod::amounts(quota, "/status/used");
+    let counted = pod::amounts(quota, "/status/hard") == hard && hard.keys().all(|k| used.contains_key(k));
     if !counted {
         used = count(attributes, quota, &hard).await?;
     }
@@ -172,34 +168,19 @@ fn exceeded(hard: &Usage, used: &Usage, requested: &Usage) -> Vec<String> {
     requested.iter().filter_map(over).collect()
 }
 
-fn amounts(object: &Value, path: &str) -> Usage {
-    entries(object, path)
-        .filter_map(|(name, amount)| Some((name.clone(), Quantity::from_value(amount).ok()?)))
-        .collect()
-}
-
 /// What the objects of the namespace use now, of what the quota limits.
 async fn count(attributes: &Attributes<'_>, quota: &Value, hard: &Usage) -> Result<Usage, ApiError> {
-    let mut used: Usage = hard.keys().map(|k| (k.clone(), Quantity::ZERO)).collect();
     let server = attributes.server;
-    for plural in ["pods", "services", "persistentvolumeclaims"] {
-        if !hard.keys().any(|name| usage::belongs(plural, name)) {
-            continue;
-        }
-        let definition = builtin("", plural)?;
-        for object in server.find_all("", plural, attributes.namespace).await? {
-            if !scopes::matches(quota, &definition, &object) {
-                continue;
-            }
-            for (name, amount) in usage::of(&definition, &object) {
-                if let Some(used) = used.get_mut(&name) {
-                    used.add(&amount);
-                }
-            }
+    let mut objects = Vec::new();
+    for resource in usage::MEASURED {
+        if hard.keys().any(|name| usage::belongs(resource, name)) {
+            let found = server.find_all(resource.group, resource.plural, attributes.namespace).await?;
+            objects.extend(found.into_iter().map(|object| (resource, object)));
         }
     }
+    let mut used = usage::total(hard, quota, objects.iter().map(|(resource, object)| (*resource, object)));
     for (name, used) in &mut used {
-        let Some((plural, group)) = usage::counted(name) else { continue };
+        let Some(Resource { group, plural }) = usage::counted(name) else { continue };
         let prefix = match builtin(group, plural) {
             Ok(definition) => definition.prefix(),
             Err(_) => format!("/registry/{group}/{plural}/"),
@@ -212,7 +193,6 @@ async fn count(attributes: &Attributes<'_>, quota: &Value, hard: &Usage) -> Resu
     Ok(used)
 }
 
-/// The name of a resource in `count/…`.
-fn count_name(definition: &Definition) -> String {
-    format!("count/{}", definition.group_resource())
+fn resource(definition: &Definition) -> Resource<'_> {
+    Resource { group: definition.group(), plural: definition.plural() }
 }

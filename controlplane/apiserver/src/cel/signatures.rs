@@ -314,6 +314,15 @@ const FIELDS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     ("kubernetes.authorization.Authorizer", &[]),
+    (
+        "kubernetes.DRADevice",
+        &[
+            ("driver", "string"),
+            ("attributes", "map(string, map(string, dyn))"),
+            ("capacity", "map(string, map(string, kubernetes.Quantity))"),
+            ("allowMultipleAllocations", "bool"),
+        ],
+    ),
     ("JSONPatch", &[("op", "string"), ("path", "string"), ("from", "string"), ("value", "dyn")]),
 ];
 
@@ -322,7 +331,8 @@ pub fn field(object: &str, name: &str) -> Option<Type> {
     match FIELDS.iter().find(|(known, _)| *known == object) {
         Some((_, fields)) => fields.iter().find(|(field, _)| *field == name).map(|(_, ty)| Type::read(ty)),
         // Objects that expressions make have any field.
-        None => (object == "Object" || object.starts_with("Object.")).then_some(Type::Dyn),
+        None if object == "Object" || object.starts_with("Object.") => Some(Type::Dyn),
+        None => None,
     }
 }
 

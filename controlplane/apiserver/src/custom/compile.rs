@@ -15,11 +15,12 @@ use crate::{
 
 const VERBS: &[&str] = &["get", "patch", "update"];
 
-/// The served versions of a definition, given the names that it was accepted with.
-pub fn compile(definition: &Value, names: &Value) -> Vec<Arc<CustomResource>> {
+/// The served versions of a definition that was made at the revision `since`, given the names that it was
+/// accepted with.
+pub fn compile(definition: &Value, names: &Value, since: u64) -> Vec<Arc<CustomResource>> {
     let versions = list_at(definition, "/spec/versions");
     let stored = versions.iter().find(|v| bool_at(v, "/storage"));
-    let stored = stored.map(|v| Arc::new(version(definition, names, v, None)));
+    let stored = stored.map(|v| Arc::new(CustomResource { since, ..version(definition, names, v, None) }));
     versions
         .iter()
         .filter(|v| bool_at(v, "/served"))
@@ -27,7 +28,7 @@ pub fn compile(definition: &Value, names: &Value) -> Vec<Arc<CustomResource>> {
             if bool_at(v, "/storage") {
                 return stored.clone();
             }
-            Some(Arc::new(version(definition, names, v, stored.clone())))
+            Some(Arc::new(CustomResource { since, ..version(definition, names, v, stored.clone()) }))
         })
         .collect()
 }
@@ -59,6 +60,7 @@ fn version(
         terminating: crate::metadata::is_terminating(definition),
         revised: crate::metadata::generation(definition) > 1
             || list_at(definition, "/spec/versions").len() > 1,
+        since: 0,
         stored,
     }
 }

@@ -118,7 +118,7 @@ impl Controller {
         let changed = conditions::judge(&mut new, &self.claims, Timestamp::now());
         if conditions::is_true(&new, "Established") {
             let group = str_at(&new, "/spec/group");
-            let versions = compile(&new, at(&new, "/status/acceptedNames"));
+            let versions = compile(&new, at(&new, "/status/acceptedNames"), entry.created);
             self.server.catalog.set_custom(group, str_at(&new, "/spec/names/plural"), versions);
         }
         // If somebody else wrote in between, there is another event to come.

@@ -50,13 +50,16 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         errors.required(&target.child("name"), "");
     }
     if !errors.is_empty() {
-        let kind = GroupResource { group: "", resource: "Binding" };
-        return Err(ApiError::invalid(kind, metadata::name(&binding), &errors));
+        let mut lines: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        lines.dedup();
+        let message = if lines.len() == 1 { lines.remove(0) } else { format!("[{}]", lines.join(", ")) };
+        return Err(ApiError::unknown(message));
     }
     let uid = metadata::text(&binding, "uid").to_owned();
     let labels = binding.pointer("/metadata/labels").cloned();
     let annotations = binding.pointer("/metadata/annotations").cloned();
-    let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
+    // Nobody comes to own what the server itself writes.
+    let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     write::update(call, &write_options, |call, live| {
         let pod = live.ok_or_else(|| call.not_found())?;
         let conflict = |why: String| {
@@ -64,10 +67,12 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
             Err(ApiError::conflict(resource, &call.info.name, &why))
         };
         if !uid.is_empty() && uid != metadata::text(pod, "uid") {
-            return conflict(format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                call.key(),
                 metadata::text(pod, "uid")
-            ));
+            );
+            return Err(ApiError::conflict(call.definition.group_resource(), &call.info.name, &why));
         }
         if metadata::is_terminating(pod) {
             return conflict(format!(
@@ -113,15 +118,24 @@ fn bound(
         "status": "True",
         "lastProbeTime": null,
         "lastTransitionTime": metadata::time(now),
-        "observedGeneration": metadata::generation(&pod),
     });
-    let conditions = &mut pod["status"]["conditions"];
-    if !conditions.is_array() {
-        *conditions = json!([]);
-    }
-    if let Some(conditions) = conditions.as_array_mut() {
-        conditions.retain(|c| c["type"] != "PodScheduled");
-        conditions.push(scheduled);
-    }
+    set_condition(&mut pod, scheduled);
     pod
+}
+
+/// Sets a condition of an object: in place of the one of its type, whose time stays if its status does.
+pub fn set_condition(pod: &mut Value, mut condition: Value) {
+    if !pod["status"]["conditions"].is_array() {
+        pod["status"]["conditions"] = json!([]);
+    }
+    let Some(conditions) = pod["status"]["conditions"].as_array_mut() else { return };
+    match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
+        Some(found) => {
+            if found["status"] == condition["status"] {
+                condition["lastTransitionTime"] = found["lastTransitionTime"].take();
+            }
+            *found = condition;
+        }
+        None => conditions.push(condition),
+    }
 }

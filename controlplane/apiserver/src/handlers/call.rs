@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     body::{self, Request, Response},
     codec,
-    negotiation::{self, Accepted, Encoding, Target},
+    negotiation::{self, Accepted, Encoding, Offer, Target},
     options::Query,
     registry::kind::Writer,
     representation,
@@ -59,11 +59,13 @@ impl Call {
         query: Query,
         request: &Request,
     ) -> Result<Self, ApiError> {
-        let custom = matches!(definition, Definition::Custom(_));
         let streaming =
             matches!(info.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
-        let mut accepted =
-            if streaming { Accepted::default() } else { negotiation::accept(request.headers(), custom)? };
+        let mut accepted = if streaming {
+            Accepted::default()
+        } else {
+            negotiation::accept(request.headers(), offer(&definition, &info))?
+        };
         if accepted.encoding == Encoding::Json && negotiation::is_pretty(&query, request.headers()) {
             accepted.encoding = Encoding::PrettyJson;
         }
@@ -157,6 +159,19 @@ impl Call {
         }
         let object = serde_json::from_slice(&stored).map_err(ApiError::internal)?;
         self.respond(code, object)
+    }
+}
+
+/// What the endpoint can answer.
+fn offer(definition: &Definition, info: &RequestInfo) -> Offer {
+    let group = definition.group();
+    match definition {
+        Definition::Custom(_) => Offer::Custom,
+        Definition::Builtin(_) if matches!(group, "authentication.k8s.io" | "authorization.k8s.io") => {
+            Offer::Untabled
+        }
+        Definition::Builtin(_) if matches!(info.verb.as_str(), "list" | "watch") => Offer::List,
+        Definition::Builtin(_) => Offer::Object,
     }
 }
 

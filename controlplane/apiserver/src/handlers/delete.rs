@@ -15,6 +15,7 @@ use crate::{
     resource::Definition,
     respond,
     schema::types::Type,
+    service_allocation::addresses,
     status::ApiError,
     stored,
 };
@@ -93,10 +94,13 @@ async fn delete_entry(
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
     let definition = call.definition.stored();
+    let mut marked = false;
     loop {
         let old = stored::decode(&entry)?;
-        check_preconditions(call, &old, options)?;
-        admit(call, &old, options).await?;
+        if !marked {
+            check_preconditions(call, &old, options)?;
+            admit(call, &old, options).await?;
+        }
         let (object, gone) = plan(&definition, &old, options, call.now);
         if options.dry_run {
             return Ok(if gone { Outcome::Gone(object) } else { Outcome::Waiting(object) });
@@ -104,19 +108,29 @@ async fn delete_entry(
         if !gone && object == old {
             return Ok(Outcome::Waiting(object));
         }
+        if gone && definition.is("", "pods") && object != old {
+            // Those who watch see that a pod is asked to stop, even when it stops at once.
+            let name = metadata::name(&old);
+            let missing = || ApiError::not_found(call.definition.group_resource(), name);
+            (entry, marked) = mark(call, &definition, &entry, &object).await?.ok_or_else(missing)?;
+            continue;
+        }
         let document = stored::encode(&object, &definition)?;
         let change = if gone {
             Change::Delete { last: Some(document) }
         } else {
             Change::Put { document, ttl: write::time_to_live(&definition) }
         };
-        let write = Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
+        let mut writes = if gone && definition.is("", "services") {
+            addresses::writes(&call.server, Some(&object), None)?
+        } else {
+            Vec::new()
+        };
+        writes.push(Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change });
         let mut object = object;
-        match call.server.store().commit(vec![write]).await {
+        match call.server.store().commit(writes).await {
             Ok(revisions) if gone => {
-                if metadata::is_terminating(&object) {
-                    write::set_revision(&mut object, &revisions);
-                }
+                write::set_revision(&mut object, &revisions);
                 after(call, &definition, &object).await;
                 return Ok(Outcome::Gone(object));
             }
@@ -124,13 +138,37 @@ async fn delete_entry(
                 write::set_revision(&mut object, &revisions);
                 return Ok(Outcome::Waiting(object));
             }
-            Err(vkube_store::Error::Conflict { current: Some(current), .. }) => entry = *current,
+            Err(vkube_store::Error::Conflict { current: Some(current), .. }) => {
+                (entry, marked) = (*current, false);
+            }
             Err(vkube_store::Error::Conflict { current: None, .. }) => {
                 let (_, name) = definition.split_key(&entry.key);
                 return Err(ApiError::not_found(call.definition.group_resource(), name));
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Stores an object that is to end; the answer is its newest entry, and whether this wrote it.
+async fn mark(
+    call: &Call,
+    definition: &Definition,
+    entry: &Entry,
+    object: &Value,
+) -> Result<Option<(Entry, bool)>, ApiError> {
+    let change = Change::Put { document: stored::encode(object, definition)?, ttl: None };
+    let write = Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
+    match call.server.store().commit(vec![write]).await {
+        Ok(revisions) => {
+            let newest = call.server.store().get(&entry.key, None).await?;
+            Ok(newest.map(|newest| {
+                let own = revisions.last() == Some(&newest.modified);
+                (newest, own)
+            }))
+        }
+        Err(vkube_store::Error::Conflict { current, .. }) => Ok(current.map(|entry| (*entry, false))),
+        Err(error) => Err(error.into()),
     }
 }
 

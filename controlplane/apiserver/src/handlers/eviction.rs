@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
-use super::{call::Call, call::read_body, delete, write::admit_given};
+use super::{binding, call::Call, call::read_body, delete, write::admit_given};
 use crate::{
     admission::Operation,
     body::{Request, Response},
@@ -16,24 +16,31 @@ use crate::{
     schema::types::Type,
     selectors::labels::LabelSelector,
     server::builtin,
-    status::ApiError,
+    status::{ApiError, GroupResource},
     stored,
 };
+
+/// How many evictions may be waiting for the controller to confirm them.
+const MOST: usize = 2000;
 
 /// Evicts the pod that the path names.
 pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let write = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
     let encoding = negotiation::content_type(request.headers(), false)?;
     let body = read_body(request).await?;
-    let expected = Expected {
-        api_version: "policy/v1".into(),
-        kind: "Eviction".into(),
-        group: "policy".into(),
-        custom: false,
-    };
     let ty = Type::builtin("io.k8s.api.policy.v1.Eviction")
         .ok_or_else(|| ApiError::internal("no schema of Eviction"))?;
-    let (mut eviction, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let read = |version: &str| {
+        let expected = Expected {
+            api_version: format!("policy/{version}"),
+            kind: "Eviction".into(),
+            group: "policy".into(),
+            custom: false,
+        };
+        documents::read_as(encoding, &body, &expected, ty)
+    };
+    // The older form is still read, though nothing else of its version is served.
+    let (mut eviction, _) = read("v1").or_else(|error| read("v1beta1").map_err(|_| error))?;
     let named = metadata::name(&eviction);
     if !named.is_empty() && named != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
@@ -50,6 +57,10 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
     if !goes_freely(&pod) {
         claim_disruption(call, &pod, options.dry_run).await?;
     }
+    call.info.subresource.clear();
+    if !options.dry_run {
+        announce(call).await?;
+    }
     delete::delete_named(call, &options).await?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
@@ -59,6 +70,36 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
         call.accepted.encoding,
         Type::builtin(crate::codec::STATUS),
     ))
+}
+
+/// Says in the pod's status why it will go.
+async fn announce(call: &Call) -> Result<(), ApiError> {
+    let definition = call.definition.stored();
+    loop {
+        let Some(entry) = call.server.store().get(&call.key(), None).await? else {
+            return Err(call.not_found());
+        };
+        let mut pod = stored::decode(&entry)?;
+        let condition = json!({
+            "type": "DisruptionTarget",
+            "status": "True",
+            "lastProbeTime": null,
+            "lastTransitionTime": metadata::time(call.now),
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        });
+        binding::set_condition(&mut pod, condition);
+        let write = Write {
+            key: entry.key.clone(),
+            expect: Expect::Modified(entry.modified),
+            change: Change::Put { document: stored::encode(&pod, &definition)?, ttl: None },
+        };
+        match call.server.store().commit(vec![write]).await {
+            Ok(_) => return Ok(()),
+            Err(vkube_store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Pods that do not run disrupt nobody.
@@ -72,6 +113,28 @@ fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
+/// Why the budget could not be computed, if it could not.
+fn failed_sync(budget: &Value) -> Option<&str> {
+    let conditions = budget.pointer("/status/conditions").and_then(Value::as_array)?;
+    let allowed = conditions.iter().find(|c| c["type"] == "DisruptionAllowed")?;
+    (allowed["status"] == "False" && allowed["reason"] == "SyncFailed")
+        .then(|| allowed["message"].as_str().unwrap_or_default())
+}
+
+/// Says that the budget allows no further disruption.
+fn exhaust(budget: &mut Value, now: jiff::Timestamp) {
+    let observed = budget.pointer("/status/observedGeneration").cloned().unwrap_or_default();
+    let condition = json!({
+        "type": "DisruptionAllowed",
+        "status": "False",
+        "observedGeneration": observed,
+        "lastTransitionTime": metadata::time(now),
+        "reason": "InsufficientPods",
+        "message": "",
+    });
+    binding::set_condition(budget, condition);
+}
+
 async fn claim_disruption(call: &Call, pod: &Value, dry_run: bool) -> Result<(), ApiError> {
     let definition = builtin("policy", "poddisruptionbudgets")?;
     loop {
@@ -81,11 +144,9 @@ async fn claim_disruption(call: &Call, pod: &Value, dry_run: bool) -> Result<(),
         });
         let Some(mut budget) = matching.next() else { return Ok(()) };
         if matching.next().is_some() {
-            let mut error = ApiError::internal(
+            return Err(ApiError::unknown(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-            );
-            error.message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.".into();
-            return Err(error);
+            ));
         }
         let number = |pointer: &str| budget.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
         let always =
@@ -115,14 +176,32 @@ async fn claim_disruption(call: &Call, pod: &Value, dry_run: bool) -> Result<(),
             return Err(error);
         }
         let allowed = number("/status/disruptionsAllowed");
-        if allowed <= 0 {
-            return Err(refuse(format!(
-                "The disruption budget {name} needs {} healthy pods and has {} currently",
-                number("/status/desiredHealthy"),
-                number("/status/currentHealthy")
-            )));
+        if allowed < 0 {
+            let budgets = GroupResource { group: "policy", resource: "poddisruptionbudget" };
+            return Err(ApiError::forbidden(budgets, &name, "pdb disruptions allowed is negative"));
+        }
+        if budget.pointer("/status/disruptedPods").and_then(Value::as_object).is_some_and(|p| p.len() > MOST)
+        {
+            let budgets = GroupResource { group: "policy", resource: "poddisruptionbudget" };
+            let why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller";
+            return Err(ApiError::forbidden(budgets, &name, why));
+        }
+        if allowed == 0 {
+            let (desired, healthy) = (number("/status/desiredHealthy"), number("/status/currentHealthy"));
+            return Err(refuse(match failed_sync(&budget) {
+                Some(why) => format!(
+                    "The disruption budget {name} does not allow evicting pods currently because it failed sync: {why}"
+                ),
+                None if healthy <= desired => format!(
+                    "The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+                ),
+                None => format!("The disruption budget {name} does not allow evicting pods currently"),
+            }));
         }
         budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
+        if allowed == 1 {
+            exhaust(&mut budget, call.now);
+        }
         budget["status"]["disruptedPods"][metadata::name(pod)] = metadata::time(call.now).into();
         if dry_run {
             return Ok(());

@@ -12,7 +12,11 @@ use crate::{
     field::{Errors, Path},
     representation,
     resource::Definition,
-    selectors::{Selection, fields::FieldSelector, labels::LabelSelector},
+    selectors::{
+        Selection,
+        fields::{FieldSelector, Selectable},
+        labels::LabelSelector,
+    },
     status::{ApiError, GroupResource},
 };
 
@@ -40,12 +44,16 @@ pub fn selection(call: &Call) -> Result<Selection, ApiError> {
     let labels = LabelSelector::parse(call.query.get("labelSelector"))
         .map_err(|e| ApiError::bad_request(e.to_string()))?;
     let selectable = call.definition.selectable_fields();
-    let fields =
-        FieldSelector::parse(call.query.get("fieldSelector"), &selectable, call.definition.namespaced())
-            .map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let selectable = Selectable {
+        fields: &selectable,
+        namespaced: call.definition.namespaced(),
+        custom: matches!(call.definition, Definition::Custom(_)),
+    };
+    let fields = FieldSelector::parse(call.query.get("fieldSelector"), selectable)
+        .map_err(|e| ApiError::bad_request(e.to_string()))?;
     let mut selection = Selection { labels, fields };
     if call.is_about_one() {
-        let name = FieldSelector::parse(&format!("metadata.name={}", call.info.name), &[], true)
+        let name = FieldSelector::parse(&format!("metadata.name={}", call.info.name), selectable)
             .map_err(|e| ApiError::bad_request(e.to_string()))?;
         if selection.fields.is_empty() {
             selection.fields = name;

@@ -3,10 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    field::{Errors, Path},
-    metadata,
-};
+use crate::metadata;
 
 /// Keeps everything but the part that the subresource is about.
 pub fn keep_rest(object: &mut Value, old: &Value, subresource: &str) {
@@ -57,44 +54,6 @@ fn resize(into: &mut Value, from: &Value, list: &str) {
             metadata::set_top(container, field, changed.get(field).cloned());
         }
     }
-}
-
-/// Everything wrong with the part.
-pub fn validate(object: &Value, old: &Value, subresource: &str) -> Errors {
-    let mut errors = Errors::default();
-    if subresource == "ephemeralcontainers" {
-        let spec = Path::new("spec");
-        let path = spec.child("ephemeralContainers");
-        let list = |pod: &Value| {
-            pod.pointer("/spec/ephemeralContainers").and_then(Value::as_array).cloned().unwrap_or_default()
-        };
-        let (new, had) = (list(object), list(old));
-        for container in &had {
-            let name = container["name"].as_str().unwrap_or_default();
-            match new.iter().find(|c| c["name"] == container["name"]) {
-                None => errors.forbidden(
-                    &path,
-                    &format!("existing ephemeral containers {name:?} may not be removed\n"),
-                ),
-                Some(changed) if changed != container => {
-                    errors.forbidden(
-                        &path,
-                        &format!("existing ephemeral containers {name:?} may not be changed\n"),
-                    );
-                }
-                Some(_) => {}
-            }
-        }
-        for (at, container) in new.iter().enumerate() {
-            for field in ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] {
-                if container.get(field).is_some_and(|v| !v.is_null()) {
-                    errors
-                        .forbidden(&path.index(at).child(field), "field not allowed in ephemeral containers");
-                }
-            }
-        }
-    }
-    errors
 }
 
 #[cfg(test)]

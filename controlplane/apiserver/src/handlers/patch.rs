@@ -146,7 +146,8 @@ fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
 /// Reads the configuration to apply.
 pub fn config(body: &[u8]) -> Result<Value, ApiError> {
     let undecodable = |why: &str| ApiError::bad_request(format!("error decoding YAML: {why}"));
-    let config = codec::from_yaml(body).map_err(|e| undecodable(&e))?;
+    let (config, _) =
+        codec::yaml::read(body).map_err(|e| undecodable(&format!("error converting YAML to JSON: {e}")))?;
     if config.is_object() || config.is_null() {
         return Ok(config);
     }

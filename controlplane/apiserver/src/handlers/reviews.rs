@@ -7,7 +7,6 @@ use super::{call::Call, call::read_body};
 use crate::{
     body::{Request, Response},
     documents,
-    negotiation::Target,
     options::WriteOptions,
     status::ApiError,
 };
@@ -20,11 +19,6 @@ pub fn is_review(call: &Call) -> bool {
 /// Answers a review.
 pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
-    if call.accepted.target != Target::Object {
-        return Err(ApiError::not_acceptable(
-            "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        ));
-    }
     let body = read_body(request).await?;
     let mut review = documents::read(call, request.headers(), &body, options.field_validation)?;
     let plural = call.definition.plural().to_owned();

@@ -9,13 +9,17 @@ use crate::{
     documents::{self, Expected},
     field::{Errors, Path},
     managed_fields::{self, Reset},
-    metadata, negotiation,
+    metadata,
+    negotiation::{self, Target},
     options::WriteOptions,
+    registry::kind::{Column, NAME_COLUMN},
+    representation,
     resource::Definition,
     respond,
     schema::{decode, types::Type},
     status::{ApiError, GroupResource},
     stored,
+    table::{AGE, age, column},
 };
 
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
@@ -122,9 +126,51 @@ fn scale_type() -> Result<Type<'static>, ApiError> {
 
 fn answer(call: &Call, object: &Value) -> Result<Response, ApiError> {
     let scale = scale_of(&call.definition, object);
-    let mut response = respond::document(StatusCode::OK, &scale, call.accepted.encoding, Some(scale_type()?));
+    representation::check(call, "*autoscaling.Scale", false)?;
+    let (document, ty) = match call.accepted.target {
+        Target::Object => (scale, Some(scale_type()?)),
+        Target::Table(version) => (table(call, &scale, version), None),
+        Target::Metadata(version) | Target::MetadataList(version) => {
+            let partial = representation::partial(&call.definition, &scale, version);
+            (partial, representation::metadata_type(call, "PartialObjectMetadata"))
+        }
+    };
+    let mut response = respond::document(StatusCode::OK, &document, call.accepted.encoding, ty);
     respond::warn(&mut response, &call.warnings);
     Ok(response)
+}
+
+/// The table of a scale, which is not that of its object.
+fn table(call: &Call, scale: &Value, version: &str) -> Value {
+    let columns = [
+        Column { format: "", ..NAME_COLUMN },
+        column("Desired", "integer", "replicas is the desired number of instances for the scaled object."),
+        column(
+            "Available",
+            "integer",
+            "replicas is the actual number of observed instances of the scaled object.",
+        ),
+        AGE,
+    ];
+    let number = |pointer: &str| scale.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+    let mut row = json!({"cells": [
+        metadata::name(scale),
+        number("/spec/replicas"),
+        number("/status/replicas"),
+        age(scale, call.now),
+    ]});
+    match call.query.get("includeObject") {
+        "None" => row["object"] = Value::Null,
+        "Object" => row["object"] = scale.clone(),
+        _ => row["object"] = representation::partial(&call.definition, scale, version),
+    }
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": {"resourceVersion": metadata::text(scale, "resourceVersion")},
+        "columnDefinitions": columns.iter().map(Column::to_value).collect::<Vec<_>>(),
+        "rows": [row],
+    })
 }
 
 /// Where a resource keeps its replicas, as JSON pointers: in the spec, in the status, and the selector.

@@ -18,6 +18,7 @@ use crate::{
     field::{Errors, Path},
     negotiation::{Encoding, Target},
     representation,
+    resource::Definition,
     selectors::Selection,
     status::{ApiError, GroupResource},
 };
@@ -44,6 +45,9 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         ));
     }
     let selection = list::selection(call)?;
+    if matches!(call.accepted.target, Target::Table(_)) {
+        representation::check(call, "", true)?;
+    }
     let timeout =
         call.query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
     let timeout = timeout.unwrap_or_else(|| rand::rng().random_range(1800..3600));
@@ -63,7 +67,16 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         Start::Now => {}
         Start::After(revision) => after = revision,
     }
-    let signals = match store.watch(&prefix, after).await {
+    let oldest = match &call.definition {
+        Definition::Custom(custom) => custom.since,
+        Definition::Builtin(_) => 0,
+    };
+    let watch = if after < oldest {
+        Err(vkube_store::Error::Compacted { requested: after, oldest })
+    } else {
+        store.watch(&prefix, after).await
+    };
+    let signals = match watch {
         Ok(signals) => signals,
         Err(vkube_store::Error::Future { .. }) => {
             // The real server waits for the revision; nothing can come before it does.
@@ -243,7 +256,7 @@ impl Encoder {
         Self { call: call.shared(), columns_sent: false }
     }
 
-    fn definition(&self) -> &crate::resource::Definition {
+    fn definition(&self) -> &Definition {
         &self.call.definition
     }
 

@@ -14,6 +14,7 @@ use crate::{
     field::{Errors, Path},
     managed_fields, metadata,
     resource::Definition,
+    service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
 };
@@ -54,6 +55,8 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
         return Err(ApiError::unknown("resourceVersion should not be set on objects to be created"));
     }
+    system_metadata::wipe(&mut object);
+    call.warnings.extend(system_metadata::dedup_owners(&mut object));
     own_fields(call, None, &mut object, options)?;
     object = call.definition.convert(object, &definition);
     admit(call, &definition, Operation::Create, None, &mut object, options).await?;
@@ -84,7 +87,9 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     let document = stored::encode(&object, &stored_definition)?;
     let change = Change::Put { document, ttl: time_to_live(&stored_definition) };
-    match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
+    let mut writes = companions(call, services, None, Some(&object))?;
+    writes.push(Write { key, expect: Expect::Absent, change });
+    match call.server.store().commit(writes).await {
         Ok(revisions) => {
             set_revision(&mut object, &revisions);
             Ok(Written { object, created: true })
@@ -96,6 +101,16 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
             Err(taken(call, error, &name))
         }
     }
+}
+
+/// What else is written in the same commit, before the object itself: the addresses of a Service.
+fn companions(
+    call: &Call,
+    services: bool,
+    old: Option<&Value>,
+    new: Option<&Value>,
+) -> Result<Vec<Write>, ApiError> {
+    if services { addresses::writes(&call.server, old, new) } else { Ok(Vec::new()) }
 }
 
 fn taken(call: &Call, error: vkube_store::Error, name: &str) -> ApiError {
@@ -118,6 +133,7 @@ where
 {
     let stored_definition = call.definition.stored();
     let key = call.key();
+    let mut first = true;
     for _ in 0..ATTEMPTS {
         let Some(entry) = call.server.store().get(&key, None).await? else {
             let object = change(call, None)?;
@@ -130,6 +146,8 @@ where
         check_identity(call, &object, &entry, &old)?;
         let demanded = demands_version(&object);
         check_conditional(call, demanded)?;
+        let repeated = system_metadata::dedup_owners(&mut object);
+        call.warnings.extend(repeated.filter(|_| std::mem::take(&mut first)));
         own_fields(call, Some(&live), &mut object, options)?;
         let definition = call.definition.judged();
         object = call.definition.convert(object, &definition);
@@ -183,11 +201,16 @@ async fn store_update(
     }
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     match subresource.as_str() {
-        "status" => rules.prepare_status_update(&mut object, old),
-        "" | "scale" | "binding" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),
-        part => parts::keep_rest(&mut object, old, part),
+        "status" => rules.prepare_status_write(&mut object, old, &call.writer(options.dry_run)),
+        "" | "scale" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),
+        // The server itself binds pods, by rules of its own.
+        "binding" => {}
+        part => {
+            parts::keep_rest(&mut object, old, part);
+            rules.prepare_part_update(&mut object, old, part, &call.writer(options.dry_run));
+        }
     }
-    if subresource != "status" {
+    if !matches!(subresource.as_str(), "status" | "binding") {
         system_metadata::bump_generation(&mut object, old, definition);
     }
     let mut errors = validation::metadata::update(&object, old, definition);
@@ -198,7 +221,7 @@ async fn store_update(
         "" | "scale" => rules.validate_update(&object, old),
         // A binding sets what no update may, and its handler has checked it.
         "binding" => Errors::default(),
-        part => parts::validate(&object, old, part),
+        part => rules.validate_part_update(&object, old, part),
     });
     if !errors.is_empty() {
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
@@ -231,8 +254,8 @@ async fn store_update(
         && !held(&object)
         && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
     {
-        // The last finalizer is gone: what was an update ends the object.
-        let last = stored::encode(&object, &stored_definition)?;
+        // The last finalizer is gone: what was an update ends the object, as it was before.
+        let last = stored::encode(&stored::decode(entry)?, &stored_definition)?;
         let write = Write {
             key: entry.key.clone(),
             expect: Expect::Modified(entry.modified),
@@ -253,7 +276,9 @@ async fn store_update(
         expect: Expect::Modified(entry.modified),
         change: Change::Put { document, ttl: time_to_live(definition) },
     };
-    match call.server.store().commit(vec![write]).await {
+    let mut writes = companions(call, services, Some(old), Some(&object))?;
+    writes.push(write);
+    match call.server.store().commit(writes).await {
         Ok(revisions) => {
             if services {
                 call.server.parts.allocator.release(old, Some(&object)).await;

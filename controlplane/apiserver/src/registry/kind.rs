@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::field::Errors;
 
@@ -36,8 +36,6 @@ pub enum NameRule {
     Subdomain,
     /// RFC 1123 label.
     Label,
-    /// RFC 1035 label (services).
-    Label1035,
     /// Anything that fits into a URL path segment (RBAC kinds).
     PathSegment,
 }
@@ -55,6 +53,19 @@ pub struct Column {
     pub description: &'static str,
     /// 0 is always shown; 1 only with `-o wide`.
     pub priority: i32,
+}
+
+impl Column {
+    /// The column as a table shows it.
+    pub fn to_value(&self) -> Value {
+        json!({
+            "name": self.name,
+            "type": self.kind,
+            "format": self.format,
+            "description": self.description,
+            "priority": self.priority,
+        })
+    }
 }
 
 /// A subresource that the engine serves for a kind.
@@ -95,6 +106,20 @@ pub trait Kind: Send + Sync {
     /// everything but `status` (and what metadata a status writer may change) from `old`.
     fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
 
+    /// Like [`Self::prepare_status_update`], for kinds that record who or when.
+    fn prepare_status_write(&self, object: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        self.prepare_status_update(object, old);
+    }
+
+    /// Completes what a writer of another subresource (`finalize`, `approval`, `resize`, …) wrote; the engine
+    /// has already restored everything but the part that the subresource is about.
+    fn prepare_part_update(&self, _object: &mut Value, _old: &Value, _part: &str, _writer: &Writer<'_>) {}
+
+    /// Everything wrong with what a writer of another subresource wrote.
+    fn validate_part_update(&self, _object: &Value, _old: &Value, _part: &str) -> Errors {
+        Errors::default()
+    }
+
     /// Everything wrong with a status update.
     fn validate_status_update(&self, _object: &Value, _old: &Value) -> Errors {
         Errors::default()
@@ -103,6 +128,11 @@ pub trait Kind: Send + Sync {
     /// Warnings for the client (`Warning:` headers) on create, or on update when `old` is given.
     fn warnings(&self, _object: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
+    }
+
+    /// What every client of a deprecated kind is warned of.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
     }
 
     /// The rule for names.
@@ -141,6 +171,17 @@ pub trait Kind: Send + Sync {
             object.pointer("/metadata/name").cloned().unwrap_or_default(),
             object.pointer("/metadata/creationTimestamp").cloned().unwrap_or_default(),
         ]
+    }
+
+    /// What a client may want to know of the object at once, in its row of a table: `metav1.TableRowCondition`.
+    fn row_conditions(&self, _object: &Value) -> Vec<Value> {
+        Vec::new()
+    }
+
+    /// Annotations that stand for fields of the real server's internal form: they are seen with the object,
+    /// not with its metadata alone.
+    fn annotations_of_versions(&self) -> &'static [&'static str] {
+        &[]
     }
 
     /// The fields that field selectors may name, besides `metadata.name` and `metadata.namespace`;

@@ -4,3 +4,4 @@ pub mod device_class;
 pub mod resource_claim;
 pub mod resource_claim_template;
 pub mod resource_slice;
+mod validate;

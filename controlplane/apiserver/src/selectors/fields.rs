@@ -45,9 +45,27 @@ pub enum Error {
     Unknown(String),
 }
 
+/// The fields that selectors of a resource may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Selectable<'a> {
+    /// Those besides name and namespace.
+    pub fields: &'a [&'a str],
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether it is a custom resource.
+    pub custom: bool,
+}
+
+impl Selectable<'_> {
+    /// Built-in kinds without fields of their own take what all metadata has, namespaces included.
+    const fn is_plain(&self) -> bool {
+        self.fields.is_empty() && !self.custom
+    }
+}
+
 impl FieldSelector {
-    /// Parses a selector for a kind with these selectable fields.
-    pub fn parse(text: &str, selectable: &[&str], namespaced: bool) -> Result<Self, Error> {
+    /// Parses a selector.
+    pub fn parse(text: &str, selectable: Selectable<'_>) -> Result<Self, Error> {
         let mut terms = Vec::new();
         for term in split(text) {
             if term.is_empty() {
@@ -59,10 +77,10 @@ impl FieldSelector {
             let value = unescape(value)?;
             let field = match name {
                 "metadata.name" => Field::Name,
-                "metadata.namespace" if namespaced => Field::Namespace,
-                other => match selectable.iter().position(|f| *f == other) {
+                "metadata.namespace" if selectable.namespaced || selectable.is_plain() => Field::Namespace,
+                other => match selectable.fields.iter().position(|f| *f == other) {
                     Some(position) => Field::Indexed(position),
-                    None if selectable.is_empty() => return Err(Error::Unknown(other.into())),
+                    None if selectable.is_plain() => return Err(Error::Unknown(other.into())),
                     None => return Err(Error::Unsupported(other.into())),
                 },
             };
@@ -146,10 +164,11 @@ fn unescape(value: &str) -> Result<String, Error> {
 mod tests {
     use super::*;
 
+    const PODS: Selectable<'_> = Selectable { fields: &["status.phase"], namespaced: true, custom: false };
+
     #[test]
     fn all_terms_must_hold() {
-        let selector =
-            FieldSelector::parse("metadata.name!=b,status.phase=Running", &["status.phase"], true).unwrap();
+        let selector = FieldSelector::parse("metadata.name!=b,status.phase=Running", PODS).unwrap();
         let index = crate::index::encode(&serde_json::json!({}), &["Running".into()]);
         assert!(selector.matches("ns", "a", Index::new(&index)));
         assert!(!selector.matches("ns", "b", Index::new(&index)));
@@ -157,7 +176,17 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_refused() {
-        let error = FieldSelector::parse("spec.foo=1", &["status.phase"], true).unwrap_err();
+        let error = FieldSelector::parse("spec.foo=1", PODS).unwrap_err();
         assert_eq!(error.to_string(), "field label not supported: spec.foo");
+    }
+
+    #[test]
+    fn a_plain_kind_says_what_it_knows() {
+        let plain = Selectable { fields: &[], namespaced: false, custom: false };
+        assert!(FieldSelector::parse("metadata.namespace=a", plain).is_ok());
+        let error = FieldSelector::parse("spec.foo=1", plain).unwrap_err();
+        assert!(error.to_string().starts_with("\"spec.foo\" is not a known field selector: only"));
+        let custom = FieldSelector::parse("spec.foo=1", Selectable { custom: true, ..plain }).unwrap_err();
+        assert_eq!(custom.to_string(), "field label not supported: spec.foo");
     }
 }

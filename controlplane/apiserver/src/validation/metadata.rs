@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::names;
 use crate::{
-    field::{Errors, Path},
+    field::{Errors, Path, Reason},
     metadata,
     registry::kind::NameRule,
     resource::Definition,
@@ -20,14 +20,14 @@ const IMMUTABLE: &str = "field is immutable";
 pub fn create(object: &Value, definition: &Definition) -> Errors {
     let mut errors = Errors::default();
     names_of(object, definition, &mut errors);
-    common(object, &mut errors);
+    common(object, definition, &mut errors);
     errors
 }
 
 /// Everything wrong with changed metadata.
-pub fn update(object: &Value, old: &Value, _definition: &Definition) -> Errors {
+pub fn update(object: &Value, old: &Value, definition: &Definition) -> Errors {
     let mut errors = Errors::default();
-    common(object, &mut errors);
+    common(object, definition, &mut errors);
     new_finalizers(object, old, &mut errors);
     for field in ["name", "namespace", "uid"] {
         let (new, was) = (metadata::text(object, field), metadata::text(old, field));
@@ -42,7 +42,6 @@ fn rule(rule: NameRule, text: &str) -> Vec<String> {
     match rule {
         NameRule::Subdomain => names::dns1123_subdomain(text),
         NameRule::Label => names::dns1123_label(text),
-        NameRule::Label1035 => names::dns1035_label(text),
         NameRule::PathSegment => names::path_segment(text),
     }
 }
@@ -72,11 +71,58 @@ fn names_of(object: &Value, definition: &Definition, errors: &mut Errors) {
     }
 }
 
-fn common(object: &Value, errors: &mut Errors) {
+fn common(object: &Value, definition: &Definition, errors: &mut Errors) {
+    let generation = metadata::generation(object);
+    if generation < 0 {
+        let why = "must be greater than or equal to 0";
+        errors.invalid(&META.child("generation"), &generation.into(), why);
+    }
     labels(object.pointer("/metadata/labels"), &META.child("labels"), errors);
     annotations(object, errors);
     owners(object, errors);
     finalizers(object, errors);
+    if wants_known_finalizers(definition) {
+        for (at, finalizer) in metadata::finalizers(object).into_iter().enumerate() {
+            if is_unknown(finalizer) {
+                errors.invalid_str(
+                    &META.child("finalizers").index(at),
+                    finalizer,
+                    "name is neither a standard finalizer name nor is it fully qualified",
+                );
+            }
+        }
+    }
+}
+
+/// Custom objects, and the kinds that make kinds, take any finalizer.
+fn wants_known_finalizers(definition: &Definition) -> bool {
+    !matches!(definition, Definition::Custom(_))
+        && !matches!(definition.group(), "apiextensions.k8s.io" | "apiregistration.k8s.io")
+}
+
+fn is_unknown(finalizer: &str) -> bool {
+    !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
+}
+
+/// What is questionable about the finalizers of a custom object that it has not had before.
+pub fn finalizer_warnings(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let had = old.map(metadata::finalizers).unwrap_or_default();
+    let mut added: Vec<&str> =
+        metadata::finalizers(object).into_iter().filter(|f| !had.contains(f)).collect();
+    added.sort_unstable();
+    added.dedup();
+    let mut warnings = Vec::new();
+    for finalizer in added {
+        for why in names::qualified_name(finalizer) {
+            warnings.push(format!("metadata.finalizers: {finalizer:?}: {why}"));
+        }
+        if is_unknown(finalizer) {
+            warnings.push(format!(
+                "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"
+            ));
+        }
+    }
+    warnings
 }
 
 /// Everything wrong with labels.
@@ -131,13 +177,12 @@ fn owners(object: &Value, errors: &mut Errors) {
                 let name = first.get("name").and_then(Value::as_str).unwrap_or_default();
                 let kind = first.get("kind").and_then(Value::as_str).unwrap_or_default();
                 let (other, other_kind) = (text("name"), text("kind"));
-                errors.invalid(
-                    &path,
-                    &Value::Array(owners.clone()),
-                    &format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {kind}/{name} and {other_kind}/{other}"
-                    ),
+                let shown: Vec<String> = owners.iter().map(shown_owner).collect();
+                let why = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {kind}/{name} and {other_kind}/{other}"
                 );
+                let detail = format!("Invalid value: [{}]: {why}", shown.join(","));
+                errors.push(&path, Reason::Invalid, detail);
             } else {
                 controller = Some(owner);
             }
@@ -145,20 +190,21 @@ fn owners(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// An owner reference with its fields in Go's order.
+fn shown_owner(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown: Vec<String> =
+        fields.into_iter().filter_map(|field| Some(format!("\"{field}\":{}", owner.get(field)?))).collect();
+    format!("{{{}}}", shown.join(","))
+}
+
 fn finalizers(object: &Value, errors: &mut Errors) {
     let path = META.child("finalizers");
     let finalizers = metadata::finalizers(object);
     let (mut orphan, mut foreground) = (false, false);
-    for (at, finalizer) in finalizers.iter().enumerate() {
+    for finalizer in &finalizers {
         for why in names::qualified_name(finalizer) {
             errors.invalid_str(&path, finalizer, &why);
-        }
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(finalizer) {
-            errors.invalid_str(
-                &path.index(at),
-                finalizer,
-                "name is neither a standard finalizer name nor is it fully qualified",
-            );
         }
         orphan |= *finalizer == "orphan";
         foreground |= *finalizer == "foregroundDeletion";

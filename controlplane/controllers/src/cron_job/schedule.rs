@@ -2,11 +2,14 @@
 //!
 //! Five fields (minute, hour, day of month, month, day of week), each `*`, `?`, numbers, names, ranges and steps,
 //! or one of `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`. If both days are
-//! restricted, either may match. Times that a change to daylight-saving time skips are skipped.
+//! restricted, either may match. Times that a change to daylight-saving time skips are skipped. Or `@every` and a
+//! duration, which counts from the last start.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
+
+use crate::durations;
 
 /// A schedule without a match in this many years never matches: 30 February.
 const HORIZON_YEARS: i16 = 5;
@@ -30,7 +33,36 @@ pub(super) enum Error {
 
 /// When to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
+pub(super) enum Schedule {
+    /// At these times.
+    Calendar(Calendar),
+    /// Every so many seconds.
+    Every(i64),
+}
+
+impl Schedule {
+    /// Reads a schedule.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text.trim().strip_prefix("@every ") {
+            None => Calendar::parse(text).map(Self::Calendar),
+            Some(duration) => durations::seconds(duration.trim())
+                .map(|seconds| Self::Every(seconds.max(1)))
+                .ok_or_else(|| Error::Descriptor(text.to_owned())),
+        }
+    }
+
+    /// The first time after `after`, in `zone`; `None` if there is none.
+    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        match self {
+            Self::Calendar(calendar) => calendar.next(after, zone),
+            Self::Every(seconds) => Timestamp::from_second(after.as_second().checked_add(*seconds)?).ok(),
+        }
+    }
+}
+
+/// Times that match all fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Calendar {
     minutes: u64,
     hours: u64,
     days: u64,
@@ -52,9 +84,8 @@ struct Field {
     names: &'static [&'static str],
 }
 
-impl Schedule {
-    /// Reads a schedule.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+impl Calendar {
+    fn parse(text: &str) -> Result<Self, Error> {
         let expanded = match text.trim() {
             "@yearly" | "@annually" => "0 0 1 1 *",
             "@monthly" => "0 0 1 * *",
@@ -81,8 +112,7 @@ impl Schedule {
         })
     }
 
-    /// The first time after `after`, in `zone`; `None` if there is none.
-    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let minute = after.as_second().div_euclid(60) * 60 + 60;
         let mut time = Timestamp::from_second(minute).ok()?.to_zoned(zone.clone());
         let last_year = time.year().saturating_add(HORIZON_YEARS);
@@ -198,6 +228,12 @@ mod tests {
             next("30 2 * * *", "2026-03-08T00:00:00-05:00", "America/New_York"),
             "2026-03-09T06:30:00Z"
         );
+    }
+
+    #[test]
+    fn an_interval_counts_from_the_last_time() {
+        assert_eq!(next("@every 1h30m", "2026-01-01T00:10:20Z", "UTC"), "2026-01-01T01:40:20Z");
+        assert!(Schedule::parse("@every soon").is_err());
     }
 
     #[test]

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
 
-use crate::informers::Versioned;
-
 /// Holds an object until its dependents are deleted.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
 /// Holds an object until its dependents no longer name it.
@@ -27,12 +25,6 @@ pub(super) type GroupKind = Arc<(String, String)>;
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Object {
     pub metadata: Facts,
-}
-
-impl Versioned for Object {
-    fn version(&self) -> Option<&str> {
-        Some(&self.metadata.resource_version)
-    }
 }
 
 /// As much of an object's metadata as ownership needs.

@@ -1,10 +1,12 @@
 //! The objects of one kind as last known, ordered by resource version.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+
+use crate::ownership::controller_of;
 
 /// What `kubectl apply` remembers; no controller reads it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -27,6 +29,9 @@ pub(super) struct Store<K>(RwLock<State<K>>);
 
 struct State<K> {
     namespaces: BTreeMap<String, BTreeMap<String, Arc<K>>>,
+    /// Names by namespace and the uid of the controller, which is empty for objects without; kept from the first
+    /// time that it is asked for.
+    owned: Option<Owned>,
     /// Uids deleted by us whose deletion the watch has not told yet.
     buried: HashSet<String>,
     /// Uids seen since the running list began.
@@ -34,6 +39,8 @@ struct State<K> {
     /// The watch has told everything up to this version.
     told: u64,
 }
+
+type Owned = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// Drops what no controller reads: field ownership, and kubectl's copy of the object.
 pub(super) fn trim<K: Resource>(mut object: K) -> Arc<K> {
@@ -53,10 +60,17 @@ fn uid(meta: &ObjectMeta) -> &str {
     meta.uid.as_deref().unwrap_or_default()
 }
 
+/// Where the index by controller has the object.
+fn place(meta: &ObjectMeta) -> (String, String) {
+    let controller = controller_of(meta).map(|reference| reference.uid.clone()).unwrap_or_default();
+    (meta.namespace.clone().unwrap_or_default(), controller)
+}
+
 impl<K: Resource> Store<K> {
     pub fn new() -> Self {
         Self(RwLock::new(State {
             namespaces: BTreeMap::new(),
+            owned: None,
             buried: HashSet::new(),
             listed: None,
             told: 0,
@@ -81,6 +95,23 @@ impl<K: Resource> Store<K> {
             .get(namespace)
             .map(|names| names.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// The objects of `namespace` whose controller has this uid; with an empty one, those without a controller.
+    pub fn owned(&self, namespace: &str, controller: &str) -> Vec<Arc<K>> {
+        let find = |state: &State<K>| {
+            let names = state.owned.as_ref()?.get(&(namespace.to_owned(), controller.to_owned()));
+            let objects = state.namespaces.get(namespace);
+            let found = names.into_iter().flatten().filter_map(|name| objects?.get(name).cloned());
+            Some(found.collect())
+        };
+        // The guard of the read must be gone before the index is made.
+        let found = find(&self.read());
+        found.unwrap_or_else(|| {
+            let mut state = self.write();
+            state.index();
+            find(&state).unwrap_or_default()
+        })
     }
 
     pub fn all(&self) -> Vec<Arc<K>> {
@@ -174,12 +205,38 @@ impl<K: Resource> State<K> {
         version(meta) <= self.told && known.is_none_or(|known| uid(known.meta()) != uid(meta))
     }
 
+    /// Begins to keep the index by controller.
+    fn index(&mut self) {
+        let mut owned = Owned::new();
+        for meta in self.namespaces.values().flat_map(BTreeMap::values).map(|object| object.meta()) {
+            owned.entry(place(meta)).or_default().insert(meta.name.clone().unwrap_or_default());
+        }
+        self.owned = Some(owned);
+    }
+
+    fn reindex(&mut self, old: Option<&ObjectMeta>, new: Option<&ObjectMeta>) {
+        let Some(owned) = &mut self.owned else { return };
+        if let Some(meta) = old {
+            let place = place(meta);
+            if let Some(names) = owned.get_mut(&place) {
+                names.remove(meta.name.as_deref().unwrap_or_default());
+                if names.is_empty() {
+                    owned.remove(&place);
+                }
+            }
+        }
+        if let Some(meta) = new {
+            owned.entry(place(meta)).or_default().insert(meta.name.clone().unwrap_or_default());
+        }
+    }
+
     fn insert(&mut self, object: Arc<K>, even_if_same_version: bool) -> Vec<Change<K>> {
         let meta = object.meta();
         let names = self.namespaces.entry(meta.namespace.clone().unwrap_or_default()).or_default();
         let name = meta.name.clone().unwrap_or_default();
         let Some(old) = names.get(&name) else {
             names.insert(name, object.clone());
+            self.reindex(None, Some(object.meta()));
             return vec![Change { old: None, new: Some(object) }];
         };
 
@@ -189,6 +246,7 @@ impl<K: Resource> State<K> {
             return Vec::new();
         }
         let old = names.insert(name, object.clone());
+        self.reindex(old.as_ref().map(|old| old.meta()), Some(object.meta()));
         if old.as_ref().is_some_and(|old| uid(old.meta()) != uid(object.meta())) {
             return vec![Change { old, new: None }, Change { old: None, new: Some(object) }];
         }
@@ -206,6 +264,7 @@ impl<K: Resource> State<K> {
         if names.is_empty() {
             self.namespaces.remove(namespace);
         }
+        self.reindex(old.as_ref().map(|old| old.meta()), None);
         Some(Change { old, new: None })
     }
 }
@@ -214,7 +273,7 @@ impl<K: Resource> State<K> {
 mod tests {
     use jiff::Timestamp;
     use k8s_openapi::api::core::v1::Pod;
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 
     use super::*;
 
@@ -296,6 +355,31 @@ mod tests {
         let changes = store.end_list("10");
         assert_eq!(changes.len(), 1);
         assert_eq!(names(&store), ["fresh", "kept"]);
+    }
+
+    #[test]
+    fn objects_are_found_by_their_controller_whatever_happens_to_them() {
+        let owned_by = |name: &str, version: u64, owner: &str| {
+            let mut pod = pod(name, name, version);
+            let reference =
+                OwnerReference { uid: owner.into(), controller: Some(true), ..Default::default() };
+            pod.metadata.owner_references = (!owner.is_empty()).then(|| vec![reference]);
+            trim(pod)
+        };
+        let store = Store::new();
+        store.apply(owned_by("a", 1, "x"));
+        let found = |owner: &str| -> Vec<String> {
+            let pods: Vec<Arc<Pod>> = store.owned("default", owner);
+            pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect()
+        };
+        assert_eq!(found("x"), ["a"], "also what came before the index");
+        store.apply(owned_by("b", 2, "x"));
+        store.apply(owned_by("c", 3, ""));
+        assert_eq!((found("x"), found("")), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
+        store.apply(owned_by("c", 4, "y"));
+        store.remove(&pod("a", "a", 5));
+        assert_eq!((found("x"), found("y")), (vec!["b".to_owned()], vec!["c".to_owned()]));
+        assert!(found("").is_empty());
     }
 
     #[test]

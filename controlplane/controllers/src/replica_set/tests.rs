@@ -37,29 +37,29 @@ fn failed(pod: &mut Pod) {
 
 #[test]
 fn missing_pods_are_created() {
-    assert_eq!(plan(&set(3), &[pod("a", |_| {})], &[]), Plan::Create(2));
-    assert_eq!(plan(&set(2000), &[], &[]), Plan::Create(BURST));
+    assert_eq!(plan(&set(3), &[pod("a", |_| {})], Vec::new), Plan::Create(2));
+    assert_eq!(plan(&set(2000), &[], Vec::new), Plan::Create(BURST));
 }
 
 #[test]
 fn terminating_and_finished_pods_are_replaced() {
     let pods = [pod("a", terminating), pod("b", failed), pod("c", |_| {})];
-    assert_eq!(plan(&set(3), &pods, &[]), Plan::Create(2));
+    assert_eq!(plan(&set(3), &pods, Vec::new), Plan::Create(2));
 }
 
 #[test]
 fn surplus_pods_are_deleted_unready_ones_first() {
     let unready = pod("b", |pod| pod.status.as_mut().unwrap().conditions = None);
     let pods = [pod("a", |_| {}), unready.clone()];
-    assert_eq!(plan(&set(1), &pods, &pods), Plan::Delete(vec![unready]));
-    assert_eq!(plan(&set(2), &pods, &pods), Plan::Nothing);
+    assert_eq!(plan(&set(1), &pods, || pods.to_vec()), Plan::Delete(vec![unready]));
+    assert_eq!(plan(&set(2), &pods, || pods.to_vec()), Plan::Nothing);
 }
 
 #[test]
 fn a_set_that_is_being_deleted_leaves_its_pods_to_the_garbage_collector() {
     let mut set = set(0);
     set.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    assert_eq!(plan(&set, &[pod("a", |_| {})], &[]), Plan::Nothing);
+    assert_eq!(plan(&set, &[pod("a", |_| {})], Vec::new), Plan::Nothing);
 }
 
 #[test]

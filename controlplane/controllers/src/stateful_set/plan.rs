@@ -220,6 +220,9 @@ impl<'a> View<'a> {
     }
 
     /// Deletes pods of an old revision, highest first, to have them created anew.
+    ///
+    /// Every pod that is not available counts towards `maxUnavailable`, whatever its revision; deleting one that is
+    /// not available anyway makes nothing worse.
     fn roll(&self, actions: &mut Vec<Action>) {
         if !self.is_rolling() {
             return;
@@ -228,21 +231,21 @@ impl<'a> View<'a> {
             self.spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
         let limit = rolling.and_then(|rolling| rolling.max_unavailable.as_ref());
         let limit = limit.map_or(1, |limit| resolve(limit, self.replicas(), true).max(1));
-        let pods: Vec<_> =
-            self.replicas.iter().rev().filter_map(|(ordinal, pod)| Some((*ordinal, (*pod)?))).collect();
-        let is_old = |pod: &Arc<Pod>| revision(pod) != Some(self.observed.update);
-
-        let mut unavailable = 0;
-        for (ordinal, pod) in pods {
-            if unavailable >= usize::try_from(limit).unwrap_or(1) || ordinal < self.partition() {
-                return;
+        let limit = usize::try_from(limit).unwrap_or(1);
+        let present = self.replicas.values().flatten();
+        let mut unavailable = present.filter(|pod| !self.is_available(pod)).count();
+        for (_, pod) in self.replicas.range(self.partition()..).rev() {
+            let Some(pod) = pod else { continue };
+            if revision(pod) == Some(self.observed.update) || pods::is_terminating(pod) {
+                continue;
             }
-            if is_old(pod) && !pods::is_terminating(pod) {
-                actions.push(Action::Delete(pod.clone()));
-                unavailable += 1;
-            } else if !self.is_available(pod) {
+            if self.is_available(pod) {
+                if unavailable >= limit {
+                    continue;
+                }
                 unavailable += 1;
             }
+            actions.push(Action::Delete((*pod).clone()));
         }
     }
 }

@@ -173,6 +173,19 @@ fn several_may_be_updated_at_once_if_that_many_may_be_unavailable() {
 }
 
 #[test]
+fn any_unavailable_pod_counts_towards_max_unavailable_but_a_broken_old_one_may_go() {
+    let set = web(4, |spec| {
+        parallel(spec);
+        rolling(0, Some(2))(spec);
+    });
+    let old = |ordinal| pod_of("old", ordinal, |_| {});
+    let broken = |revision: &str, ordinal| pod_of(revision, ordinal, unready);
+    assert_eq!(steps(&set, &[old(0), broken("new", 1), old(2), old(3)]), ["delete web-3"]);
+    assert!(steps(&set, &[broken("new", 0), broken("new", 1), old(2), old(3)]).is_empty());
+    assert_eq!(steps(&set, &[broken("old", 0), broken("new", 1), old(2), old(3)]), ["delete web-0"]);
+}
+
+#[test]
 fn on_delete_leaves_old_pods_alone_but_creates_new_ones_with_the_new_revision() {
     let set = web(2, |spec| {
         let type_ = Some("OnDelete".into());

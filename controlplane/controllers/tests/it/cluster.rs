@@ -113,6 +113,7 @@ impl Cluster {
         });
         let options = vkube_controllers::Options {
             root_ca: Some("the CA".to_owned()),
+            authority: Some(Arc::new(authority())),
             ..vkube_controllers::Options::default()
         };
         // The token of a crash is not that of an orderly end: a crash cancels nothing, it just stops.
@@ -267,6 +268,15 @@ async fn kubelet(client: Client) {
         }});
         let _ = api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await;
     }
+}
+
+/// What signs certificates.
+fn authority() -> vkube_controllers::Authority {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    vkube_controllers::Authority::new(&certificate, &key.serialize_pem()).unwrap()
 }
 
 /// A pod template with this image.

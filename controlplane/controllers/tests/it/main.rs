@@ -2,12 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing step of a test is a failing test
 
+mod autoscaling;
+mod certificates;
 mod cluster;
 mod collection;
 mod crashes;
 mod daemons;
+mod disruptions;
+mod housekeeping;
 mod jobs;
 mod namespaces;
+mod quotas;
+mod replication;
 mod services;
 mod stateful;
 mod workloads;

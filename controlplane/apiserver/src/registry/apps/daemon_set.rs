@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, int_at, make_map, restore, set_default, str_at};
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::core::pod_spec::{self, default_template};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, labels, name, wide};
@@ -28,6 +28,10 @@ impl Kind for DaemonSet {
         set_default(set, "/spec/revisionHistoryLimit", 10);
         default_template(set, "/spec/template");
         default_status(set);
+        // Whoever writes the set owns the annotation, even when the server counts on.
+        if at(set, "/metadata/annotations").get(TEMPLATE_GENERATION).is_none() {
+            count_template(set, 0);
+        }
     }
 
     fn prepare_create(&self, set: &mut Value, _writer: &Writer<'_>) {
@@ -46,6 +50,14 @@ impl Kind for DaemonSet {
 
     fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
         default_status(set);
+    }
+
+    fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
+        let generation = |set| int_at(set, "/metadata/generation");
+        if old.is_some_and(|old| generation(old) == generation(set)) {
+            return Vec::new();
+        }
+        pod_spec::warnings(&SPEC.child("template"), at(set, "/spec/template"))
     }
 
     fn validate(&self, set: &Value) -> Errors {
@@ -71,6 +83,10 @@ impl Kind for DaemonSet {
             "collisionCount",
         ];
         workload::validate_status(set, old, COUNTS, &[])
+    }
+
+    fn annotations_of_versions(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
-use crate::registry::access::{at, has, int_at, make_map, opt_int, set, set_default, str_at};
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::access::{at, has, int_at, make_map, opt_int, restore, set, set_default, str_at};
+use crate::registry::core::pod_spec::{default_template, workload_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, name, selector_text, wide};
@@ -39,8 +39,13 @@ impl Kind for Deployment {
         }
     }
 
-    fn prepare_status_update(&self, deployment: &mut Value, _old: &Value) {
+    fn prepare_status_update(&self, deployment: &mut Value, old: &Value) {
+        restore(deployment, old, "/metadata/labels");
         make_map(deployment, "/status");
+    }
+
+    fn warnings(&self, deployment: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(deployment, old, "spec.template")
     }
 
     fn validate(&self, deployment: &Value) -> Errors {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::field::{Errors, Reason};
 use crate::registry::access::{at, int_at, make_map, set_default};
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::core::pod_spec::{default_template, workload_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, name, wide};
@@ -26,6 +26,10 @@ impl Kind for ReplicaSet {
 
     fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
         default_status(set);
+    }
+
+    fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(set, old, "spec.template")
     }
 
     fn validate(&self, set: &Value) -> Errors {
@@ -71,14 +75,6 @@ impl Kind for ReplicaSet {
             images,
             label_selector(set, "/spec/selector"),
         ]
-    }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["status.replicas"]
-    }
-
-    fn field_values(&self, set: &Value) -> Vec<String> {
-        vec![int_at(set, "/status/replicas").to_string()]
     }
 }
 

@@ -8,7 +8,7 @@ use crate::registry::access::{
     at, get, has, int_at, list_at, list_mut, make_map, restore, set_default, str_at,
 };
 use crate::registry::core::persistent_volume_claim::{default_claim, validate_spec as validate_claim_spec};
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::core::pod_spec::{default_template, workload_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, name, wide};
@@ -51,6 +51,10 @@ impl Kind for StatefulSet {
 
     fn prepare_status_update(&self, set: &mut Value, _old: &Value) {
         default_status(set);
+    }
+
+    fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(set, old, "spec.template")
     }
 
     fn validate(&self, set: &Value) -> Errors {

@@ -120,6 +120,11 @@ const ALWAYS: &[(&str, &str)] = &[
     ("containerResource", "currentAverageValue"),
 ];
 
+/// Whether a v1 autoscaler carries metrics that v1 cannot say.
+pub fn has_other_metrics(object: &Value) -> bool {
+    at(object, "/metadata/annotations").get(METRICS).is_some()
+}
+
 /// The v2 form of a v1 autoscaler.
 pub fn v1_to_v2(mut object: Value) -> Value {
     set(&mut object, "/apiVersion", "autoscaling/v2");

@@ -74,6 +74,9 @@ impl Kind for HorizontalPodAutoscaler {
 impl Kind for HorizontalPodAutoscalerV1 {
     fn default(&self, autoscaler: &mut Value) {
         set_default(autoscaler, "/spec/minReplicas", 1);
+        if !super::conversion::has_other_metrics(autoscaler) {
+            set_default(autoscaler, "/spec/targetCPUUtilizationPercentage", 80);
+        }
         let status = make_map(autoscaler, "/status");
         for count in ["currentReplicas", "desiredReplicas"] {
             status.entry(count).or_insert(0.into());

@@ -7,6 +7,7 @@ use super::job::{default_job_spec, validate_spec};
 use super::schedule;
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, bool_at, count_at, get, has, make_map, opt_str, set_default, str_at};
+use crate::registry::core::pod_spec::workload_warnings;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, name, shown_or, since, wide};
@@ -32,6 +33,10 @@ impl Kind for CronJob {
 
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
         make_map(job, "/status");
+    }
+
+    fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(job, old, "spec.jobTemplate.spec.template")
     }
 
     fn validate(&self, job: &Value) -> Errors {

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::field::Errors;
 use crate::registry::access::{
-    bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, set, set_default,
-    str_at,
+    bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, remove, set,
+    set_default, str_at,
 };
-use crate::registry::core::pod_spec::default_template;
+use crate::registry::core::pod_spec::{default_template, workload_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, containers, human_duration, label_selector, name, time_at, wide};
 
@@ -33,23 +33,28 @@ impl Kind for Job {
         set_default(job, "/spec/podReplacementPolicy", replacement);
         set_default(job, "/spec/manualSelector", false);
         default_job_spec(job, "/spec");
+        default_labels(job);
         make_map(job, "/status");
     }
 
     fn prepare_create(&self, job: &mut Value, _writer: &Writer<'_>) {
+        let follows = get(job, "/metadata/labels") == get(job, "/spec/template/metadata/labels");
         if !bool_at(job, "/spec/manualSelector") {
             generate_selector(job);
+        }
+        if follows {
+            remove(job, "/metadata/labels");
         }
         default_labels(job);
         make_map(job, "/status");
     }
 
-    fn prepare_update(&self, job: &mut Value, _old: &Value, _writer: &Writer<'_>) {
-        default_labels(job);
-    }
-
     fn prepare_status_update(&self, job: &mut Value, _old: &Value) {
         make_map(job, "/status");
+    }
+
+    fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(job, old, "spec.template")
     }
 
     fn validate(&self, job: &Value) -> Errors {

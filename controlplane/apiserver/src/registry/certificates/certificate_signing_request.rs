@@ -1,10 +1,15 @@
 //! Certificate signing requests.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::registry::access::{list_at, make_map, of_type, opt_int, remove, restore, set, str_at};
-use crate::registry::kind::{Column, Kind, Writer};
+use crate::field::Errors;
+use crate::registry::access::{
+    has, list_at, list_mut, make_map, of_type, opt_int, remove, restore, set, str_at,
+};
+use crate::registry::kind::{Column, Kind, NameRule, Writer};
 use crate::table::{AGE, NAME, age, column, human_duration, name, text_or};
 
 /// The rules of certificate signing requests.
@@ -40,6 +45,39 @@ impl Kind for CertificateSigningRequest {
         restore(request, old, "/status");
     }
 
+    fn validate(&self, request: &Value) -> Errors {
+        validate::validate(request)
+    }
+
+    fn validate_update(&self, request: &Value, old: &Value) -> Errors {
+        validate::validate_update(request, old, None)
+    }
+
+    /// Signers do not touch what approvers said.
+    fn prepare_status_write(&self, request: &mut Value, old: &Value, writer: &Writer<'_>) {
+        for kind in ["Approved", "Denied"] {
+            keep_conditions(request, old, kind);
+        }
+        date_conditions(request, old, writer.now);
+    }
+
+    fn validate_status_update(&self, request: &Value, old: &Value) -> Errors {
+        validate::validate_update(request, old, Some(validate::Part::Status))
+    }
+
+    fn prepare_part_update(&self, request: &mut Value, old: &Value, _part: &str, writer: &Writer<'_>) {
+        date_conditions(request, old, writer.now);
+    }
+
+    fn validate_part_update(&self, request: &Value, old: &Value, _part: &str) -> Errors {
+        validate::validate_update(request, old, Some(validate::Part::Approval))
+    }
+
+    /// Names may be anything that fits into a path.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
@@ -63,6 +101,37 @@ impl Kind for CertificateSigningRequest {
 
     fn field_values(&self, request: &Value) -> Vec<String> {
         vec![str_at(request, "/spec/signerName").to_owned()]
+    }
+}
+
+/// Restores the conditions of a type, if there are as many of them as before.
+fn keep_conditions(request: &mut Value, old: &Value, kind: &str) {
+    let is = |condition: &&Value| str_at(condition, "/type") == kind;
+    let was: Vec<&Value> = list_at(old, "/status/conditions").iter().filter(is).collect();
+    if list_at(request, "/status/conditions").iter().filter(is).count() == was.len() {
+        let kept = list_mut(request, "/status/conditions").filter(|c| str_at(c, "/type") == kind);
+        for (condition, was) in kept.zip(was) {
+            *condition = was.clone();
+        }
+    }
+}
+
+/// Says when conditions without a time were written, and since when they are what they are.
+fn date_conditions(request: &mut Value, old: &Value, now: Timestamp) {
+    let now = crate::metadata::time(now);
+    for condition in list_mut(request, "/status/conditions") {
+        if !has(condition, "/lastUpdateTime") {
+            set(condition, "/lastUpdateTime", now.clone());
+        }
+        if !has(condition, "/lastTransitionTime") {
+            let before = list_at(old, "/status/conditions").iter().find(|was| {
+                str_at(was, "/type") == str_at(condition, "/type")
+                    && str_at(was, "/status") == str_at(condition, "/status")
+                    && has(was, "/lastTransitionTime")
+            });
+            let since = before.map_or(now.as_str(), |was| str_at(was, "/lastTransitionTime")).to_owned();
+            set(condition, "/lastTransitionTime", since);
+        }
     }
 }
 

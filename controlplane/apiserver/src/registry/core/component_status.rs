@@ -11,6 +11,10 @@ use crate::table::{NAME, column, name};
 pub struct ComponentStatus;
 
 impl Kind for ComponentStatus {
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 ComponentStatus is deprecated in v1.19+")
+    }
+
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }

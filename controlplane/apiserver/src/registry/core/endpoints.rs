@@ -37,6 +37,10 @@ impl Kind for Endpoints {
         self.validate(endpoints)
     }
 
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
+
     fn create_on_update(&self) -> bool {
         true
     }

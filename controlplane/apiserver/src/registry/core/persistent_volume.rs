@@ -84,14 +84,6 @@ impl Kind for PersistentVolume {
             shown_or(volume, "/spec/volumeMode", "<unset>"),
         ]
     }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["name"]
-    }
-
-    fn field_values(&self, volume: &Value) -> Vec<String> {
-        vec![str_at(volume, "/metadata/name").to_owned()]
-    }
 }
 
 /// The phase that kubectl shows of volumes and claims.

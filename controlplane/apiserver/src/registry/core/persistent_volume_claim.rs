@@ -40,6 +40,22 @@ impl Kind for PersistentVolumeClaim {
         round_up_quantities(claim, "/status/allocatedResources");
     }
 
+    fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let beta = "volume.beta.kubernetes.io/storage-class";
+        if at(claim, "/metadata/annotations").get(beta).is_some() {
+            warnings.push(format!(
+                "metadata.annotations[{beta}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+            ));
+        }
+        for list in ["requests", "limits"] {
+            let path = Path::new("spec.resources");
+            let amounts = at(claim, &format!("/spec/resources/{list}"));
+            super::pod_spec::fractional_warning(&mut warnings, &path.child(list), amounts, "storage");
+        }
+        warnings
+    }
+
     fn validate(&self, claim: &Value) -> Errors {
         validate::validate_create(claim)
     }
@@ -74,14 +90,6 @@ impl Kind for PersistentVolumeClaim {
             age(claim, now),
             shown_or(claim, "/spec/volumeMode", "<unset>"),
         ]
-    }
-
-    fn selectable_fields(&self) -> &'static [&'static str] {
-        &["name"]
-    }
-
-    fn field_values(&self, claim: &Value) -> Vec<String> {
-        vec![str_at(claim, "/metadata/name").to_owned()]
     }
 }
 

@@ -8,14 +8,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::{self, qos_class};
-use crate::field::Errors;
+use crate::field::{Errors, Path};
 use crate::registry::access::{
     bool_at, get_mut, has, int_at, list_at, make_map, of_type, restore, set, str_at,
 };
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, column, wide};
-
-pub use validate::{validate_ephemeral_containers_update, validate_resize};
 
 /// The rules of pods.
 pub struct Pod;
@@ -51,6 +49,15 @@ impl Kind for Pod {
         }
     }
 
+    fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(pod_spec::name_warnings(pod, "the Pod's hostname"));
+        }
+        warnings.extend(pod_spec::warnings(&Path::ROOT, pod));
+        warnings
+    }
+
     fn validate(&self, pod: &Value) -> Errors {
         validate::validate_create(pod)
     }
@@ -63,6 +70,14 @@ impl Kind for Pod {
         validate::validate_status_update(pod, old)
     }
 
+    fn validate_part_update(&self, pod: &Value, old: &Value, part: &str) -> Errors {
+        match part {
+            "ephemeralcontainers" => validate::validate_ephemeral_containers_update(pod, old),
+            "resize" => validate::validate_resize(pod, old),
+            _ => Errors::default(),
+        }
+    }
+
     fn prepare_update(&self, pod: &mut Value, _old: &Value, _writer: &Writer<'_>) {
         if let Some(spec) = get_mut(pod, "/spec") {
             pod_spec::default_service_account(spec);
@@ -72,7 +87,9 @@ impl Kind for Pod {
     fn prepare_status_update(&self, pod: &mut Value, old: &Value) {
         make_map(pod, "/status");
         default_addresses(pod);
-        restore(pod, old, "/status/qosClass");
+        if str_at(pod, "/status/qosClass").is_empty() {
+            restore(pod, old, "/status/qosClass");
+        }
         restore(pod, old, "/metadata/ownerReferences");
         if !has(pod, "/status/observedGeneration") {
             restore(pod, old, "/status/observedGeneration");
@@ -89,6 +106,15 @@ impl Kind for Pod {
 
     fn cells(&self, pod: &Value, now: Timestamp) -> Vec<Value> {
         cells::cells(pod, now)
+    }
+
+    fn row_conditions(&self, pod: &Value) -> Vec<Value> {
+        let (reason, message) = match str_at(pod, "/status/phase") {
+            "Succeeded" => ("Succeeded", "The pod has completed successfully."),
+            "Failed" => ("Failed", "The pod failed."),
+            _ => return Vec::new(),
+        };
+        vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
     }
 
     fn selectable_fields(&self) -> &'static [&'static str] {

@@ -14,6 +14,7 @@ mod scheduling;
 mod security;
 mod validate;
 mod volumes;
+mod warnings;
 
 pub use annotations::{APP_ARMOR, MIRROR};
 pub use annotations::{validate as validate_annotations, validate_profiles};
@@ -32,3 +33,6 @@ pub use resources::{effective, is_huge_page, is_sidecar, qos_class};
 pub use scheduling::{validate_taint_effect, validate_tolerations};
 pub use validate::{Subject, validate_spec, validate_template, visit_containers};
 pub use volumes::{validate_csi_driver_name, validate_host_path, validate_legacy, validate_no_backsteps};
+pub use warnings::{
+    fractional as fractional_warning, name_warnings, of_workload as workload_warnings, warnings,
+};

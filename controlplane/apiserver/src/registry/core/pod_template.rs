@@ -17,6 +17,10 @@ impl Kind for PodTemplate {
         default_template(template, "/template");
     }
 
+    fn warnings(&self, template: &Value, _old: Option<&Value>) -> Vec<String> {
+        super::pod_spec::warnings(&Path::new("template"), at(template, "/template"))
+    }
+
     fn validate(&self, template: &Value) -> Errors {
         let mut errors = Errors::default();
         validate_template(&mut errors, &Path::new("template"), at(template, "/template"));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::pod_spec::default_template;
+use super::pod_spec::{default_template, workload_warnings};
 use crate::field::{Errors, Reason};
 use crate::registry::access::{at, count_at, entries, get, has, int_at, make_map, remove, set, set_default};
 use crate::registry::kind::{Column, Kind, Writer};
@@ -40,6 +40,10 @@ impl Kind for ReplicationController {
 
     fn prepare_status_update(&self, controller: &mut Value, _old: &Value) {
         default_status(controller);
+    }
+
+    fn warnings(&self, controller: &Value, old: Option<&Value>) -> Vec<String> {
+        workload_warnings(controller, old, "spec.template")
     }
 
     fn validate(&self, controller: &Value) -> Errors {

@@ -78,7 +78,7 @@ impl Kind for Service {
     }
 
     fn name_rule(&self) -> NameRule {
-        NameRule::Label1035
+        NameRule::Label
     }
 
     fn columns(&self) -> &'static [Column] {

@@ -1,11 +1,18 @@
 //! Resource claims.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::registry::access::{count_at, get_mut, has, list_mut, make_map, set_default, set_nonzero, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{
+    at, count_at, get_mut, has, list_mut, make_map, set_default, set_nonzero, str_at,
+};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
+
+pub use validate::validate_spec;
 
 /// The rules of resource claims.
 pub struct ResourceClaim;
@@ -18,6 +25,22 @@ impl Kind for ResourceClaim {
 
     fn prepare_create(&self, claim: &mut Value, _writer: &Writer<'_>) {
         make_map(claim, "/status");
+    }
+
+    fn validate(&self, claim: &Value) -> Errors {
+        let mut errors = Errors::default();
+        validate_spec(&mut errors, &Path::new("spec"), at(claim, "/spec"));
+        errors
+    }
+
+    fn validate_update(&self, claim: &Value, old: &Value) -> Errors {
+        let mut errors = Errors::default();
+        validate::validate_kept(&mut errors, claim, old);
+        errors
+    }
+
+    fn validate_status_update(&self, claim: &Value, old: &Value) -> Errors {
+        validate::validate_status(claim, old)
     }
 
     fn columns(&self) -> &'static [Column] {

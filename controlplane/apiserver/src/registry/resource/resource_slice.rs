@@ -1,8 +1,11 @@
 //! Resource slices: the devices that drivers offer.
 
+mod validate;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::field::Errors;
 use crate::registry::access::{list_mut, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
@@ -17,6 +20,14 @@ impl Kind for ResourceSlice {
 
     fn prepare_update(&self, slice: &mut Value, _old: &Value, writer: &Writer<'_>) {
         default_taints(slice, writer.now);
+    }
+
+    fn validate(&self, slice: &Value) -> Errors {
+        validate::validate(slice, None)
+    }
+
+    fn validate_update(&self, slice: &Value, old: &Value) -> Errors {
+        validate::validate(slice, Some(old))
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::schema::types::{Keys, ListType};
 
 fn object(name: &str) -> Object<'static> {
     match Type::builtin(name).unwrap().shape() {

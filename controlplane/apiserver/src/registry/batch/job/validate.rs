@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path, Reason, shown};
 use crate::registry::access::{at, bool_at, get, has, int_at, list_at, opt_int, opt_str, restore, str_at};
 use crate::registry::core::pod_spec;
+use crate::registry::internal::Internal;
 use crate::registry::workload::{SPEC, STATUS, is_selector, validate_selected};
 use crate::validation::fields::{self, immutable_field, non_negative, qualified_name};
 use crate::validation::{formats, labels, names};
@@ -412,37 +413,7 @@ pub fn validate_update(job: &Value, old: &Value) -> Errors {
 
 /// A failure policy as the real server shows it.
 fn shown_policy(policy: &Value) -> String {
-    if policy.is_null() {
-        return "null".into();
-    }
-    let rules: Vec<String> = list_at(policy, "/rules")
-        .iter()
-        .map(|rule| {
-            let codes = get(rule, "/onExitCodes").map_or_else(
-                || "null".into(),
-                |codes| {
-                    format!(
-                        "{{\"ContainerName\":{},\"Operator\":{},\"Values\":{}}}",
-                        shown(at(codes, "/containerName")),
-                        shown(at(codes, "/operator")),
-                        shown(at(codes, "/values"))
-                    )
-                },
-            );
-            let conditions: Vec<String> = list_at(rule, "/onPodConditions")
-                .iter()
-                .map(|pattern| {
-                    let (kind, status) = (shown(at(pattern, "/type")), shown(at(pattern, "/status")));
-                    format!("{{\"Type\":{kind},\"Status\":{status}}}")
-                })
-                .collect();
-            let conditions =
-                if conditions.is_empty() { "null".into() } else { format!("[{}]", conditions.join(",")) };
-            let action = shown(at(rule, "/action"));
-            format!("{{\"Action\":{action},\"OnExitCodes\":{codes},\"OnPodConditions\":{conditions}}}")
-        })
-        .collect();
-    format!("{{\"Rules\":[{}]}}", rules.join(","))
+    if policy.is_null() { "null".into() } else { Internal::new("PodFailurePolicy", policy).compact() }
 }
 
 /// Indexed jobs can grow and shrink, if their parallelism goes along.
@@ -484,7 +455,11 @@ fn validate_template_kept(errors: &mut Errors, job: &Value, old: &Value) {
             crate::registry::access::remove(&mut kept, "/spec/affinity");
         }
     }
-    fields::immutable(errors, &SPEC.child("template"), template, &kept);
+    if *template != kept {
+        let shown = Internal::pod_template(template).compact();
+        let why = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
+        errors.push(&SPEC.child("template"), Reason::Invalid, why);
+    }
 }
 
 /// A changed status.

@@ -7,6 +7,7 @@ use crate::registry::access::{at, count_at, get, has, list_at, map_at, opt_str, 
 use crate::registry::core::pod_spec::{
     validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
 };
+use crate::registry::internal::Internal;
 use crate::schema::quantity::Quantity;
 use crate::validation::diff;
 use crate::validation::fields::{self, NOT_POSITIVE, dns_label, dns_subdomain, one_of, required};
@@ -100,13 +101,13 @@ pub fn validate_create(volume: &Value) -> Errors {
 }
 
 fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map<String, Value>>) {
+    let shown = capacity.map_or(Value::Null, |capacity| capacity.clone().into());
     let empty = Map::new();
     let capacity = capacity.unwrap_or(&empty);
     if capacity.is_empty() {
         errors.required(path, "");
     }
     if !capacity.contains_key("storage") || capacity.len() > 1 {
-        let shown = capacity.clone().into();
         errors.not_supported(path, &shown, &["storage"]);
     }
     for (resource, amount) in capacity {
@@ -214,8 +215,13 @@ pub fn validate_update(volume: &Value, old: &Value) -> Errors {
         remove(&mut new, "/csi/controllerExpandSecretRef");
     }
     if new != was {
-        let why =
-            format!("spec.persistentvolumesource is immutable after creation\n{}", diff::unified(&was, &new));
+        let why = format!(
+            "spec.persistentvolumesource is immutable after creation\n{}",
+            diff::unified(
+                &Internal::new("PersistentVolumeSource", &was),
+                &Internal::new("PersistentVolumeSource", &new)
+            )
+        );
         errors.forbidden(&SPEC.child("persistentvolumesource"), &why);
     }
     let mode = "/spec/volumeMode";

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, get, has, list_at, map_at, opt_str, remove, restore, str_at, strs_at};
 use crate::registry::core::persistent_volume::{BETA_CLASS, validate_access_modes};
+use crate::registry::internal::Internal;
 use crate::schema::quantity::Quantity;
 use crate::validation::fields::{
     self, NOT_POSITIVE, dns_label, dns_subdomain, non_negative_quantity, one_of, required,
@@ -150,7 +151,10 @@ fn validate_spec_kept(errors: &mut Errors, claim: &Value, old: &Value) {
     if new != kept {
         let why = format!(
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
-            diff::unified(&kept, &new)
+            diff::unified(
+                &Internal::new("PersistentVolumeClaimSpec", &kept),
+                &Internal::new("PersistentVolumeClaimSpec", &new)
+            )
         );
         errors.forbidden(&SPEC, &why);
     }

@@ -9,6 +9,7 @@ use crate::registry::access::{
 use crate::registry::core::pod_spec::{
     self, APP_ARMOR, MIRROR, is_sidecar, qos_class, validate_image_of_pod, validate_tolerations,
 };
+use crate::registry::internal::Internal;
 use crate::validation::fields::{self, dns_subdomain, qualified_name};
 use crate::validation::{diff, formats, ip};
 
@@ -167,7 +168,13 @@ fn validate_kept(errors: &mut Errors, spec: &Value, old: &Value) {
         validate_gated(errors, &mut munged, old);
     }
     if munged != *old {
-        errors.forbidden(&SPEC, &format!("{CHANGEABLE}\n{}", diff::unified(old, &munged)));
+        errors.forbidden(
+            &SPEC,
+            &format!(
+                "{CHANGEABLE}\n{}",
+                diff::unified(&Internal::pod_spec(old), &Internal::pod_spec(&munged))
+            ),
+        );
     }
 }
 
@@ -272,7 +279,10 @@ pub fn validate_ephemeral_containers_update(pod: &Value, old: &Value) -> Errors 
             Some(found) if found != kept => {
                 let why = format!(
                     "existing ephemeral containers \"{name}\" may not be changed\n{}",
-                    diff::unified(kept, found)
+                    diff::unified(
+                        &Internal::new("EphemeralContainer", kept),
+                        &Internal::new("EphemeralContainer", found)
+                    )
                 );
                 errors.forbidden(&path, &why);
             }

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::requirements::Scope;
 use super::{containers, effective, network, requirements, resources, scheduling, security, volumes};
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, get, has, list_at, map_at, named, opt_int, opt_str, str_at};
+use crate::registry::internal::Internal;
 use crate::schema::quantity::Quantity;
 use crate::validation::fields::{dns_label, dns_subdomain, one_of, required_one_of};
 use crate::validation::{formats, labels};
@@ -125,18 +126,16 @@ fn validate_resource_claims(errors: &mut Errors, path: &Path<'_>, claims: &[Valu
             dns_label(errors, &path.child("name"), name);
             seen.insert(name);
         }
-        match (has(claim, "/resourceClaimName"), has(claim, "/resourceClaimTemplateName")) {
-            (true, true) => errors.invalid(
-                &path,
-                claim,
-                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
-            ),
-            (false, false) => errors.invalid(
-                &path,
-                claim,
-                "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
-            ),
-            _ => {}
+        let why = match (has(claim, "/resourceClaimName"), has(claim, "/resourceClaimTemplateName")) {
+            (true, true) => {
+                Some("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
+            }
+            (false, false) => Some("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            let shown = Internal::new("PodResourceClaim", claim).compact();
+            errors.push(&path, Reason::Invalid, format!("Invalid value: {shown}: {why}"));
         }
         for field in ["resourceClaimName", "resourceClaimTemplateName"] {
             if let Some(name) = opt_str(claim, &format!("/{field}")) {

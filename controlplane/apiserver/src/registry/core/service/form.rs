@@ -1,6 +1,6 @@
 //! Which fields a service of a certain type has, and what becomes of them when the type changes.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::registry::access::{
     at, get, has, int_at, list_at, list_mut, named, opt_str, remove, restore, set, str_at,
@@ -34,7 +34,8 @@ pub fn needs_health_check(service: &Value) -> bool {
     checks_health(at(service, "/spec"))
 }
 
-fn needs_address(service: &Value) -> bool {
+/// Whether services of this type have an address in the cluster.
+pub fn needs_address(service: &Value) -> bool {
     matches!(kind(service), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
@@ -132,6 +133,12 @@ pub fn drop_unused(service: &mut Value, old: &Value) {
     if is_balanced(old) && !is_balanced(service) {
         remove_unchanged(service, old, "/spec/allocateLoadBalancerNodePorts");
         remove_unchanged(service, old, "/spec/loadBalancerClass");
+    }
+    if kind(old) != "ExternalName" && kind(service) == "ExternalName" {
+        remove_unchanged(service, old, "/spec/internalTrafficPolicy");
+    }
+    if is_balanced(old) && !is_balanced(service) {
+        set(service, "/status/loadBalancer", json!({}));
     }
     if is_external(at(old, "/spec")) && !is_external(at(service, "/spec")) {
         remove_unchanged(service, old, "/spec/externalTrafficPolicy");

@@ -20,10 +20,14 @@ const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ran
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 pub(super) const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 
-/// A new service. Wrong addresses are all that is said of it: they are looked at before the rest.
+/// A new service. Addresses and node ports that cannot be given are all that is said of it: the cluster
+/// looks at them before the rest.
 pub fn validate_create(service: &Value) -> Errors {
     let mut errors = Errors::default();
     addresses(&mut errors, at(service, "/spec"), None);
+    if errors.is_empty() {
+        repeated_node_ports(&mut errors, at(service, "/spec"));
+    }
     if errors.is_empty() { validate(service, None) } else { errors }
 }
 
@@ -299,6 +303,23 @@ fn external_addresses(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
     }
 }
 
+/// A node port can be given to one port of a protocol only.
+fn repeated_node_ports(errors: &mut Errors, spec: &Value) {
+    if !matches!(str_at(spec, "/type"), "NodePort" | "LoadBalancer") {
+        return;
+    }
+    let mut taken = BTreeSet::new();
+    for (index, port) in list_at(spec, "/ports").iter().enumerate() {
+        let number = int_at(port, "/nodePort");
+        if number != 0 && !taken.insert((str_at(port, "/protocol"), number)) {
+            let path = SPEC.child("ports");
+            let path = path.index(index);
+            errors.invalid(&path.child("nodePort"), &number.into(), "provided port is already allocated");
+            return;
+        }
+    }
+}
+
 fn repeated_ports(errors: &mut Errors, spec: &Value) {
     let ports = list_at(spec, "/ports");
     let path = SPEC.child("ports");
@@ -420,7 +441,7 @@ fn traffic(errors: &mut Errors, spec: &Value) {
 /// Demands that what the cluster gave to a service stays; a second address or family may come and go.
 fn kept(errors: &mut Errors, service: &Value, old: &Value, field: &str) {
     let addresses = field == "clusterIPs";
-    if kind(service) == "ExternalName" || kind(old) == "ExternalName" {
+    if !form::needs_address(service) || !form::needs_address(old) {
         return;
     }
     let headless = (is_headless(at(service, "/spec")), is_headless(at(old, "/spec")));

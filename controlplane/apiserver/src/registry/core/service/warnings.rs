@@ -16,10 +16,6 @@ pub fn warnings(service: &Value) -> Vec<String> {
             "annotation {TOPOLOGY_HINTS} is deprecated, please use service.kubernetes.io/topology-mode instead"
         ));
     }
-    if str_at(spec, "/trafficDistribution") == "PreferClose" {
-        warnings
-            .push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
-    }
     let headless = str_at(spec, "/type") == "ClusterIP" && str_at(spec, "/clusterIP") == "None";
     if headless {
         headless_warnings(&mut warnings, spec);
@@ -31,6 +27,12 @@ pub fn warnings(service: &Value) -> Vec<String> {
     for (index, address) in strs_at(spec, "/externalIPs").enumerate() {
         warnings.extend(ip::address_warnings(&path.child("externalIPs").index(index), address));
     }
+    let (external, outside) =
+        (str_at(spec, "/type") == "ExternalName", !list_at(spec, "/externalIPs").is_empty());
+    if outside && !headless && !external {
+        warnings
+            .push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    }
     let balancer = str_at(spec, "/loadBalancerIP");
     if !balancer.is_empty() {
         warnings.extend(ip::address_warnings(&path.child("loadBalancerIP"), balancer));
@@ -38,16 +40,15 @@ pub fn warnings(service: &Value) -> Vec<String> {
     for (index, range) in strs_at(spec, "/loadBalancerSourceRanges").enumerate() {
         warnings.extend(ip::cidr_warnings(&path.child("loadBalancerSourceRanges").index(index), range));
     }
-    let external = str_at(spec, "/type") == "ExternalName";
-    if !list_at(spec, "/externalIPs").is_empty() {
-        warnings.push(if external {
-            "spec.externalIPs is ignored when spec.type is \"ExternalName\"".into()
-        } else {
-            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".into()
-        });
+    if external && outside {
+        warnings.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
     }
     if !external && !str_at(spec, "/externalName").is_empty() {
         warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
+    }
+    if str_at(spec, "/trafficDistribution") == "PreferClose" {
+        warnings
+            .push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
     }
     warnings
 }
@@ -59,7 +60,7 @@ fn headless_warnings(warnings: &mut Vec<String>, spec: &Value) {
     if !list_at(spec, "/externalIPs").is_empty() {
         warnings.push("spec.externalIPs is ignored for headless services".into());
     }
-    if !str_at(spec, "/sessionAffinity").is_empty() {
+    if str_at(spec, "/sessionAffinity") != "None" {
         warnings.push("spec.SessionAffinity is ignored for headless services".into());
     }
 }

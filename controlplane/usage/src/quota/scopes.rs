@@ -2,21 +2,17 @@
 
 use serde_json::Value;
 
-use crate::{
-    registry::{
-        access::{at, has, list_at, str_at, strs_at},
-        core::pod_spec::qos_class,
-    },
-    resource::Definition,
-};
+use super::Resource;
+use crate::document::{at, has, list_at, str_at, strs_at};
+use crate::pod::qos_class;
 
 /// Whether all scopes of a quota hold for an object. Only pods, and claims by their attributes class, can
 /// be in a scope.
-pub fn matches(quota: &Value, definition: &Definition, object: &Value) -> bool {
+pub fn matches(quota: &Value, resource: Resource<'_>, object: &Value) -> bool {
     let holds = |scope: &str, operator: &str, values: &[&str]| {
-        if definition.is("", "pods") {
+        if resource == Resource::core("pods") {
             pod(object, scope, operator, values)
-        } else if definition.is("", "persistentvolumeclaims") && scope == "VolumeAttributesClass" {
+        } else if resource == Resource::core("persistentvolumeclaims") && scope == "VolumeAttributesClass" {
             selected(str_at(object, "/spec/volumeAttributesClassName"), operator, values)
         } else {
             false

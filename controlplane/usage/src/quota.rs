@@ -1,19 +1,19 @@
-//! What an object uses, in the names that quotas have for it.
+//! What an object uses, in the names that quotas have for it, and which quotas count it.
+//!
+//! Source: <https://kubernetes.io/docs/concepts/policy/resource-quotas/>.
+
+mod scopes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Usage, count_name};
-use crate::{
-    admission::default_classes::annotation,
-    registry::{
-        access::{at, entries, has, list_at, opt_str, str_at},
-        core::pod_spec::{effective, is_extended, is_huge_page},
-    },
-    resource::Definition,
-    schema::quantity::{Format, Quantity},
-};
+use crate::Amounts;
+use crate::document::{at, entries, has, list_at, map_at, opt_str, str_at};
+use crate::pod::{amounts, effective, is_extended, is_huge_page};
+use crate::quantity::{Format, Quantity};
+
+pub use scopes::matches;
 
 /// Core resources that have a count under their own name.
 const PLAIN: &[&str] = &["configmaps", "secrets", "replicationcontrollers", "resourcequotas"];
@@ -29,13 +29,42 @@ fn number(value: i64) -> Quantity {
     Quantity::new(value, Format::Decimal)
 }
 
+/// A kind of objects, as its collection is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource<'a> {
+    /// The group; empty for core.
+    pub group: &'a str,
+    /// The plural name.
+    pub plural: &'a str,
+}
+
+impl<'a> Resource<'a> {
+    /// A resource of the core group.
+    pub const fn core(plural: &'a str) -> Self {
+        Self { group: "", plural }
+    }
+
+    /// Its name in `count/…`.
+    fn count_name(self) -> String {
+        if self.group.is_empty() {
+            format!("count/{}", self.plural)
+        } else {
+            format!("count/{}.{}", self.plural, self.group)
+        }
+    }
+}
+
+/// The resources whose objects use more than a place in a count.
+pub const MEASURED: [Resource<'static>; 3] =
+    [Resource::core("pods"), Resource::core("services"), Resource::core("persistentvolumeclaims")];
+
 /// What an object uses.
-pub fn of(definition: &Definition, object: &Value) -> Usage {
-    let mut usage = Usage::from([(count_name(definition), one())]);
-    if !definition.group().is_empty() {
+pub fn of(resource: Resource<'_>, object: &Value) -> Amounts {
+    let mut usage = Amounts::from([(resource.count_name(), one())]);
+    if !resource.group.is_empty() {
         return usage;
     }
-    match definition.plural() {
+    match resource.plural {
         "pods" => pod(object, &mut usage),
         "services" => service(object, &mut usage),
         "persistentvolumeclaims" => claim(object, &mut usage),
@@ -47,8 +76,9 @@ pub fn of(definition: &Definition, object: &Value) -> Usage {
     usage
 }
 
-/// Whether a name in a quota is about this kind of object, of those that are not merely counted.
-pub fn belongs(plural: &str, name: &str) -> bool {
+/// Whether a name in a quota is about this kind of object, one of [`MEASURED`].
+pub fn belongs(resource: Resource<'_>, name: &str) -> bool {
+    let plural = resource.plural;
     if name == plural || name.strip_prefix("count/") == Some(plural) {
         return true;
     }
@@ -67,20 +97,43 @@ pub fn belongs(plural: &str, name: &str) -> bool {
     }
 }
 
-/// The plural and group of the objects that a name counts, where nothing else of them matters.
-pub fn counted(name: &str) -> Option<(&str, &str)> {
+/// The resource whose objects a name counts, where nothing else of them matters.
+pub fn counted(name: &str) -> Option<Resource<'_>> {
     if PLAIN.contains(&name) {
-        return Some((name, ""));
+        return Some(Resource::core(name));
     }
-    let (plural, group) = {
-        let resource = name.strip_prefix("count/")?;
-        resource.split_once('.').unwrap_or((resource, ""))
-    };
-    let special = group.is_empty() && matches!(plural, "pods" | "services" | "persistentvolumeclaims");
-    (!special).then_some((plural, group))
+    let resource = name.strip_prefix("count/")?;
+    let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+    let resource = Resource { group, plural };
+    (!MEASURED.contains(&resource)).then_some(resource)
 }
 
-fn pod(pod: &Value, usage: &mut Usage) {
+/// The sum of what `objects` use of what `hard` limits; zero where they use nothing.
+pub fn total<'a>(
+    hard: &Amounts,
+    quota: &Value,
+    objects: impl IntoIterator<Item = (Resource<'a>, &'a Value)>,
+) -> Amounts {
+    let mut used: Amounts = hard.keys().map(|name| (name.clone(), Quantity::ZERO)).collect();
+    for (resource, object) in objects {
+        if !matches(quota, resource, object) {
+            continue;
+        }
+        for (name, amount) in of(resource, object) {
+            if let Some(used) = used.get_mut(&name) {
+                used.add(&amount);
+            }
+        }
+    }
+    used
+}
+
+/// The limits of a quota.
+pub fn limits(quota: &Value) -> Amounts {
+    amounts(quota, "/spec/hard")
+}
+
+fn pod(pod: &Value, usage: &mut Amounts) {
     if matches!(str_at(pod, "/status/phase"), "Succeeded" | "Failed") {
         return;
     }
@@ -115,7 +168,7 @@ fn needs(spec: &Value, path: &str) -> BTreeMap<String, Quantity> {
 }
 
 /// The resources that the quota limits and containers of the pod do not specify.
-pub fn unspecified(pod: &Value, hard: &Usage) -> Option<String> {
+pub fn unspecified(pod: &Value, hard: &Amounts) -> Option<String> {
     let wanted: Vec<&str> = COMPUTE.iter().copied().filter(|name| hard.contains_key(*name)).collect();
     if wanted.is_empty() || matches!(str_at(pod, "/status/phase"), "Succeeded" | "Failed") {
         return None;
@@ -140,7 +193,7 @@ pub fn unspecified(pod: &Value, hard: &Usage) -> Option<String> {
     Some(shown.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
 }
 
-fn service(service: &Value, usage: &mut Usage) {
+fn service(service: &Value, usage: &mut Amounts) {
     usage.insert("services".into(), one());
     let ports = i64::try_from(list_at(service, "/spec/ports").len()).unwrap_or(i64::MAX);
     let allocates = at(service, "/spec/allocateLoadBalancerNodePorts").as_bool().unwrap_or(true);
@@ -162,9 +215,12 @@ fn service(service: &Value, usage: &mut Usage) {
     usage.retain(|_, amount| !amount.is_zero());
 }
 
-fn claim(claim: &Value, usage: &mut Usage) {
+fn claim(claim: &Value, usage: &mut Amounts) {
     usage.insert("persistentvolumeclaims".into(), one());
-    let class = annotation(claim, "volume.beta.kubernetes.io/storage-class")
+    let annotations = map_at(claim, "/metadata/annotations");
+    let class = annotations
+        .and_then(|all| all.get("volume.beta.kubernetes.io/storage-class"))
+        .and_then(Value::as_str)
         .or_else(|| opt_str(claim, "/spec/storageClassName"))
         .unwrap_or_default();
     if !class.is_empty() {
@@ -179,3 +235,6 @@ fn claim(claim: &Value, usage: &mut Usage) {
         usage.insert("requests.storage".into(), size);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use futures::FutureExt;
 use http::{Request, Response};
 use k8s_openapi::api::core::v1::Pod;
 use kube::client::Body;
 use serde_json::{Value, json};
 use tower::service_fn;
+
+use kube::Client;
 
 use super::*;
 
@@ -58,17 +59,22 @@ async fn told(answers: Vec<Answer>) -> (Vec<String>, Vec<String>) {
         })
     };
     let client = Client::new(service, "default");
-    let source = Source { client, path: "/api/v1/pods".into(), fields: String::new(), metadata: false };
+    let mut follower = Follower::new(Source::new(client, "/api/v1/pods"));
     let mut told = Vec::new();
-    let following = follow::<Pod>(source, |event| {
-        told.push(match event {
-            Event::Restart => "restart".to_owned(),
-            Event::Apply(pod) => format!("apply {}", pod.metadata.name.unwrap_or_default()),
-            Event::Delete(pod) => format!("delete {}", pod.metadata.name.unwrap_or_default()),
-            Event::Listed(version) => format!("listed {version}"),
-        });
-    });
-    futures::future::select(following.boxed(), done.notified().boxed()).await;
+    let following = async {
+        loop {
+            told.push(match follower.next::<Pod>().await {
+                Event::Restart => "restart".to_owned(),
+                Event::Apply(pod) => format!("apply {}", pod.metadata.name.unwrap_or_default()),
+                Event::Delete(pod) => format!("delete {}", pod.metadata.name.unwrap_or_default()),
+                Event::Listed(version) => format!("listed {version}"),
+            });
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        () = done.notified() => {}
+    }
     let asked = script.lock().unwrap().1.clone();
     (told, asked)
 }
@@ -113,8 +119,8 @@ async fn a_server_without_streamed_lists_is_listed_page_by_page() {
         (200, vec![event("MODIFIED", pod("b", "10"))]),
     ])
     .await;
-    assert_eq!(told, ["restart", "restart", "apply a", "apply b", "listed 9", "apply b"]);
-    assert_eq!(asked[2], "limit=500&continue=t%2Fk");
+    assert_eq!(told, ["restart", "apply a", "apply b", "listed 9", "apply b"]);
+    assert_eq!(asked[2], "limit=200&continue=t%2Fk");
     assert!(asked[3].ends_with("resourceVersion=9"));
     assert!(asked[4].ends_with("resourceVersion=10"));
 }

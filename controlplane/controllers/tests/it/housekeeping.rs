@@ -1,0 +1,127 @@
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use crate::cluster::{Cluster, until};
+
+#[tokio::test]
+async fn hand_written_endpoints_have_slices() {
+    let cluster = Cluster::start().await;
+    let ports = json!([{"port": 5432}]);
+    cluster.create::<Service>(json!({"metadata": {"name": "db"}, "spec": {"ports": ports}})).await;
+    let subset = json!({"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 5432}]});
+    cluster.create::<Endpoints>(json!({"metadata": {"name": "db"}, "subsets": [subset]})).await;
+    let of_db = |slices: &[EndpointSlice]| -> Vec<EndpointSlice> {
+        let label = |slice: &&EndpointSlice| {
+            slice.labels().get("kubernetes.io/service-name").is_some_and(|name| name == "db")
+        };
+        slices.iter().filter(label).cloned().collect()
+    };
+    let slices =
+        cluster.until::<EndpointSlice>("they are mirrored", |slices| !of_db(slices).is_empty()).await;
+    let slice = of_db(&slices).remove(0);
+    assert_eq!(slice.endpoints.unwrap()[0].addresses, ["192.0.2.7"]);
+    assert_eq!(
+        slice.metadata.labels.unwrap()["endpointslice.kubernetes.io/managed-by"],
+        "endpointslicemirroring-controller.k8s.io"
+    );
+
+    cluster.patch::<Service>("db", json!({"spec": {"selector": {"app": "db"}}})).await;
+    let mirrored = |slice: &EndpointSlice| {
+        slice.labels()["endpointslice.kubernetes.io/managed-by"] == "endpointslicemirroring-controller.k8s.io"
+    };
+    cluster
+        .until::<EndpointSlice>("the mirror image is gone", |slices| !of_db(slices).iter().any(mirrored))
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_ephemeral_volume_gets_its_claim() {
+    let cluster = Cluster::start().await;
+    let template =
+        json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let spec = json!({
+        "containers": [{"name": "main", "image": "pause"}],
+        "volumes": [{"name": "cache", "ephemeral": {"volumeClaimTemplate": template}}],
+    });
+    cluster.create::<Pod>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    let claim = cluster.until_one::<PersistentVolumeClaim>("web-cache", "it is there", |_| true).await;
+    assert_eq!(claim.owner_references()[0].name, "web");
+    cluster.api::<Pod>().delete("web", &DeleteParams::default()).await.unwrap();
+    cluster.until::<PersistentVolumeClaim>("it goes with the pod", <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_aggregated_role_follows_what_it_selects() {
+    let cluster = Cluster::start().await;
+    let roles: Api<ClusterRole> = Api::all(cluster.client.clone());
+    let create = |role: serde_json::Value| {
+        let roles = roles.clone();
+        async move { roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap() }
+    };
+    let selectors = json!([{"matchLabels": {"example.com/to": "ops"}}]);
+    create(json!({"metadata": {"name": "ops"}, "aggregationRule": {"clusterRoleSelectors": selectors}}))
+        .await;
+    let rule = json!({"apiGroups": ["example.com"], "resources": ["widgets"], "verbs": ["get"]});
+    let labels = json!({"example.com/to": "ops"});
+    create(json!({"metadata": {"name": "widgets", "labels": labels}, "rules": [rule]})).await;
+    let of_ops = |roles: &[ClusterRole]| roles.iter().find(|role| role.name_any() == "ops").cloned().unwrap();
+    let has =
+        |count: usize| move |roles: &[ClusterRole]| of_ops(roles).rules.unwrap_or_default().len() == count;
+    let written = of_ops(&until(roles.clone(), "the rule is written", has(1)).await);
+    let managers = written.metadata.managed_fields.unwrap();
+    assert!(managers.iter().any(|one| one.manager.as_deref() == Some("clusterrole-aggregation-controller")));
+
+    let unlabel = Patch::Merge(json!({"metadata": {"labels": {"example.com/to": null}}}));
+    roles.patch("widgets", &PatchParams::default(), &unlabel).await.unwrap();
+    until(roles, "the rule is gone", has(0)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_on_a_node_that_is_out_of_service_ends() {
+    let cluster = Cluster::start().await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let taints = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoSchedule"}]);
+    let node = json!({"metadata": {"name": "lost"}, "spec": {"taints": taints}});
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let spec = json!({
+        "nodeName": "lost",
+        "containers": [{"name": "main", "image": "pause"}],
+    });
+    // The finalizer keeps the pod when the pretended kubelet has let go of it.
+    let metadata = json!({"name": "web", "finalizers": ["example.com/hold"]});
+    cluster.create::<Pod>(json!({"metadata": metadata, "spec": spec})).await;
+    cluster.api::<Pod>().delete("web", &DeleteParams::default()).await.unwrap();
+    cluster
+        .until_one::<Pod>("web", "it has failed", |pod| {
+            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed")
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_validating_policy_is_reported_as_seen() {
+    let cluster = Cluster::start().await;
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client.clone());
+    let rules = json!([{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}]);
+    let policy = json!({"metadata": {"name": "p"}, "spec": {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "object.spec.replicas < 9"}],
+    }});
+    policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
+    until(policies, "it is seen", |all| {
+        all.iter().any(|one| {
+            one.status.as_ref().and_then(|status| status.observed_generation) == one.metadata.generation
+        })
+    })
+    .await;
+    cluster.stop().await;
+}

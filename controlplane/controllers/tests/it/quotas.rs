@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+
+fn pod(name: &str, image: &str) -> Value {
+    let container = json!({"name": "main", "image": image, "resources": {"requests": {"cpu": "100m"}}});
+    json!({"metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": [container]}})
+}
+
+fn used(quota: &ResourceQuota) -> BTreeMap<String, String> {
+    let used = quota.status.clone().unwrap_or_default().used.unwrap_or_default();
+    used.into_iter().map(|(name, amount)| (name, amount.0)).collect()
+}
+
+fn is(quota: &ResourceQuota, name: &str, amount: &str) -> bool {
+    used(quota).get(name).is_some_and(|found| found == amount)
+}
+
+#[tokio::test]
+async fn a_quota_tells_what_was_there_before_it() {
+    let cluster = Cluster::start().await;
+    cluster.create::<ConfigMap>(json!({"metadata": {"name": "one"}})).await;
+    cluster.create::<Pod>(pod("web", "pause")).await;
+    let hard = json!({"pods": "5", "requests.cpu": "1", "configmaps": "9", "count/jobs.batch": "3"});
+    cluster.create::<ResourceQuota>(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
+    let quota = cluster
+        .until_one::<ResourceQuota>("q", "it is counted", |quota| {
+            // The root CA is a config map too.
+            is(quota, "configmaps", "2") && used(quota).len() == 4
+        })
+        .await;
+    assert!(
+        is(&quota, "pods", "1") && is(&quota, "requests.cpu", "100m") && is(&quota, "count/jobs.batch", "0")
+    );
+    let status = quota.status.unwrap();
+    assert_eq!(status.hard, quota.spec.unwrap().hard);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_is_replenished_when_objects_go_or_end() {
+    let cluster = Cluster::start().await;
+    let hard = json!({"pods": "2", "configmaps": "9"});
+    cluster.create::<ResourceQuota>(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
+    cluster.until_one::<ResourceQuota>("q", "it is counted", |quota| is(quota, "configmaps", "1")).await;
+    cluster.create::<Pod>(pod("stays", "pause")).await;
+    cluster.create::<Pod>(pod("ends", "true")).await;
+    cluster.create::<ConfigMap>(json!({"metadata": {"name": "one"}})).await;
+    cluster
+        .until_one::<ResourceQuota>("q", "the ended pod is free", |quota| {
+            is(quota, "pods", "1") && is(quota, "configmaps", "2")
+        })
+        .await;
+    cluster.api::<Pod>().delete("stays", &DeleteParams::default()).await.unwrap();
+    cluster.api::<ConfigMap>().delete("one", &DeleteParams::default()).await.unwrap();
+    cluster
+        .until_one::<ResourceQuota>("q", "all is free", |quota| {
+            is(quota, "pods", "0") && is(quota, "configmaps", "1")
+        })
+        .await;
+    cluster.stop().await;
+}
