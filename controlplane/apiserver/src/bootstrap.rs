@@ -180,7 +180,9 @@ fn own(definition: &Definition, object: &mut Value) -> Result<(), ApiError> {
     metadata::restore(object, "managedFields", &said);
     if definition.plural() == "servicecidrs" {
         let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
-        entries.into_iter().for_each(|entries| entries.insert(0, cidr_controller()));
+        if let Some(entries) = entries {
+            entries.insert(0, cidr_controller());
+        }
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ enum Printed {
     /// JSON of one line.
     Text(String),
     /// The entries of a map, or the fields of a type.
-    Fields(Vec<(String, Printed)>),
+    Fields(Vec<(String, Self)>),
     /// The items of a list.
-    Items(Vec<Printed>),
+    Items(Vec<Self>),
 }
 
 /// A value of an internal type, such as `PodSpec`.

@@ -124,7 +124,7 @@ impl Writer {
         } else if form.single_quoted {
             self.put("'");
             self.folded(text, indent, |c, out| {
-                out.extend(std::iter::repeat_n(c, 1 + usize::from(c == '\'')))
+                out.extend(std::iter::repeat_n(c, 1 + usize::from(c == '\'')));
             });
             self.put("'");
         } else {

@@ -151,7 +151,7 @@ impl<'a> Requests<'a> {
 }
 
 /// Checks the items of a list, which may have so many and of which each key may occur once.
-pub fn each_once<K: Ord>(
+pub fn each_once<K>(
     errors: &mut Errors,
     path: &Path<'_>,
     items: &[Value],
@@ -159,7 +159,7 @@ pub fn each_once<K: Ord>(
     key: impl Fn(&Value) -> K,
     check: impl Fn(&mut Errors, &Path<'_>, &Value),
 ) where
-    K: Into<Value> + Clone,
+    K: Ord + Clone + Into<Value>,
 {
     each(errors, path, items, most, check);
     let mut seen = BTreeSet::new();
