@@ -43,22 +43,39 @@ fn take(into: &mut Value, from: &Value, path: &[&str; 2]) {
     }
 }
 
-/// Takes the resources and resize policies of containers that both have.
+/// Takes the resources and resize policies of containers that both have. Which containers there are stays as
+/// the writer has it, so that validation can refuse it.
 fn resize(into: &mut Value, from: &Value, list: &str) {
-    let new =
-        from.get("spec").and_then(|s| s.get(list)).and_then(Value::as_array).cloned().unwrap_or_default();
-    let containers = into.get_mut("spec").and_then(|s| s.get_mut(list)).and_then(Value::as_array_mut);
-    for container in containers.into_iter().flatten() {
-        let Some(changed) = new.iter().find(|c| c["name"] == container["name"]) else { continue };
+    let old = into.pointer(&format!("/spec/{list}")).and_then(Value::as_array).cloned().unwrap_or_default();
+    let new = from.pointer(&format!("/spec/{list}")).and_then(Value::as_array).cloned().unwrap_or_default();
+    let resized = |changed: Value| {
+        let Some(mut container) = old.iter().find(|c| c["name"] == changed["name"]).cloned() else {
+            return changed;
+        };
         for field in ["resources", "resizePolicy"] {
-            metadata::set_top(container, field, changed.get(field).cloned());
+            metadata::set_top(&mut container, field, changed.get(field).cloned());
         }
+        container
+    };
+    let containers: Vec<Value> = new.into_iter().map(resized).collect();
+    if let Some(spec) = into.get_mut("spec").filter(|_| !(old.is_empty() && containers.is_empty())) {
+        spec[list] = containers.into();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resize_shows_what_else_the_writer_wants() {
+        let old = json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let added = json!([{"name": "c", "image": "other", "resources": {"limits": {}}}, {"name": "d"}]);
+        let mut new = json!({"metadata": {"name": "a"}, "spec": {"containers": added}});
+        keep_rest(&mut new, &old, "resize");
+        let kept = json!([{"name": "c", "image": "i", "resources": {"limits": {}}}, {"name": "d"}]);
+        assert_eq!(new["spec"], json!({"containers": kept}));
+    }
 
     #[test]
     fn a_namespace_is_finalized_by_its_finalizers_alone() {

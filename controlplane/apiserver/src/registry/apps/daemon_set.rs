@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, int_at, make_map, restore, set_default, str_at};
-use crate::registry::core::pod_spec::{self, default_template};
+use crate::registry::core::pod_spec::{default_template, template_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, labels, name, wide};
@@ -53,11 +53,7 @@ impl Kind for DaemonSet {
     }
 
     fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
-        let generation = |set| int_at(set, "/metadata/generation");
-        if old.is_some_and(|old| generation(old) == generation(set)) {
-            return Vec::new();
-        }
-        pod_spec::warnings(&SPEC.child("template"), at(set, "/spec/template"))
+        template_warnings(set, old, "spec.template")
     }
 
     fn validate(&self, set: &Value) -> Errors {

@@ -8,7 +8,7 @@ use crate::registry::access::{
     at, get, has, int_at, list_at, list_mut, make_map, restore, set_default, str_at,
 };
 use crate::registry::core::persistent_volume_claim::{default_claim, validate_spec as validate_claim_spec};
-use crate::registry::core::pod_spec::{default_template, workload_warnings};
+use crate::registry::core::pod_spec::{default_template, fractional_warning, template_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, name, wide};
@@ -54,7 +54,14 @@ impl Kind for StatefulSet {
     }
 
     fn warnings(&self, set: &Value, old: Option<&Value>) -> Vec<String> {
-        workload_warnings(set, old, "spec.template")
+        let mut warnings = template_warnings(set, old, "spec.template");
+        let path = SPEC.child("volumeClaimTemplates");
+        for (index, claim) in list_at(set, "/spec/volumeClaimTemplates").iter().enumerate() {
+            let path = path.index(index);
+            let path = path.child("resources.requests");
+            fractional_warning(&mut warnings, &path, at(claim, "/spec/resources/requests"), "storage");
+        }
+        warnings
     }
 
     fn validate(&self, set: &Value) -> Errors {

@@ -36,7 +36,13 @@ impl Kind for CronJob {
     }
 
     fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
-        workload_warnings(job, old, "spec.jobTemplate.spec.template")
+        let mut warnings = workload_warnings(job, old, "spec.jobTemplate.spec.template");
+        if old.is_some() && str_at(job, "/spec/schedule").contains("TZ") {
+            warnings.push(
+                "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into(),
+            );
+        }
+        warnings
     }
 
     fn validate(&self, job: &Value) -> Errors {

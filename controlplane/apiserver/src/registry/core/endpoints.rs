@@ -20,6 +20,22 @@ impl Kind for Endpoints {
         }
     }
 
+    fn warnings(&self, endpoints: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let subsets = Path::new("subsets");
+        for (index, subset) in list_at(endpoints, "/subsets").iter().enumerate() {
+            let path = subsets.index(index);
+            for list in ["addresses", "notReadyAddresses"] {
+                let path = path.child(list);
+                for (index, address) in list_at(subset, &format!("/{list}")).iter().enumerate() {
+                    let path = path.index(index);
+                    warnings.extend(ip::address_warnings(&path.child("ip"), str_at(address, "/ip")));
+                }
+            }
+        }
+        warnings
+    }
+
     fn validate(&self, endpoints: &Value) -> Errors {
         let mut errors = Errors::default();
         let subsets = Path::new("subsets");

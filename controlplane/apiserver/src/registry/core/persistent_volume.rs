@@ -50,6 +50,10 @@ impl Kind for PersistentVolume {
         }
     }
 
+    fn warnings(&self, volume: &Value, _old: Option<&Value>) -> Vec<String> {
+        validate::warnings(volume)
+    }
+
     fn validate(&self, volume: &Value) -> Errors {
         validate::validate_create(volume)
     }

@@ -5,7 +5,7 @@ mod validate;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::persistent_volume::{class, phase};
+use super::persistent_volume::{BETA_CLASS, class, phase};
 use super::pod_spec::round_up_quantities;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, make_map, map_at, remove, set, set_default, str_at};
@@ -42,10 +42,9 @@ impl Kind for PersistentVolumeClaim {
 
     fn warnings(&self, claim: &Value, _old: Option<&Value>) -> Vec<String> {
         let mut warnings = Vec::new();
-        let beta = "volume.beta.kubernetes.io/storage-class";
-        if at(claim, "/metadata/annotations").get(beta).is_some() {
+        if at(claim, "/metadata/annotations").get(BETA_CLASS).is_some() {
             warnings.push(format!(
-                "metadata.annotations[{beta}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+                "metadata.annotations[{BETA_CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
             ));
         }
         for list in ["requests", "limits"] {

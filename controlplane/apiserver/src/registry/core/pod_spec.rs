@@ -34,5 +34,6 @@ pub use scheduling::{validate_taint_effect, validate_tolerations};
 pub use validate::{Subject, validate_spec, validate_template, visit_containers};
 pub use volumes::{validate_csi_driver_name, validate_host_path, validate_legacy, validate_no_backsteps};
 pub use warnings::{
-    fractional as fractional_warning, name_warnings, of_workload as workload_warnings, warnings,
+    deprecated_label, fractional as fractional_warning, name_warnings, node_term as node_term_warnings,
+    of_template as template_warnings, of_workload as workload_warnings, warnings,
 };

@@ -5,12 +5,13 @@ mod validate;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::field::Errors;
+use crate::field::{Errors, Path};
 use crate::registry::access::{
     at, has, int_at, list_at, list_mut, make_map, opt_int, opt_str, set, set_default, str_at, strs_at,
 };
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, first, name};
+use crate::validation::ip;
 
 /// The rules of endpoint slices.
 pub struct EndpointSlice;
@@ -37,6 +38,22 @@ impl Kind for EndpointSlice {
         if at(slice, "/metadata/labels") != at(old, "/metadata/labels") {
             set(slice, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
         }
+    }
+
+    fn warnings(&self, slice: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !matches!(str_at(slice, "/addressType"), "IPv4" | "IPv6") {
+            return warnings;
+        }
+        let endpoints = Path::new("endpoints");
+        for (index, endpoint) in list_at(slice, "/endpoints").iter().enumerate() {
+            let path = endpoints.index(index);
+            let path = path.child("addresses");
+            for (index, address) in strs_at(endpoint, "/addresses").enumerate() {
+                warnings.extend(ip::address_warnings(&path.index(index), address));
+            }
+        }
+        warnings
     }
 
     fn validate(&self, slice: &Value) -> Errors {

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, get, str_at};
+use crate::registry::internal::Internal;
 use crate::registry::kind::{Column, Kind, NameRule};
 use crate::table::{NAME, age, column, name};
-use crate::validation::fields::{dns_subdomain, immutable_field, path_segment, required_segment};
+use crate::validation::fields::{IMMUTABLE, dns_subdomain, path_segment, required_segment};
 use crate::validation::ip;
 
 /// The rules of IP addresses.
@@ -43,7 +44,16 @@ impl Kind for IpAddress {
 
     fn validate_update(&self, address: &Value, old: &Value) -> Errors {
         let mut errors = Errors::default();
-        immutable_field(&mut errors, &SPEC, at(address, "/spec"), at(old, "/spec"), "parentRef");
+        let parent = at(address, "/spec/parentRef");
+        if parent != at(old, "/spec/parentRef") {
+            let shown = if parent.is_null() {
+                "null".into()
+            } else {
+                Internal::new("ParentReference", parent).compact()
+            };
+            let why = format!("Invalid value: {shown}: {IMMUTABLE}");
+            errors.push(&SPEC.child("parentRef"), Reason::Invalid, why);
+        }
         errors
     }
 

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::field::{Errors, Path};
-use crate::registry::access::{get, list_at, map_at, str_at};
-use crate::registry::core::pod_spec::{round_up_quantities, validate_overhead, validate_tolerations};
+use crate::registry::access::{entries, get, list_at, map_at, str_at};
+use crate::registry::core::pod_spec::{
+    deprecated_label, round_up_quantities, validate_overhead, validate_tolerations,
+};
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
 use crate::validation::fields::{dns_label, immutable_field, required};
@@ -21,6 +23,13 @@ impl Kind for RuntimeClass {
 
     fn unconditional_update(&self) -> bool {
         false
+    }
+
+    fn warnings(&self, class: &Value, _old: Option<&Value>) -> Vec<String> {
+        entries(class, "/scheduling/nodeSelector")
+            .filter_map(|(key, _)| deprecated_label(key))
+            .map(|why| format!("scheduling.nodeSelector: {why}"))
+            .collect()
     }
 
     fn validate(&self, class: &Value) -> Errors {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::validate::{validate_parameters, validate_provisioner};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, bool_at, list_at, set_default, str_at};
+use crate::registry::core::pod_spec::deprecated_label;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, shown_or};
 use crate::validation::fields::{immutable_field, one_of, required_one_of};
@@ -18,6 +19,21 @@ impl Kind for StorageClass {
     fn default(&self, class: &mut Value) {
         set_default(class, "/reclaimPolicy", "Delete");
         set_default(class, "/volumeBindingMode", "Immediate");
+    }
+
+    fn warnings(&self, class: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let path = Path::new("allowedTopologies");
+        for (index, topology) in list_at(class, "/allowedTopologies").iter().enumerate() {
+            let path = path.index(index);
+            let path = path.child("matchLabelExpressions");
+            for (index, expression) in list_at(topology, "/matchLabelExpressions").iter().enumerate() {
+                if let Some(why) = deprecated_label(str_at(expression, "/key")) {
+                    warnings.push(format!("{}: {why}", path.index(index)));
+                }
+            }
+        }
+        warnings
     }
 
     fn validate(&self, class: &Value) -> Errors {

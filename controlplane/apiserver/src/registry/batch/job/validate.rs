@@ -401,19 +401,21 @@ pub fn validate_update(job: &Value, old: &Value) -> Errors {
     {
         let pointer = format!("/{field}");
         let (new, was) = (at(spec, &pointer), at(old_spec, &pointer));
-        if field == "podFailurePolicy" && new != was {
-            let detail = format!("Invalid value: {}: {}", shown_policy(new), fields::IMMUTABLE);
+        let layout = match field {
+            "podFailurePolicy" => "PodFailurePolicy",
+            "successPolicy" => "SuccessPolicy",
+            _ => {
+                fields::immutable(&mut errors, &SPEC.child(field), new, was);
+                continue;
+            }
+        };
+        if new != was {
+            let shown = if new.is_null() { "null".into() } else { Internal::new(layout, new).compact() };
+            let detail = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
             errors.push(&SPEC.child(field), Reason::Invalid, detail);
-        } else {
-            fields::immutable(&mut errors, &SPEC.child(field), new, was);
         }
     }
     errors
-}
-
-/// A failure policy as the real server shows it.
-fn shown_policy(policy: &Value) -> String {
-    if policy.is_null() { "null".into() } else { Internal::new("PodFailurePolicy", policy).compact() }
 }
 
 /// Indexed jobs can grow and shrink, if their parallelism goes along.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, count_at, get, has, list_at, map_at, opt_str, remove, str_at, strs_at};
 use crate::registry::core::pod_spec::{
-    validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
+    node_term_warnings, validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
 };
 use crate::registry::internal::Internal;
 use crate::schema::quantity::Quantity;
@@ -240,4 +240,38 @@ pub fn validate_update(volume: &Value, old: &Value) -> Errors {
         errors.forbidden(&SPEC.child("volumeAttributesClassName"), why);
     }
     errors
+}
+
+/// What is questionable about a volume.
+pub fn warnings(volume: &Value) -> Vec<String> {
+    const GONE: &[(&str, &str)] = &[
+        ("cephfs", "cephfs: deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "photonPersistentDisk: deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "scaleIO: deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "storageOS: deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs: deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "rbd: deprecated in v1.28, non-functional in v1.31+"),
+    ];
+    let mut warnings = Vec::new();
+    if at(volume, "/metadata/annotations").get(super::BETA_CLASS).is_some() {
+        warnings.push(format!(
+            "metadata.annotations[{}]: deprecated since v1.8; use \"storageClassName\" attribute instead",
+            super::BETA_CLASS
+        ));
+    }
+    if str_at(volume, "/spec/persistentVolumeReclaimPolicy") == "Recycle" {
+        warnings.push(
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".into(),
+        );
+    }
+    let affinity = SPEC.child("nodeAffinity");
+    let required = affinity.child("required");
+    let path = required.child("nodeSelectorTerms");
+    for (at, term) in list_at(volume, "/spec/nodeAffinity/required/nodeSelectorTerms").iter().enumerate() {
+        node_term_warnings(&mut warnings, &path.index(at), term, false);
+    }
+    for (_, why) in GONE.iter().filter(|(source, _)| has(volume, &format!("/spec/{source}"))) {
+        warnings.push(format!("spec.{why}"));
+    }
+    warnings
 }

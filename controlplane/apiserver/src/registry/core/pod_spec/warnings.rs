@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::field::{Path, quoted};
-use crate::registry::access::{at, entries, get, has, int_at, list_at, map_at, str_at};
+use crate::registry::access::{at, entries, get, has, int_at, list_at, map_at, str_at, strs_at};
 use crate::schema::quantity::Quantity;
 use crate::validation::names;
 
@@ -27,13 +27,28 @@ const ANNOTATIONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Labels of nodes that have newer names.
-const NODE_LABELS: &[(&str, &str, &str)] = &[
-    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
-    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
-    ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
-    ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
-    ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
+/// Labels of nodes that nobody should go by any more, and why.
+const NODE_LABELS: &[(&str, &str)] = &[
+    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
+    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
 ];
 
 /// Volumes of which nothing remains but the field.
@@ -105,21 +120,24 @@ pub fn name_warnings(object: &Value, used: &str) -> Option<String> {
     })
 }
 
-/// What is questionable about a workload's name and template. An update is looked at if it changes the spec.
+/// What is questionable about a workload's name and template.
 pub fn of_workload(object: &Value, old: Option<&Value>, template: &str) -> Vec<String> {
     const NAMES: &str = "Pod names and hostnames";
-    let generation = |object: &Value| int_at(object, "/metadata/generation");
     let mut warnings = Vec::new();
-    match old {
-        None => warnings.extend(name_warnings(object, NAMES)),
-        Some(old) if generation(old) == generation(object) => return warnings,
-        Some(_) => {}
+    if old.is_none() {
+        warnings.extend(name_warnings(object, NAMES));
     }
-    warnings.extend(self::warnings(
-        &Path::new(template),
-        at(object, &format!("/{}", template.replace('.', "/"))),
-    ));
+    warnings.extend(of_template(object, old, template));
     warnings
+}
+
+/// What is questionable about the template of a workload. An update is looked at if it changes the spec.
+pub fn of_template(object: &Value, old: Option<&Value>, template: &str) -> Vec<String> {
+    let generation = |object: &Value| int_at(object, "/metadata/generation");
+    if old.is_some_and(|old| generation(old) == generation(object)) {
+        return Vec::new();
+    }
+    warnings(&Path::new(template), at(object, &format!("/{}", template.replace('.', "/"))))
 }
 
 /// The containers of all kinds, with their places below the spec.
@@ -130,9 +148,25 @@ fn containers(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
     })
 }
 
-fn deprecated_label(key: &str) -> Option<String> {
-    let (_, since, newer) = NODE_LABELS.iter().find(|(old, ..)| *old == key)?;
-    Some(format!("deprecated since {since}; use {} instead", quoted(newer)))
+/// Why nobody should go by a label of nodes any more.
+pub fn deprecated_label(key: &str) -> Option<&'static str> {
+    NODE_LABELS.iter().find(|(old, _)| *old == key).map(|(_, why)| *why)
+}
+
+/// What is questionable about a term that selects nodes; values are looked at where validation does not.
+pub fn node_term(warnings: &mut Vec<String>, path: &Path<'_>, term: &Value, check_values: bool) {
+    let path = path.child("matchExpressions");
+    for (index, expression) in list_at(term, "/matchExpressions").iter().enumerate() {
+        let (path, key) = (path.index(index), str_at(expression, "/key"));
+        if let Some(why) = deprecated_label(key) {
+            warnings.push(format!("{}: {key} is {why}", path.child("key")));
+        }
+        for (at, value) in strs_at(expression, "/values").enumerate().filter(|_| check_values) {
+            for why in names::label_value(value) {
+                warnings.push(format!("{}: {value} is invalid, {why}", path.child("values").index(at)));
+            }
+        }
+    }
 }
 
 fn node_labels(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
@@ -141,28 +175,19 @@ fn node_labels(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
             warnings.push(format!("{}: {why}", path.child("nodeSelector").key(key)));
         }
     }
-    let mut of_term = |path: &Path<'_>, term: &Value| {
-        for (at, expression) in list_at(term, "/matchExpressions").iter().enumerate() {
-            let key = str_at(expression, "/key");
-            if let Some(why) = deprecated_label(key) {
-                let path = path.child("matchExpressions");
-                warnings.push(format!("{}: {key} is {why}", path.index(at).child("key")));
-            }
-        }
-    };
     let affinity = path.child("affinity");
     let path = affinity.child("nodeAffinity");
     let affinity = at(spec, "/affinity/nodeAffinity");
     let required = path.child("requiredDuringSchedulingIgnoredDuringExecution");
     let terms = "/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
     for (at, term) in list_at(affinity, terms).iter().enumerate() {
-        of_term(&required.child("nodeSelectorTerms").index(at), term);
+        node_term(warnings, &required.child("nodeSelectorTerms").index(at), term, false);
     }
     let preferred = path.child("preferredDuringSchedulingIgnoredDuringExecution");
     for (index, term) in
         list_at(affinity, "/preferredDuringSchedulingIgnoredDuringExecution").iter().enumerate()
     {
-        of_term(&preferred.index(index).child("preference"), at(term, "/preference"));
+        node_term(warnings, &preferred.index(index).child("preference"), at(term, "/preference"), true);
     }
 }
 
