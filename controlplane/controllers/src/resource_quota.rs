@@ -25,12 +25,14 @@ use counts::Counts;
 /// What admission has booked is checked after this time: the object that it was booked for may not have been created
 /// after all. Sooner, the object may not have been seen yet.
 const CHECK: Duration = Duration::from_secs(300);
+/// How often at least a kind is looked for that a quota names and that is not served.
+const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Changes that arrive within this time are counted together.
 const GATHER: Duration = Duration::from_millis(100);
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let quotas: Informer<ResourceQuota> = context.informers.of();
-    let queue = Queue::new();
+    let queue = Queue::with_last_retry(LAST_RETRY);
     let wake = {
         let (quotas, queue) = (quotas.clone(), queue.clone());
         move |resource: Resource<'_>, namespace: &str| {
