@@ -1,7 +1,10 @@
 //! The endpoint slice controller: the endpoints of a service, at most a hundred a slice.
 //!
 //! A slice holds endpoints of one address family with the same ports. What is in a slice stays there as long as it
-//! lives, so that one pod's change rewrites one slice; new endpoints fill free places first.
+//! lives, so that one pod's change rewrites one slice; new endpoints fill free places first. Hints follow the traffic
+//! distribution of the service, or its topology mode ([`topology`]).
+
+mod topology;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -83,8 +86,13 @@ impl Controller {
     fn wake_on_zones(&self, queue: &Queue<Key>) {
         let (queue, services) = (queue.clone(), self.services.clone());
         self.nodes.subscribe(move |change| {
-            if change.old.as_deref().and_then(zone) != change.new.as_deref().and_then(zone) {
-                services.all().iter().for_each(|service| queue.add(Key::of(&**service)));
+            let (old, new) = (change.old.as_deref(), change.new.as_deref());
+            let moved = old.and_then(zone) != new.and_then(zone);
+            let grown = old.and_then(topology::capacity) != new.and_then(topology::capacity);
+            for service in services.all() {
+                if moved || (grown && topology::is_automatic(&service)) {
+                    queue.add(Key::of(&*service));
+                }
             }
         });
     }
@@ -111,8 +119,12 @@ impl Controller {
             .filter_map(|node| Some((zone(self.nodes.get("", &node)?.as_ref())?.to_owned(), node)))
             .map(|(zone, node)| (node, zone))
             .collect();
-        let outcome = self.act(plan(&service, &pods, &zones, &slices)).await;
-        match outcome {
+        let shares = topology::is_automatic(&service).then(|| topology::shares(&self.nodes.all()));
+        let plan = plan(&service, &pods, &Nodes { zones, shares: shares.flatten() }, &slices);
+        for note in &plan.notes {
+            self.recorder.tell(&*service, note.clone());
+        }
+        match self.act(plan).await {
             Err(error) if error.is_namespace_terminating() => Ok(()),
             Err(error) if !error.is_transient() => {
                 let message =
@@ -142,6 +154,14 @@ impl Controller {
 /// Zones by node name.
 type Zones = HashMap<String, String>;
 
+/// What endpoints depend on of nodes.
+#[derive(Debug, Default)]
+struct Nodes {
+    zones: Zones,
+    /// The zones' shares of all CPUs, for services whose endpoints are divided by them.
+    shares: topology::Shares,
+}
+
 fn label<'a>(slice: &'a EndpointSlice, key: &str) -> Option<&'a str> {
     slice.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
@@ -160,10 +180,11 @@ struct Plan {
     create: Vec<EndpointSlice>,
     update: Vec<(Arc<EndpointSlice>, EndpointSlice)>,
     delete: Vec<Arc<EndpointSlice>>,
+    notes: Vec<Note>,
 }
 
 /// Compares the slices of a service with its pods.
-fn plan(service: &Service, pods: &[Arc<Pod>], zones: &Zones, slices: &[Arc<EndpointSlice>]) -> Plan {
+fn plan(service: &Service, pods: &[Arc<Pod>], nodes: &Nodes, slices: &[Arc<EndpointSlice>]) -> Plan {
     let mut plan = Plan::default();
     let labels = labels(service);
     let families = families(service);
@@ -172,11 +193,17 @@ fn plan(service: &Service, pods: &[Arc<Pod>], zones: &Zones, slices: &[Arc<Endpo
             slices.iter().filter(|slice| slice.address_type == family.name()).cloned().collect();
         existing.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         let mut layout = Layout::default();
-        for (ports, endpoints) in wanted(service, pods, zones, *family) {
+        let mut groups = wanted(service, pods, &nodes.zones, *family);
+        let note = divide(service, &mut groups, &nodes.shares, *family, &existing);
+        for (ports, endpoints) in groups {
             layout.place(&ports, endpoints, &mut existing);
         }
         layout.spare = existing;
+        let writes = plan.create.len() + plan.update.len();
         layout.settle(service, *family, &labels, &mut plan);
+        if plan.create.len() + plan.update.len() > writes {
+            plan.notes.extend(note);
+        }
     }
     let foreign =
         |slice: &&Arc<EndpointSlice>| !families.iter().any(|family| family.name() == slice.address_type);
@@ -189,6 +216,31 @@ fn plan(service: &Service, pods: &[Arc<Pod>], zones: &Zones, slices: &[Arc<Endpo
         }
     }
     plan
+}
+
+/// Divides the endpoints of a family among zones, if the service asks for it; says so when that begins or fails.
+fn divide(
+    service: &Service,
+    groups: &mut [(Ports, Vec<Endpoint>)],
+    shares: &topology::Shares,
+    family: Family,
+    existing: &[Arc<EndpointSlice>],
+) -> Option<Note> {
+    if !topology::is_automatic(service) {
+        return None;
+    }
+    let mut all: Vec<&mut Endpoint> = groups.iter_mut().flat_map(|(_, endpoints)| endpoints).collect();
+    let outcome = topology::hint(&mut all, shares);
+    let mut before = existing.iter().flat_map(|slice| slice.endpoints.iter().flatten());
+    let had_hints = before.any(|endpoint| endpoint.hints.is_some());
+    match outcome {
+        Ok(()) if had_hints => None,
+        Ok(()) => {
+            let message = format!("Topology Aware Hints has been enabled, addressType: {}", family.name());
+            Some(Note::normal("TopologyAwareHintsEnabled", message))
+        }
+        Err(why) => Some(Note::warning("TopologyAwareHintsDisabled", why.message(family))),
+    }
 }
 
 fn labels(service: &Service) -> Labels {

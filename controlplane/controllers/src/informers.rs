@@ -103,6 +103,11 @@ impl<K: Object> Informer<K> {
         self.0.store.list(namespace)
     }
 
+    /// How many objects `namespace` has.
+    pub fn count(&self, namespace: &str) -> usize {
+        self.0.store.count(namespace)
+    }
+
     /// The objects that `owner` controls.
     pub fn owned(&self, owner: &ObjectMeta) -> Vec<Arc<K>> {
         let namespace = owner.namespace.as_deref().unwrap_or_default();

@@ -25,22 +25,29 @@ use counts::Counts;
 /// What admission has booked is checked after this time: the object that it was booked for may not have been created
 /// after all. Sooner, the object may not have been seen yet.
 const CHECK: Duration = Duration::from_secs(300);
+/// How often at least a kind is looked for that a quota names and that is not served.
+const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Changes that arrive within this time are counted together.
 const GATHER: Duration = Duration::from_millis(100);
+/// And this longer for each pod that is there: to count it takes some hundredths of that, so while pods come by the
+/// thousand, counting them takes a small share of the time. Nobody is refused on account of an old figure.
+const GATHER_PER_POD: Duration = Duration::from_millis(1);
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let quotas: Informer<ResourceQuota> = context.informers.of();
-    let queue = Queue::new();
+    let queue = Queue::with_last_retry(LAST_RETRY);
+    let all_pods: Informer<Pod> = context.informers.of();
     let wake = {
-        let (quotas, queue) = (quotas.clone(), queue.clone());
+        let (quotas, queue, pods) = (quotas.clone(), queue.clone(), all_pods.clone());
         move |resource: Resource<'_>, namespace: &str| {
             for quota in quotas.list(namespace).iter().filter(|quota| plan::limits(quota, resource)) {
-                queue.add_after(Key::of(&**quota), GATHER);
+                let count = u32::try_from(pods.count(namespace)).unwrap_or(u32::MAX);
+                queue.add_after(Key::of(&**quota), GATHER + GATHER_PER_POD.saturating_mul(count));
             }
         }
     };
     let controller = Controller {
-        pods: context.informers.of(),
+        pods: all_pods,
         services: context.informers.of(),
         claims: context.informers.of(),
         counts: Counts::new(context.informers.clone(), Arc::new(wake.clone())),

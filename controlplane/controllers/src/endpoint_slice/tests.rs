@@ -54,7 +54,7 @@ fn sizes(slices: &[Arc<EndpointSlice>]) -> Vec<usize> {
 }
 
 fn fill(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointSlice>]) -> Vec<Arc<EndpointSlice>> {
-    apply(slices, plan(service, pods, &Zones::new(), slices))
+    apply(slices, plan(service, pods, &Nodes::default(), slices))
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn slices_hold_a_hundred_endpoints_and_free_places_are_filled_first() {
     assert_eq!(sizes(&slices), [100, 100, 60]);
     let slices = fill(&service, &all[5..], &slices);
     assert_eq!(sizes(&slices).iter().sum::<usize>(), 255);
-    let touched = plan(&service, &all[5..], &Zones::new(), &slices);
+    let touched = plan(&service, &all[5..], &Nodes::default(), &slices);
     assert_eq!(touched, Plan::default(), "a second look changes nothing");
     let slices = fill(&service, &all, &slices);
     assert_eq!(sizes(&slices).iter().sum::<usize>(), 260);
@@ -118,7 +118,7 @@ fn one_changed_pod_rewrites_one_slice() {
     let mut all = pods(150);
     let slices = fill(&service, &all, &[]);
     all[120] = pod(120, |pod| pod.status.as_mut().unwrap().conditions = None);
-    let plan = plan(&service, &all, &Zones::new(), &slices);
+    let plan = plan(&service, &all, &Nodes::default(), &slices);
     assert_eq!((plan.update.len(), plan.create.len(), plan.delete.len()), (1, 0, 0));
 }
 
@@ -127,7 +127,7 @@ fn a_service_without_endpoints_keeps_one_empty_slice() {
     let service = service(|_| {});
     let empty = fill(&service, &[], &[]);
     assert_eq!(sizes(&empty), [0]);
-    assert_eq!(plan(&service, &[], &Zones::new(), &empty), Plan::default());
+    assert_eq!(plan(&service, &[], &Nodes::default(), &empty), Plan::default());
     let filled = fill(&service, &pods(150), &empty);
     assert_eq!(sizes(&filled), [100, 50]);
     let emptied = fill(&service, &[], &filled);
@@ -160,7 +160,7 @@ fn pods_with_other_ports_get_a_slice_of_their_own() {
 fn a_change_of_ports_reuses_the_slice() {
     let slices = fill(&service(|_| {}), &pods(3), &[]);
     let moved = service(|spec| spec.ports.as_mut().unwrap()[0].target_port = Some(IntOrString::Int(9090)));
-    let plan = plan(&moved, &pods(3), &Zones::new(), &slices);
+    let plan = plan(&moved, &pods(3), &Nodes::default(), &slices);
     assert_eq!((plan.update.len(), plan.create.len(), plan.delete.len()), (1, 0, 0));
     assert_eq!(plan.update[0].1.ports.as_ref().unwrap()[0].port, Some(9090));
 }
@@ -183,9 +183,10 @@ fn each_ip_family_has_its_slices() {
 #[test]
 fn traffic_distribution_becomes_hints_for_zones_and_nodes() {
     let zones: Zones = [("node".to_owned(), "a".to_owned())].into();
+    let nodes = Nodes { zones, shares: None };
     let hints = |distribution: &str| {
         let service = service(|spec| spec.traffic_distribution = Some(distribution.into()));
-        let plan = plan(&service, &pods(1), &zones, &[]);
+        let plan = plan(&service, &pods(1), &nodes, &[]);
         let endpoint = plan.create[0].endpoints.as_ref().unwrap()[0].clone();
         assert_eq!(endpoint.zone.as_deref(), Some("a"));
         let hints = endpoint.hints.unwrap_or_default();
@@ -195,4 +196,26 @@ fn traffic_distribution_becomes_hints_for_zones_and_nodes() {
     assert_eq!(hints("PreferClose"), (1, 0));
     assert_eq!(hints("PreferSameZone"), (1, 0));
     assert_eq!(hints("PreferSameNode"), (1, 1));
+}
+
+#[test]
+fn endpoints_are_divided_among_zones_if_the_service_asks_for_it() {
+    let mut service = service(|_| {});
+    let mode = ("service.kubernetes.io/topology-mode".to_owned(), "Auto".to_owned());
+    service.metadata.annotations = Some([mode].into());
+    let zones: Zones = [("node".to_owned(), "a".to_owned())].into();
+    let shares = Some([("a".to_owned(), 0.5), ("b".to_owned(), 0.5)].into());
+    let nodes = Nodes { zones, shares };
+    let hinted = plan(&service, &pods(4), &nodes, &[]);
+    assert_eq!(hinted.notes[0].reason, "TopologyAwareHintsEnabled");
+    let slices = apply(&[], hinted);
+    let zone = |endpoint: &Endpoint| endpoint.hints.clone()?.for_zones?.pop().map(|zone| zone.name);
+    let zones: Vec<_> = slices[0].endpoints.iter().flatten().filter_map(zone).collect();
+    assert_eq!(zones.iter().filter(|zone| *zone == "b").count(), 2);
+    assert_eq!(plan(&service, &pods(4), &nodes, &slices), Plan::default(), "nothing is left to do");
+
+    let disabled = plan(&service, &pods(1), &nodes, &slices);
+    assert_eq!(disabled.notes[0].reason, "TopologyAwareHintsDisabled");
+    let slices = apply(&slices, disabled);
+    assert!(slices[0].endpoints.iter().flatten().all(|endpoint| endpoint.hints.is_none()));
 }

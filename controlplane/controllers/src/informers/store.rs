@@ -97,6 +97,10 @@ impl<K: Resource> Store<K> {
             .unwrap_or_default()
     }
 
+    pub fn count(&self, namespace: &str) -> usize {
+        self.read().namespaces.get(namespace).map_or(0, BTreeMap::len)
+    }
+
     /// The objects of `namespace` whose controller has this uid; with an empty one, those without a controller.
     pub fn owned(&self, namespace: &str, controller: &str) -> Vec<Arc<K>> {
         let find = |state: &State<K>| {

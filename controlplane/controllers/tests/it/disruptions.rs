@@ -7,30 +7,39 @@ use serde_json::json;
 
 use crate::cluster::{Cluster, selector, template};
 
-fn allowed(budget: &PodDisruptionBudget) -> Option<i32> {
-    budget.status.as_ref()?.disruptions_allowed
-}
-
 #[tokio::test]
-async fn evictions_stop_where_a_budget_ends() {
+async fn evictions_go_as_far_as_the_budget() {
     let cluster = Cluster::start().await;
     let spec = json!({"replicas": 3, "selector": selector("web"), "template": template("web", "pause")});
     cluster.create::<Deployment>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
-    let spec = json!({"maxUnavailable": 1, "selector": selector("web")});
+    let spec = json!({"maxUnavailable": 0, "selector": selector("web")});
     cluster.create::<PodDisruptionBudget>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
-    let ready = |budget: &PodDisruptionBudget| {
+    let figures = |budget: &PodDisruptionBudget| {
         let status = budget.status.clone().unwrap_or_default();
-        status.current_healthy == Some(3) && allowed(budget) == Some(1)
+        let numbers = (status.expected_pods, status.desired_healthy, status.current_healthy);
+        (numbers, status.disruptions_allowed)
     };
-    let budget = cluster.until_one("web", "one may go", ready).await;
-    let status = budget.status.unwrap();
-    assert_eq!((status.expected_pods, status.desired_healthy), (Some(3), Some(2)));
-    assert_eq!(status.conditions.unwrap()[0].reason, "SufficientPods");
+    let all_needed = |budget: &PodDisruptionBudget| figures(budget) == ((Some(3), Some(3), Some(3)), Some(0));
+    let budget = cluster.until_one("web", "all are needed", all_needed).await;
+    assert_eq!(budget.status.unwrap().conditions.unwrap()[0].reason, "InsufficientPods");
 
-    let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
-    let evict =
-        |name: String| async move { cluster.api::<Pod>().evict(&name, &EvictParams::default()).await };
-    evict(pods[0].name_any()).await.unwrap();
+    let pod = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items[0].name_any();
+    let evict = || async { cluster.api::<Pod>().evict(&pod, &EvictParams::default()).await };
+    let refused = evict().await.unwrap_err();
+    assert!(refused.to_string().contains("violate the pod's disruption budget"), "{refused}");
+
+    cluster.patch::<PodDisruptionBudget>("web", json!({"spec": {"maxUnavailable": 1}})).await;
+    let one_may_go = |budget: &PodDisruptionBudget| figures(budget) == ((Some(3), Some(2), Some(3)), Some(1));
+    let budget = cluster.until_one("web", "one may go", one_may_go).await;
+    assert_eq!(budget.status.unwrap().conditions.unwrap()[0].reason, "SufficientPods");
+    evict().await.unwrap();
+    cluster
+        .until::<Pod>("another takes its place", |pods| {
+            pods.len() == 3 && pods.iter().all(|one| one.name_any() != pod)
+        })
+        .await;
+    cluster.until_one::<PodDisruptionBudget>("web", "its successor counts", one_may_go).await;
+    cluster.stop().await;
 }
 
 #[tokio::test]
@@ -50,7 +59,7 @@ async fn a_budget_over_pods_without_scale_allows_nothing_and_says_why() {
         })
     };
     let budget = cluster.until_one("agent", "it failed", failed).await;
-    assert_eq!(allowed(&budget), Some(0));
+    assert_eq!(budget.status.unwrap().disruptions_allowed, Some(0));
     assert_eq!(
         cluster.event("agent", "CalculateExpectedPodCountFailed").await,
         "Failed to calculate the number of expected pods: \

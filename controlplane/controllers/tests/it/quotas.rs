@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
-use kube::api::DeleteParams;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::core::ApiResource;
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, until};
 
 fn pod(name: &str, image: &str) -> Value {
     let container = json!({"name": "main", "image": image, "resources": {"requests": {"cpu": "100m"}}});
@@ -62,5 +65,43 @@ async fn a_quota_is_replenished_when_objects_go_or_end() {
             is(quota, "pods", "0") && is(quota, "configmaps", "1")
         })
         .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn custom_objects_are_counted_too() {
+    let cluster = Cluster::start().await;
+    let schema = json!({"type": "object"});
+    let version =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget"});
+    let spec = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    let definition = json!({"metadata": {"name": "widgets.example.com"}, "spec": spec});
+    definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+    until(definitions, "widgets are served", |all| {
+        let conditions = |one: &CustomResourceDefinition| one.status.clone()?.conditions;
+        all.iter().any(|one| {
+            conditions(one).into_iter().flatten().any(|c| c.type_ == "Established" && c.status == "True")
+        })
+    })
+    .await;
+    let hard = json!({"count/widgets.example.com": "2"});
+    cluster.create::<ResourceQuota>(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
+    let name = "count/widgets.example.com";
+    cluster.until_one::<ResourceQuota>("q", "there are none", |quota| is(quota, name, "0")).await;
+
+    let widgets = ApiResource {
+        group: "example.com".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "example.com/v1".to_owned(),
+        kind: "Widget".to_owned(),
+        plural: "widgets".to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::default_namespaced_with(cluster.client.clone(), &widgets);
+    api.create(&PostParams::default(), &DynamicObject::new("a", &widgets)).await.unwrap();
+    cluster.until_one::<ResourceQuota>("q", "there is one", |quota| is(quota, name, "1")).await;
+    api.delete("a", &DeleteParams::default()).await.unwrap();
+    cluster.until_one::<ResourceQuota>("q", "it is gone", |quota| is(quota, name, "0")).await;
     cluster.stop().await;
 }
