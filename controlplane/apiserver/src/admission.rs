@@ -5,7 +5,6 @@ mod authorizer;
 mod default_classes;
 mod default_toleration_seconds;
 mod evaluation;
-mod follow;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
@@ -35,6 +34,9 @@ use crate::{
     status::ApiError,
     user::User,
 };
+
+/// The group of everything that configures admission.
+const GROUP: &str = "admissionregistration.k8s.io";
 
 /// What is done to the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ pub mod custom;
 pub mod discovery;
 pub mod documents;
 pub mod field;
+mod follow;
 pub mod handlers;
 pub mod health;
 pub mod impersonation;

@@ -164,7 +164,7 @@ async fn namespace(attributes: &Attributes<'_>) -> Result<Value, ApiError> {
 
 /// Whether policies have nothing to say about a resource: it is what makes policies.
 fn is_exempt(definition: &Definition) -> bool {
-    definition.group() == "admissionregistration.k8s.io" && definition.plural().contains("admissionpolic")
+    definition.group() == super::GROUP && definition.plural().contains("admissionpolic")
 }
 
 #[cfg(test)]

@@ -34,11 +34,11 @@ use super::{
     Attributes,
     authorizer::Authorizer,
     evaluation::{Conditions, Subject},
-    follow::Follower,
     matching::Matching,
     warn,
 };
 use crate::{
+    follow::Follower,
     metadata,
     registry::access::{at, list_at, opt_int, str_at},
     resource::Definition,
@@ -186,7 +186,7 @@ impl Webhook {
 
 /// Whether webhooks have nothing to say about a resource: it is what makes webhooks and policies.
 fn is_exempt(definition: &Definition) -> bool {
-    definition.group() == "admissionregistration.k8s.io"
+    definition.group() == super::GROUP
 }
 
 /// The webhooks of one kind of configuration.
@@ -223,6 +223,10 @@ fn read(configuration: &Value) -> (String, Arc<[Arc<Webhook>]>) {
 }
 
 impl Follower for Index {
+    fn group(&self) -> &'static str {
+        super::GROUP
+    }
+
     fn resources(&self) -> &'static [&'static str] {
         self.resources
     }
@@ -238,9 +242,9 @@ impl Follower for Index {
         });
     }
 
-    fn remove(&self, _resource: &'static str, name: &str) {
+    fn remove(&self, _resource: &'static str, object: &Value) {
         self.change(|known| {
-            known.remove(name);
+            known.remove(metadata::name(object));
         });
     }
 }

@@ -6,19 +6,17 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use futures::{StreamExt, stream};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use vkube_store::{Range, Signal, Store};
+use vkube_store::Store;
 
 use super::{Attributes, Authorizer, Decision};
 use crate::{
+    follow::{Follower, follow},
     metadata,
     rbac::{bootstrap_policy, rules::Rule},
     registry::access::{has, list_at, str_at},
-    server::builtin,
     status::ApiError,
-    stored,
 };
 
 const GROUP: &str = "system:nodes";
@@ -48,55 +46,63 @@ impl Default for Node {
     }
 }
 
+impl Graph {
+    fn put(&mut self, resource: &str, object: &Value) {
+        let key = key_of(object);
+        let node = str_at(object, "/spec/nodeName");
+        if resource == "persistentvolumeclaims" {
+            self.volumes.insert(key, str_at(object, "/spec/volumeName").to_owned());
+        } else if node.is_empty() {
+            self.pods.remove(&key);
+        } else {
+            self.pods.insert(key, (node.to_owned(), needs(object)));
+        }
+    }
+}
+
+fn key_of(object: &Value) -> (String, String) {
+    (metadata::namespace(object).to_owned(), metadata::name(object).to_owned())
+}
+
+impl Follower for Node {
+    fn group(&self) -> &'static str {
+        ""
+    }
+
+    fn resources(&self) -> &'static [&'static str] {
+        &["pods", "persistentvolumeclaims"]
+    }
+
+    fn reset(&self, resource: &'static str, objects: Vec<Value>) {
+        let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
+        if resource == "pods" {
+            graph.pods.clear();
+        } else {
+            graph.volumes.clear();
+        }
+        for object in &objects {
+            graph.put(resource, object);
+        }
+    }
+
+    fn put(&self, resource: &'static str, object: &Value) {
+        self.graph.write().unwrap_or_else(PoisonError::into_inner).put(resource, object);
+    }
+
+    fn remove(&self, resource: &'static str, object: &Value) {
+        let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
+        if resource == "pods" {
+            graph.pods.remove(&key_of(object));
+        } else {
+            graph.volumes.remove(&key_of(object));
+        }
+    }
+}
+
 impl Node {
     /// Reads the present pods and claims, and follows their changes until `shutdown`.
     pub async fn follow(&self, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), ApiError> {
-        let mut watches = Vec::new();
-        for plural in ["pods", "persistentvolumeclaims"] {
-            let prefix = builtin("", plural)?.prefix();
-            let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
-            for entry in &page.entries {
-                self.put(plural, &stored::decode(entry)?, false);
-            }
-            let watch = store.watch(&prefix, page.revision).await?;
-            watches.push(watch.map(move |signal| (plural, signal)));
-        }
-        let node = self.clone();
-        tokio::spawn(async move {
-            let mut changes = stream::select_all(watches);
-            loop {
-                let change = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    change = changes.next() => change,
-                };
-                match change {
-                    Some((plural, Signal::Event(event))) => match stored::decode(&event.entry) {
-                        Ok(object) => node.put(plural, &object, event.deleted),
-                        Err(error) => tracing::error!(%error, "failed to read a pod or claim"),
-                    },
-                    Some((_, Signal::Progress(_))) => {}
-                    None => return tracing::error!("the watch of pods ended"),
-                }
-            }
-        });
-        Ok(())
-    }
-
-    fn put(&self, plural: &str, object: &Value, deleted: bool) {
-        let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
-        let mut graph = self.graph.write().unwrap_or_else(PoisonError::into_inner);
-        if plural == "pods" {
-            let node = str_at(object, "/spec/nodeName");
-            if deleted || node.is_empty() {
-                graph.pods.remove(&key);
-            } else {
-                graph.pods.insert(key, (node.to_owned(), needs(object)));
-            }
-        } else if deleted {
-            graph.volumes.remove(&key);
-        } else {
-            graph.volumes.insert(key, str_at(object, "/spec/volumeName").to_owned());
-        }
+        follow(store, Arc::new(self.clone()), shutdown).await
     }
 
     fn is_needed(&self, node: &str, attributes: &Attributes<'_>) -> bool {
@@ -234,7 +240,7 @@ mod tests {
             "spec": {"nodeName": "a", "serviceAccountName": "default", "containers": [],
                      "volumes": [{"name": "v", "secret": {"secretName": "s"}}]},
         });
-        authorizer.put("pods", &pod, false);
+        authorizer.put("pods", &pod);
         let decide = |user: &User, verb, resource, subresource, name| {
             let attributes = Attributes {
                 user,
@@ -258,7 +264,7 @@ mod tests {
         assert!(!decide(&a, "delete", "secrets", "", "s"));
         assert!(!decide(&b, "get", "secrets", "", "s"));
         assert!(!decide(&User::new("somebody", &[]), "list", "pods", "", ""));
-        authorizer.put("pods", &pod, true);
+        authorizer.remove("pods", &pod);
         assert!(!decide(&a, "get", "secrets", "", "s"));
     }
 }

@@ -5,19 +5,17 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use futures::{StreamExt, stream};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use vkube_store::{Range, Signal, Store};
+use vkube_store::Store;
 
 use super::rules::Rule;
 use crate::{
     authorization::{Attributes, Authorizer, Decision},
+    follow::{Follower, follow},
     metadata,
     selectors::labels::LabelSelector,
-    server::builtin,
     status::ApiError,
-    stored,
     user::User,
 };
 
@@ -54,7 +52,21 @@ impl Role {
     }
 }
 
+fn key_of(object: &Value) -> (String, String) {
+    (metadata::namespace(object).to_owned(), metadata::name(object).to_owned())
+}
+
 impl State {
+    fn put(&mut self, resource: &str, object: &Value) {
+        let key = key_of(object);
+        if resource.ends_with("roles") {
+            self.roles.insert(key, Role::parse(object));
+        } else {
+            let binding = Binding::parse(object, &key.0);
+            self.bindings.insert(key, binding);
+        }
+    }
+
     /// Shows `visit` the rules of a role, and of the roles that it aggregates, until it returns true.
     fn visit_role(&self, key: &(String, String), visit: &mut dyn FnMut(&Rule) -> bool) -> bool {
         let Some((key, role)) = self.roles.get_key_value(key) else { return false };
@@ -107,60 +119,47 @@ pub struct Granted {
     pub namespaced: bool,
 }
 
+impl Follower for Rbac {
+    fn group(&self) -> &'static str {
+        GROUP
+    }
+
+    fn resources(&self) -> &'static [&'static str] {
+        &["clusterroles", "roles", "clusterrolebindings", "rolebindings"]
+    }
+
+    fn reset(&self, resource: &'static str, objects: Vec<Value>) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        // Cluster-wide objects and those of namespaces share a map.
+        let others = |namespace: &str| namespace.is_empty() != resource.starts_with("cluster");
+        if resource.ends_with("roles") {
+            state.roles.retain(|(namespace, _), _| others(namespace));
+        } else {
+            state.bindings.retain(|(namespace, _), _| others(namespace));
+        }
+        for object in &objects {
+            state.put(resource, object);
+        }
+    }
+
+    fn put(&self, resource: &'static str, object: &Value) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).put(resource, object);
+    }
+
+    fn remove(&self, resource: &'static str, object: &Value) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if resource.ends_with("roles") {
+            state.roles.remove(&key_of(object));
+        } else {
+            state.bindings.remove(&key_of(object));
+        }
+    }
+}
+
 impl Rbac {
     /// Reads the present roles and bindings, and follows their changes until `shutdown`.
     pub async fn follow(&self, store: Arc<dyn Store>, shutdown: CancellationToken) -> Result<(), ApiError> {
-        let mut watches = Vec::new();
-        for plural in ["clusterroles", "roles", "clusterrolebindings", "rolebindings"] {
-            let prefix = builtin(GROUP, plural)?.prefix();
-            let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
-            for entry in &page.entries {
-                self.put(plural, &stored::decode(entry)?);
-            }
-            let watch = store.watch(&prefix, page.revision).await?;
-            watches.push(watch.map(move |signal| (plural, signal)));
-        }
-        let state = self.clone();
-        tokio::spawn(async move {
-            let mut changes = stream::select_all(watches);
-            loop {
-                let change = tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    change = changes.next() => change,
-                };
-                match change {
-                    Some((plural, Signal::Event(event))) => match stored::decode(&event.entry) {
-                        Ok(object) if event.deleted => state.remove(plural, &object),
-                        Ok(object) => state.put(plural, &object),
-                        Err(error) => tracing::error!(%error, "failed to read a role or binding"),
-                    },
-                    Some((_, Signal::Progress(_))) => {}
-                    None => return tracing::error!("the watch of roles ended"),
-                }
-            }
-        });
-        Ok(())
-    }
-
-    fn put(&self, plural: &str, object: &Value) {
-        let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if plural.ends_with("roles") {
-            state.roles.insert(key, Role::parse(object));
-        } else {
-            let binding = Binding::parse(object, &key.0);
-            state.bindings.insert(key, binding);
-        }
-    }
-
-    fn remove(&self, plural: &str, object: &Value) {
-        let key = (metadata::namespace(object).to_owned(), metadata::name(object).to_owned());
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if plural.ends_with("roles") {
-            state.roles.remove(&key);
-        } else {
-            state.bindings.remove(&key);
-        }
+        follow(store, Arc::new(self.clone()), shutdown).await
     }
 
     /// Shows `visit` every rule that a user has cluster-wide and in a namespace, with the text that says

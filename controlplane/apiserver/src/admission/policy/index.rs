@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Binding, Body, Hook, Policy};
-use crate::{admission::follow::Follower, metadata};
+use crate::{admission::GROUP, follow::Follower, metadata};
 
 /// The policies that are bound.
 pub struct Index<B> {
@@ -65,6 +65,10 @@ impl<B: Body> Known<B> {
 }
 
 impl<B: Body> Follower for Index<B> {
+    fn group(&self) -> &'static str {
+        GROUP
+    }
+
     fn resources(&self) -> &'static [&'static str] {
         B::RESOURCES
     }
@@ -96,7 +100,8 @@ impl<B: Body> Follower for Index<B> {
         });
     }
 
-    fn remove(&self, resource: &'static str, name: &str) {
+    fn remove(&self, resource: &'static str, object: &Value) {
+        let name = metadata::name(object);
         self.change(|known| {
             if resource == B::RESOURCES[0] {
                 known.policies.remove(name);

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Error, Index, Webhook, is_exempt};
 use crate::{
-    admission::{Attributes, Plugin, follow, review::keep_owners},
+    admission::{Attributes, Plugin, review::keep_owners},
+    follow,
     patch::json_patch,
     resource::Definition,
     server::Server,

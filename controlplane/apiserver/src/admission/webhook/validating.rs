@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Index, Webhook, is_exempt};
 use crate::{
-    admission::{Attributes, Plugin, follow},
+    admission::{Attributes, Plugin},
+    follow,
     server::Server,
     status::ApiError,
 };

@@ -1,4 +1,4 @@
-//! Keeping what plugins know of the store's objects up to date.
+//! Keeping what parts of the server know of the store's objects up to date.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,17 +7,17 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use vkube_store::{Range, Signal, Store, Watch};
 
-use crate::{metadata, server::builtin, status::ApiError, stored};
+use crate::{server::builtin, status::ApiError, stored};
 
 /// How long to wait after the store has failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The group of everything that configures admission.
-const GROUP: &str = "admissionregistration.k8s.io";
-
 /// Who wants to know the objects of some resources.
 pub trait Follower: Send + Sync + 'static {
-    /// The names of the resources, of `admissionregistration.k8s.io`.
+    /// The group of the resources.
+    fn group(&self) -> &'static str;
+
+    /// The plural names of the resources.
     fn resources(&self) -> &'static [&'static str];
 
     /// These are all objects of a resource.
@@ -27,7 +27,7 @@ pub trait Follower: Send + Sync + 'static {
     fn put(&self, resource: &'static str, object: &Value);
 
     /// An object is gone.
-    fn remove(&self, resource: &'static str, name: &str);
+    fn remove(&self, resource: &'static str, object: &Value);
 }
 
 /// What happens to a resource; nothing is the end of its watch.
@@ -43,13 +43,14 @@ pub async fn follow(
     tokio::spawn(async move {
         loop {
             let change = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
                 change = changes.next() => change,
             };
             let result = match change {
                 Some((resource, Some(Signal::Event(event)))) => stored::decode(&event.entry).map(|object| {
                     if event.deleted {
-                        follower.remove(resource, metadata::name(&object));
+                        follower.remove(resource, &object);
                     } else {
                         follower.put(resource, &object);
                     }
@@ -59,8 +60,10 @@ pub async fn follow(
                 Some((_, None)) | None => open(&*store, &*follower).await.map(|opened| changes = opened),
             };
             if let Err(error) = result {
-                tracing::error!(%error, "cannot follow the configuration of admission; trying again");
                 changes = SelectAll::new();
+                if !shutdown.is_cancelled() {
+                    tracing::error!(%error, resources = ?follower.resources(), "cannot follow; trying again");
+                }
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(RETRY) => {}
@@ -74,7 +77,7 @@ pub async fn follow(
 async fn open(store: &dyn Store, follower: &dyn Follower) -> Result<Changes, ApiError> {
     let mut changes = SelectAll::new();
     for resource in follower.resources().iter().copied() {
-        let prefix = builtin(GROUP, resource)?.prefix();
+        let prefix = builtin(follower.group(), resource)?.prefix();
         let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
         follower.reset(resource, page.entries.iter().map(stored::decode).collect::<Result<_, _>>()?);
         let watch: Watch = store.watch(&prefix, page.revision).await?;
