@@ -15,7 +15,7 @@ use crate::{
     admission::{self, Chain},
     authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
     authorization::{AlwaysAllow, AlwaysDeny, Authorizer, node::Node},
-    bootstrap,
+    availability, bootstrap,
     connect::Connector,
     custom,
     listener::{self, TlsFiles},
@@ -185,6 +185,7 @@ impl Instance {
         }
         let definitions = custom::controller::Controller::start(&server).await?;
         tasks.spawn(definitions.run(shutdown.clone()));
+        tasks.spawn(availability::run(server.clone(), shutdown.clone()));
         server.set_ready();
 
         if let Some(listener) = listener {

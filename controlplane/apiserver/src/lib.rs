@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod authentication;
 pub mod authorization;
+pub mod availability;
 pub mod body;
 pub mod bootstrap;
 pub mod catalog;
