@@ -4,8 +4,8 @@
 //! 2. How many are healthy, without those about to go.
 //! 3. Report; the API server's eviction handler counts down from there.
 //!
-//! A pod whose eviction was announced (`DisruptionTarget`) but that is still not deleted two minutes later gets that
-//! condition set to false.
+//! A pod whose eviction was announced (`DisruptionTarget`) but that is still not deleted two minutes later
+//! gets that condition set to false.
 
 mod plan;
 mod stale;

@@ -155,7 +155,8 @@ struct Plan {
     delete: Vec<Arc<EndpointSlice>>,
 }
 
-/// Compares the image with the slices there are; slices of no further use are used again before new ones are made.
+/// Compares the image with the slices there are; slices of no further use are used again before new ones are
+/// made.
 fn plan(endpoints: &Endpoints, image: Image, slices: &[Arc<EndpointSlice>]) -> Plan {
     let mut plan = Plan::default();
     let mut spare: Vec<Arc<EndpointSlice>> = slices.to_vec();

@@ -1,7 +1,7 @@
 //! The ephemeral volume controller: the claims of pods that bring their own.
 //!
-//! A pod with a generic ephemeral volume gets a claim called after the pod and the volume; the pod owns it, so it
-//! goes with the pod.
+//! A pod with a generic ephemeral volume gets a claim called after the pod and the volume; the pod owns it,
+//! so it goes with the pod.
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -1,6 +1,7 @@
 //! The pod garbage collector: pods that nobody will end any more.
 //!
-//! - Pods of a node that does not exist, after 40 seconds in which it might appear, and after asking the API server.
+//! - Pods of a node that does not exist, after 40 seconds in which it might appear, and after asking the API
+//!   server.
 //! - Terminating pods of a node that is down and marked as out of service.
 //! - Terminating pods that never got a node.
 //! - Ended pods beyond 12,500, those that were evicted and the oldest first.

@@ -1,8 +1,8 @@
 //! The resource quota controller: `status.used` is what the objects of the namespace use.
 //!
-//! Admission books usage when objects come; this controller counts it anew when they change or go. Pods, services and
-//! claims are measured; of all others only their number matters, so those are watched, metadata only, just as long
-//! as a quota names them.
+//! Admission books usage when objects come; this controller counts it anew when they change or go. Pods,
+//! services and claims are measured; of all others only their number matters, so those are watched, metadata
+//! only, just as long as a quota names them.
 
 mod counts;
 mod plan;
@@ -22,15 +22,16 @@ use crate::pods;
 use crate::queue::{Key, Queue};
 use counts::Counts;
 
-/// What admission has booked is checked after this time: the object that it was booked for may not have been created
-/// after all. Sooner, the object may not have been seen yet.
+/// What admission has booked is checked after this time: the object that it was booked for may not have been
+/// created after all. Sooner, the object may not have been seen yet.
 const CHECK: Duration = Duration::from_secs(300);
 /// How often at least a kind is looked for that a quota names and that is not served.
 const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Changes that arrive within this time are counted together.
 const GATHER: Duration = Duration::from_millis(100);
-/// And this longer for each pod that is there: to count it takes some hundredths of that, so while pods come by the
-/// thousand, counting them takes a small share of the time. Nobody is refused on account of an old figure.
+/// And this longer for each pod that is there: to count it takes some hundredths of that, so while pods come
+/// by the thousand, counting them takes a small share of the time. Nobody is refused on account of an old
+/// figure.
 const GATHER_PER_POD: Duration = Duration::from_millis(1);
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {

@@ -1,7 +1,7 @@
 //! What objects use, told from their documents alone: no I/O, no cluster.
 //!
-//! Admission books usage when objects come and the quota controller counts it anew when they go; both must come to
-//! the same figures, so the rules are here, once.
+//! Admission books usage when objects come and the quota controller counts it anew when they go; both must
+//! come to the same figures, so the rules are here, once.
 
 pub mod document;
 pub mod pod;

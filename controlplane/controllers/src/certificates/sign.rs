@@ -49,7 +49,8 @@ impl Signer {
         }
     }
 
-    /// The request with its certificate, or with the reason why it gets none; `None` if there is nothing to do.
+    /// The request with its certificate, or with the reason why it gets none; `None` if there is nothing to
+    /// do.
     fn answer(
         &self,
         request: &CertificateSigningRequest,

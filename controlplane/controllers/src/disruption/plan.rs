@@ -181,9 +181,9 @@ fn with_condition(
 pub(super) fn unmanaged(budget: &PodDisruptionBudget) -> String {
     let selector = shown(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
     format!(
-        "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, \
-         the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account \
-         for these pods please set \".spec.minAvailable\" field of the PDB to an integer value."
+        "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a \
+         result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. \
+         To account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value."
     )
 }
 

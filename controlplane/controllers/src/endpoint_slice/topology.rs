@@ -1,7 +1,7 @@
 //! Hints of `service.kubernetes.io/topology-mode: Auto`: each zone gets endpoints in proportion to its CPUs.
 //!
-//! Source: <https://kubernetes.io/docs/concepts/services-networking/topology-aware-routing/>. Endpoints serve their own
-//! zone first; zones that have more than their share give some to those that have less.
+//! Source: <https://kubernetes.io/docs/concepts/services-networking/topology-aware-routing/>. Endpoints serve
+//! their own zone first; zones that have more than their share give some to those that have less.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

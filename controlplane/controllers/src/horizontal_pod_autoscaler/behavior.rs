@@ -1,6 +1,7 @@
 //! How fast a wish for more or fewer replicas is followed: stabilisation windows and scaling policies.
 //!
-//! Source: <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#configurable-scaling-behavior>.
+//! Source:
+//! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#configurable-scaling-behavior>.
 
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerBehavior};
@@ -128,8 +129,8 @@ struct Dated {
 
 /// What an autoscaler wished and did lately.
 ///
-/// It is not kept in the API, so a restart forgets it, as upstream's does: the first wish after a restart is the
-/// present number of replicas, so nothing shrinks before a full window has passed.
+/// It is not kept in the API, so a restart forgets it, as upstream's does: the first wish after a restart is
+/// the present number of replicas, so nothing shrinks before a full window has passed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memory {
     recommendations: Vec<Dated>,
@@ -373,9 +374,8 @@ mod tests {
                 {"type": "Pods", "value": 4, "periodSeconds": 60},
                 {"type": "Percent", "value": 10, "periodSeconds": 60},
             ]);
-            behavior(
-                json!({"scaleDown": {"selectPolicy": select, "policies": policies, "stabilizationWindowSeconds": 0}}),
-            )
+            let down = json!({"selectPolicy": select, "policies": policies, "stabilizationWindowSeconds": 0});
+            behavior(json!({"scaleDown": down}))
         };
         for (select, expected) in [("Max", 16), ("Min", 18), ("Disabled", 20)] {
             let verdict = Memory::default().judge(&rules(select), bounds(20), 1, at(0));

@@ -1,4 +1,5 @@
-//! The metrics APIs: `metrics.k8s.io`, `custom.metrics.k8s.io` and `external.metrics.k8s.io`, where they are served.
+//! The metrics APIs: `metrics.k8s.io`, `custom.metrics.k8s.io` and `external.metrics.k8s.io`, where they are
+//! served.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -262,7 +263,8 @@ mod tests {
 
     use super::*;
 
-    /// Metrics APIs that answer with what `serve` has for a path; and the paths and queries that were asked for.
+    /// Metrics APIs that answer with what `serve` has for a path; and the paths and queries that were asked
+    /// for.
     fn mk_metrics(serve: fn(&str) -> Option<Value>) -> (Metrics, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = asked.clone();

@@ -1,7 +1,9 @@
 //! How many replicas a metric asks for.
 //!
-//! The rules are those of <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details>:
-//! the ratio of what is used to what is wanted, with missing and unready pods counted so that they dampen the change.
+//! The rules are those of
+//! <https://kubernetes.io/docs/concepts/workloads/autoscaling/horizontal-pod-autoscale/#algorithm-details>:
+//! the ratio of what is used to what is wanted, with missing and unready pods counted so that they dampen the
+//! change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -267,8 +269,8 @@ pub(super) fn by_average(
 
 /// Adds assumed usage of pods without (good) metrics; says whether there are such pods.
 ///
-/// Where the ratio says to shrink, missing pods are taken to use all they may; where it says to grow, missing and
-/// unready pods are taken to use nothing.
+/// Where the ratio says to shrink, missing pods are taken to use all they may; where it says to grow, missing
+/// and unready pods are taken to use nothing.
 fn dampen(samples: &mut Samples, groups: &Groups, ratio: f64, most: impl Fn(&String) -> i64) -> bool {
     let with_unready = !groups.unready.is_empty() && ratio > 1.0;
     if !with_unready && groups.missing.is_empty() {

@@ -51,8 +51,8 @@ pub(super) fn counted(quota: &ResourceQuota) -> impl Iterator<Item = (String, St
 
 /// Pods as they count, and when one of them ceases to by time alone.
 ///
-/// A pod that should be gone since more than its grace period is stuck on a lost node: it is not held against its
-/// namespace any more, as if it had ended.
+/// A pod that should be gone since more than its grace period is stuck on a lost node: it is not held against
+/// its namespace any more, as if it had ended.
 pub(super) fn pods(pods: &[Arc<Pod>], now: Timestamp) -> (Vec<Value>, Option<Duration>) {
     let mut next = None;
     let mut documents = Vec::new();

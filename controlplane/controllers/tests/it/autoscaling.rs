@@ -1,4 +1,5 @@
-//! Metrics are served by custom resources in the place of the metrics APIs: the autoscaler reads what is at a path.
+//! Metrics are served by custom resources in the place of the metrics APIs: the autoscaler reads what is at a
+//! path.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController, ResourceQuota};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::DeleteParams;
 use serde_json::json;
 
@@ -81,6 +82,12 @@ async fn controllers_that_start_on_a_settled_cluster_write_nothing_to_it() {
     cluster
         .create::<k8s_openapi::api::core::v1::Service>(json!({"metadata": {"name": "web"}, "spec": spec}))
         .await;
+    let spec = json!({"maxUnavailable": 1, "selector": selector("web")});
+    cluster.create::<PodDisruptionBudget>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    let spec = json!({"replicas": 1, "selector": {"app": "old"}, "template": template("old", "pause")});
+    cluster.create::<ReplicationController>(json!({"metadata": {"name": "old"}, "spec": spec})).await;
+    let hard = json!({"services": "9", "count/statefulsets.apps": "9"});
+    cluster.create::<ResourceQuota>(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
     let settled = |one: &Deployment| {
         let conditions = one.status.iter().flat_map(|status| status.conditions.iter().flatten());
         conditions.into_iter().any(|condition| condition.reason.as_deref() == Some("NewReplicaSetAvailable"))
@@ -91,6 +98,18 @@ async fn controllers_that_start_on_a_settled_cluster_write_nothing_to_it() {
         status.available_replicas == Some(2) && status.current_replicas == Some(2)
     };
     cluster.until_one("db", "it is settled", complete).await;
+    let allows = |budget: &PodDisruptionBudget| {
+        budget.status.as_ref().and_then(|status| status.disruptions_allowed) == Some(1)
+    };
+    cluster.until_one("web", "one may go", allows).await;
+    let available = |one: &ReplicationController| {
+        one.status.as_ref().and_then(|status| status.available_replicas) == Some(1)
+    };
+    cluster.until_one("old", "it is settled", available).await;
+    let counted = |quota: &ResourceQuota| {
+        quota.status.as_ref().and_then(|status| status.used.as_ref()).is_some_and(|used| used.len() == 2)
+    };
+    cluster.until_one("q", "it is counted", counted).await;
     first.stop().await;
 
     // Queues are in order: when what came last is done, so is what was there before.

@@ -111,7 +111,10 @@ async fn a_pod_on_a_node_that_is_out_of_service_ends() {
 async fn a_validating_policy_is_reported_as_seen() {
     let cluster = Cluster::start().await;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client.clone());
-    let rules = json!([{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["deployments"]}]);
+    let (groups, versions, resources) = (["apps"], ["v1"], ["deployments"]);
+    let rules = json!([
+        {"apiGroups": groups, "apiVersions": versions, "operations": ["CREATE"], "resources": resources},
+    ]);
     let policy = json!({"metadata": {"name": "p"}, "spec": {
         "matchConstraints": {"resourceRules": rules},
         "validations": [{"expression": "object.spec.replicas < 9"}],

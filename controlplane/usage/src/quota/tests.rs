@@ -9,9 +9,9 @@ fn shown(usage: &Amounts) -> Vec<String> {
 }
 
 fn pod(change: &Value) -> Value {
-    let mut pod = json!({"metadata": {"name": "web"}, "spec": {"containers": [
-        {"name": "main", "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}},
-    ]}});
+    let resources = json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}});
+    let containers = json!([{"name": "main", "resources": resources}]);
+    let mut pod = json!({"metadata": {"name": "web"}, "spec": {"containers": containers}});
     for (key, value) in change.as_object().unwrap() {
         pod["spec"][key] = value.clone();
     }
@@ -39,7 +39,10 @@ fn a_pod_uses_what_its_containers_request_until_it_ends() {
 
 #[test]
 fn load_balancers_use_a_node_port_for_each_port_unless_they_allocate_none() {
-    let service = |allocate: bool| json!({"spec": {"type": "LoadBalancer", "ports": [{"port": 80}, {"port": 443}], "allocateLoadBalancerNodePorts": allocate}});
+    let service = |allocate: bool| {
+        let ports = json!([{"port": 80}, {"port": 443}]);
+        json!({"spec": {"type": "LoadBalancer", "ports": ports, "allocateLoadBalancerNodePorts": allocate}})
+    };
     let services = Resource::core("services");
     assert_eq!(
         shown(&of(services, &service(true))),
