@@ -96,6 +96,11 @@ impl Remote {
         self.resources.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Requests go by the check itself, which is ahead of what is stored about it.
+    fn set_available(&self, available: bool) {
+        self.available.store(available, Ordering::Release);
+    }
+
     fn set_resources(&self, resources: Option<Arc<Value>>) {
         *self.resources.write().unwrap_or_else(PoisonError::into_inner) = resources;
     }
@@ -153,7 +158,6 @@ impl Aggregation {
         if let Some(known) = self.remotes().get(name)
             && known.spec == *at(object, "/spec")
         {
-            known.available.store(is_available(object), Ordering::Release);
             return false;
         }
         match Remote::read(object, self.identity.get()) {

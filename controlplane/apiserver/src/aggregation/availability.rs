@@ -233,6 +233,7 @@ async fn check(server: Server, name: String, remote: Arc<Remote>) {
             // What it serves is known before anybody is told that it is available.
             discovery::refresh(&server, &remote).await;
         }
+        remote.set_available(verdict.status == "True");
         let written = status::write(&server, &name, &verdict).await;
         if let Err(error) = &written {
             tracing::error!(%error, name, "cannot write the status of an API service");

@@ -161,7 +161,7 @@ fn api_service(extension: &Extension) -> Value {
     })
 }
 
-/// Creates the APIService, and waits for this reason of its condition.
+/// Waits for this reason of the condition, and returns the condition.
 async fn until_reason(fixture: &Fixture, reason: &str) -> Value {
     let path = format!("{SERVICES}/v1beta1.metrics.example.com");
     let found = fixture.until(&path, |_, body| body["status"]["conditions"][0]["reason"] == reason).await;
@@ -258,7 +258,37 @@ async fn a_watch_comes_line_by_line() {
         assert_eq!(chunks.next().await.unwrap().unwrap(), line);
     }
     extension.lines.close_channel();
-    assert!(chunks.next().await.is_none());
+    // The end of the stream may be a frame of its own, without bytes.
+    let rest: Vec<_> = chunks.map(Result::unwrap).collect().await;
+    assert!(rest.iter().all(Bytes::is_empty));
+    fixture.0.stop().await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_carries_bytes_both_ways() {
+    let (fixture, _extension) = available().await;
+    let (mut ours, theirs) = tokio::io::duplex(1024);
+    let server = fixture.0.server.clone();
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let mut server = server.service(User::component("test"));
+        async move { server.call(request).await }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
+    tokio::spawn(async move { connection.with_upgrades().await.unwrap() });
+    let head =
+        format!("GET {GROUP}/echo HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n");
+    ours.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(ours.read_u8().await.unwrap());
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    ours.write_all(b"ping").await.unwrap();
+    let mut echo = [0; 4];
+    ours.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"gnip");
+    drop(ours);
     fixture.0.stop().await;
 }
 
