@@ -114,9 +114,22 @@ const GROUP_PRIORITIES: &[(&str, i64)] = &[
     ("flowcontrol.apiserver.k8s.io", 16100),
 ];
 
+/// The place of a group of this server in discovery: the higher, the earlier.
+pub fn group_priority(group: &str) -> i64 {
+    let known = GROUP_PRIORITIES.iter().find(|(known, _)| *known == group);
+    let builtin = || RESOURCES.iter().any(|resource| resource.group == group);
+    match known {
+        Some((_, priority)) => *priority,
+        None if builtin() => 16000,
+        None => CUSTOM_GROUP_PRIORITY,
+    }
+}
+
+/// The priority of every group of custom resources.
+const CUSTOM_GROUP_PRIORITY: i64 = 1000;
+
 fn api_service(resource: &Resource, name: &str) -> Value {
-    let group =
-        GROUP_PRIORITIES.iter().find(|(group, _)| *group == resource.group).map_or(16000, |(_, p)| *p);
+    let group = group_priority(resource.group);
     let version = match (resource.group, resource.version) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,

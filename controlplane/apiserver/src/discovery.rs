@@ -5,7 +5,9 @@ use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::{
+    aggregation,
     body::Response,
+    bootstrap,
     negotiation::{self, Encoding, Offer, ranges},
     options::Query,
     registry::{RESOURCES, Resource},
@@ -118,7 +120,32 @@ pub fn group_versions(server: &Server) -> Vec<(String, Vec<String>)> {
     for (group, version) in versions {
         add(group, version);
     }
+    add_remote(server, &mut groups);
     groups
+}
+
+/// Adds what other servers answer for, where the priorities of the groups put it.
+fn add_remote(server: &Server, groups: &mut Vec<(String, Vec<String>)>) {
+    let remotes = server.aggregation.remotes();
+    let mut remotes: Vec<_> = remotes.values().filter(|remote| !remote.group.is_empty()).collect();
+    remotes.sort_by_cached_key(|r| std::cmp::Reverse((r.version_priority, version_order(&r.version))));
+    let remote_priority =
+        |group: &str| remotes.iter().filter(|r| r.group == group).map(|r| r.group_priority).max();
+    for remote in &remotes {
+        let version = remote.version.clone();
+        if let Some((_, versions)) = groups.iter_mut().find(|(group, _)| *group == remote.group) {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+            continue;
+        }
+        let own = (remote_priority(&remote.group).unwrap_or_default(), std::cmp::Reverse(&remote.group));
+        let place = groups.iter().position(|(group, _)| {
+            let priority = remote_priority(group).unwrap_or_else(|| bootstrap::group_priority(group));
+            (priority, std::cmp::Reverse(group)) < own
+        });
+        groups.insert(place.unwrap_or(groups.len()), (remote.group.clone(), vec![version]));
+    }
 }
 
 /// The priority of a version: stable before beta before alpha, higher numbers first, anything else last.
@@ -221,6 +248,9 @@ fn aggregate(server: &Server, named: bool) -> Response {
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
+                    if let Some(remote) = server.aggregation.find(&format!("/apis/{group}/{version}")) {
+                        return aggregation::discovery::version(&remote);
+                    }
                     json!({
                         "version": version,
                         "resources": each(server, group, version, |r| aggregated_resource(&r)),

@@ -13,9 +13,10 @@ use vkube_store::{Store, sqlite::SqliteStore};
 
 use crate::{
     admission::{self, Chain},
+    aggregation::{availability, front_proxy},
     authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
     authorization::{AlwaysAllow, AlwaysDeny, Authorizer, node::Node},
-    availability, bootstrap,
+    bootstrap,
     connect::Connector,
     custom,
     listener::{self, TlsFiles},
@@ -178,6 +179,7 @@ impl Instance {
             service_range: options.service_range,
         });
         bootstrap::run(&server).await?;
+        front_proxy::prepare(&server, options.tls.as_ref().map(|tls| tls.client_ca.as_str())).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
         server.parts.admission.follow(&server, &shutdown).await?;
         if let Some(node) = &node {
@@ -185,7 +187,8 @@ impl Instance {
         }
         let definitions = custom::controller::Controller::start(&server).await?;
         tasks.spawn(definitions.run(shutdown.clone()));
-        tasks.spawn(availability::run(server.clone(), shutdown.clone()));
+        let availability = availability::Controller::start(&server).await?;
+        tasks.spawn(availability.run(shutdown.clone()));
         server.set_ready();
 
         if let Some(listener) = listener {

@@ -4,9 +4,9 @@
 //! kind is a file under [`registry`]; everything that kinds share reads the table of [`schema`].
 
 pub mod admission;
+pub mod aggregation;
 pub mod authentication;
 pub mod authorization;
-pub mod availability;
 pub mod body;
 pub mod bootstrap;
 pub mod catalog;
@@ -31,6 +31,7 @@ pub mod metrics;
 pub mod negotiation;
 pub mod openapi;
 pub mod options;
+pub mod outbound;
 pub mod ownership;
 pub mod patch;
 pub mod pipeline;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 
 use crate::{
-    authentication, authorization,
+    aggregation, authentication, authorization,
     body::{Request, Response},
     impersonation, negotiation,
     options::{Query, check_timeout},
@@ -16,7 +16,7 @@ use crate::{
     user::User,
 };
 
-/// Request info → authentication → impersonation → authorization → route.
+/// Request info → authentication → impersonation → authorization → route, here or on a remote server.
 pub async fn serve(server: &Server, mut request: Request) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let encoding = negotiation::encoding(&query, request.headers());
@@ -50,6 +50,9 @@ async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Res
         authorization::Decision::Deny(reason) | authorization::Decision::NoOpinion(reason) => {
             return Err(attributes.forbidden(&reason));
         }
+    }
+    if let Some(remote) = server.aggregation.find(&info.path) {
+        return Ok(aggregation::proxy::forward(server, &remote, request, &user).await);
     }
     routes::route(server, request, info, user, query).await
 }

@@ -46,16 +46,35 @@ impl Authority {
             let issuer = Issuer::from_ca_cert_pem(&certificate, KeyPair::from_pem(&read(&key_path)?)?)?;
             return Ok(Self { certificate, issuer });
         }
+        let (authority, key) = Self::generate("kubernetes-ca")?;
+        fs::create_dir_all(directory).map_err(|source| Error::File { path: directory.to_owned(), source })?;
+        write(&certificate_path, &authority.certificate)?;
+        write(&key_path, &key)?;
+        Ok(authority)
+    }
+
+    /// A new authority of this name, with its certificate and key as one PEM text.
+    pub fn make(name: &str) -> Result<(Self, String), Error> {
+        let (authority, key) = Self::generate(name)?;
+        let pem = format!("{}{key}", authority.certificate);
+        Ok((authority, pem))
+    }
+
+    /// The authority of a text that [`Self::make`] has made.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY").unwrap_or(pem.len()));
+        let issuer = Issuer::from_ca_cert_pem(certificate, KeyPair::from_pem(key)?)?;
+        Ok(Self { certificate: certificate.into(), issuer })
+    }
+
+    fn generate(name: &str) -> Result<(Self, String), Error> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "kubernetes-ca");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?.pem();
-        fs::create_dir_all(directory).map_err(|source| Error::File { path: directory.to_owned(), source })?;
-        write(&certificate_path, &certificate)?;
-        write(&key_path, &key.serialize_pem())?;
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        let (certificate, pem) = (params.self_signed(&key)?.pem(), key.serialize_pem());
+        Ok((Self { certificate, issuer: Issuer::new(params, key) }, pem))
     }
 
     /// A serving certificate for these names and addresses.

@@ -148,7 +148,7 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
         ["version"] if !get => Err(ApiError::method_not_allowed()),
         ["version"] => discovery::answer_version(request.headers()),
         ["api" | "apis"] => discovery::groups(server, segments[0] == "apis", request.headers()),
-        ["apis", group] if server.catalog.has_group(group) => {
+        ["apis", group] if server.catalog.has_group(group) || server.aggregation.has_group(group) => {
             discovery::group(server, group, request.headers())
         }
         ["api", "v1"] | ["apis", _, _] => {

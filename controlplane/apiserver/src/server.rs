@@ -19,6 +19,7 @@ use vkube_store::Store;
 
 use crate::{
     admission::Chain,
+    aggregation::Aggregation,
     authentication::Authenticators,
     authorization::Authorizer,
     body::{Body, BoxError, Request, Response},
@@ -72,6 +73,8 @@ pub struct Inner {
     pub parts: Parts,
     /// What is served.
     pub catalog: Catalog,
+    /// What other servers serve.
+    pub aggregation: Aggregation,
     /// What the server counts about itself.
     pub counters: Counters,
     ready: AtomicBool,
@@ -98,6 +101,7 @@ impl Server {
             inner: Arc::new(Inner {
                 parts,
                 catalog: Catalog::default(),
+                aggregation: Aggregation::default(),
                 counters: Counters::default(),
                 ready: AtomicBool::new(false),
             }),

@@ -11,10 +11,8 @@
 mod client;
 mod exchange;
 mod mutating;
-mod resolve;
 #[cfg(test)]
 mod tests;
-mod trust;
 mod validating;
 
 use std::{

@@ -13,11 +13,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{resolve, trust};
 use crate::{
+    outbound::{dial, resolve, trust},
     registry::access::{get, opt_int, str_at},
     server::Server,
 };
@@ -184,10 +183,10 @@ impl Client {
                 resolve::endpoint(server, namespace, name, *port).await.map_err(|why| why.to_string())?
             }
         };
-        let tls = self.tls.get_or_init(|| trust::config(&self.bundle).map(Arc::new));
+        let tls = self.tls.get_or_init(|| trust::config(&self.bundle, None).map(Arc::new));
         let tls = tls.clone().map_err(|why| why.to_string())?;
         let name = ServerName::try_from(place.host.clone()).map_err(|why| why.to_string())?;
-        let stream = dial(&host, port).await?;
+        let stream = dial::dial(&host, port).await?;
         let stream = TlsConnector::from(tls).connect(name, stream).await;
         let stream = stream.map_err(|why| trust::shown(&why))?;
         let (sender, connection) =
@@ -199,36 +198,6 @@ impl Client {
             }
         });
         Ok(sender)
-    }
-}
-
-async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let addresses: Vec<_> = match tokio::net::lookup_host((host, port)).await {
-        Ok(found) => found.collect(),
-        Err(_) => return Err(format!("dial tcp: lookup {host}: no such host")),
-    };
-    let mut why = format!("dial tcp: lookup {host}: no such host");
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // One small request and its answer: nothing to gain from waiting for more.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(error) => why = format!("dial tcp {address}: connect: {}", connect_error(&error)),
-        }
-    }
-    Err(why)
-}
-
-fn connect_error(error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused".into(),
-        ErrorKind::HostUnreachable => "no route to host".into(),
-        ErrorKind::NetworkUnreachable => "network is unreachable".into(),
-        ErrorKind::TimedOut => "connection timed out".into(),
-        _ => error.to_string(),
     }
 }
 

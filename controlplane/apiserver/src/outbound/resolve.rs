@@ -48,13 +48,26 @@ pub async fn endpoint(
         return Ok((str_at(&service, "/spec/externalName").into(), port));
     }
     let port_name = str_at(found.ok_or_else(no_port)?, "/name");
-    let slices = server.find_all("discovery.k8s.io", "endpointslices", namespace).await?;
-    let of_service = slices.iter().filter(|slice| {
-        let label = slice.pointer("/metadata/labels").and_then(|labels| labels.get(SERVICE_NAME));
-        label.and_then(Value::as_str) == Some(name)
-    });
-    let addresses: Vec<(String, u16)> = of_service.flat_map(|slice| addresses(slice, port_name)).collect();
+    let slices = slices(server, namespace, name).await?;
+    let addresses: Vec<(String, u16)> = slices.iter().flat_map(|slice| addresses(slice, port_name)).collect();
     addresses.choose(&mut rand::rng()).cloned().ok_or_else(|| Error::NoEndpoints(name.into()))
+}
+
+/// The endpoint slices of a Service.
+pub async fn slices(server: &Server, namespace: &str, name: &str) -> Result<Vec<Value>, ApiError> {
+    let mut slices = server.find_all("discovery.k8s.io", "endpointslices", namespace).await?;
+    slices.retain(|slice| service_of(slice) == Some(name));
+    Ok(slices)
+}
+
+/// The name of the Service that a slice belongs to.
+pub fn service_of(slice: &Value) -> Option<&str> {
+    slice.pointer("/metadata/labels").and_then(|labels| labels.get(SERVICE_NAME)).and_then(Value::as_str)
+}
+
+/// Whether an endpoint takes requests; one that does not say does.
+pub fn is_ready(endpoint: &Value) -> bool {
+    !has(endpoint, "/conditions/ready") || bool_at(endpoint, "/conditions/ready")
 }
 
 /// The label of slices that names their Service.
@@ -65,9 +78,9 @@ fn addresses(slice: &Value, port_name: &str) -> Vec<(String, u16)> {
     let ports = list_at(slice, "/ports").iter().filter(|port| str_at(port, "/name") == port_name);
     let ports: Vec<u16> =
         ports.filter_map(|port| opt_int(port, "/port")).filter_map(|port| u16::try_from(port).ok()).collect();
-    let ready =
-        |endpoint: &&Value| !has(endpoint, "/conditions/ready") || bool_at(endpoint, "/conditions/ready");
-    let hosts =
-        list_at(slice, "/endpoints").iter().filter(ready).filter_map(|e| strs_at(e, "/addresses").next());
+    let hosts = list_at(slice, "/endpoints")
+        .iter()
+        .filter(|e| is_ready(e))
+        .filter_map(|e| strs_at(e, "/addresses").next());
     hosts.flat_map(|host| ports.iter().map(move |port| (host.to_owned(), *port))).collect()
 }

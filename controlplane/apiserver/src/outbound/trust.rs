@@ -1,4 +1,4 @@
-//! Whom calls of webhooks trust: the authorities of their configuration, or those of the machine.
+//! Whom outgoing connections trust: the authorities of their configuration, or those of the machine.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
 
@@ -28,8 +28,17 @@ pub enum Error {
     Tls(#[from] rustls::Error),
 }
 
+/// What the server shows of itself: a certificate and its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
+    /// Its key.
+    pub key: PrivateKeyDer<'static>,
+}
+
 /// The configuration of TLS for a bundle of certificates; an empty one means those of the machine.
-pub fn config(bundle: &[u8]) -> Result<ClientConfig, Error> {
+pub fn config(bundle: &[u8], identity: Option<&Identity>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let given: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(bundle).filter_map(Result::ok).collect();
@@ -45,12 +54,71 @@ pub fn config(bundle: &[u8]) -> Result<ClientConfig, Error> {
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|error| Error::NoRoots(error.to_string()))?;
-    let verifier = Arc::new(Verifier { given, verifier, provider: provider.clone() });
-    Ok(ClientConfig::builder_with_provider(provider)
+    finish(Arc::new(Verifier { given, verifier, provider: provider.clone() }), provider, identity)
+}
+
+/// The configuration of TLS that trusts everybody.
+pub fn insecure(identity: Option<&Identity>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    finish(Arc::new(Anybody(provider.clone())), provider, identity)
+}
+
+fn finish(
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+    identity: Option<&Identity>,
+) -> Result<ClientConfig, Error> {
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth())
+        .with_custom_certificate_verifier(verifier);
+    Ok(match identity {
+        Some(Identity { certificate, key }) => {
+            builder.with_client_auth_cert(vec![certificate.clone()], key.clone_key())?
+        }
+        None => builder.with_no_client_auth(),
+    })
+}
+
+/// Trusts whatever certificate is shown; that its key is there is still checked.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Trusts what the authorities have signed, and certificates that are in the bundle themselves: many
