@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Writes hot.txt: the functions that the control plane of a virtual cluster runs, those of an idle one first.
+"""Writes hot.txt: the functions that the control plane of an idle virtual cluster runs.
 
-    record.py BINARY IDLE BUSY
+    record.py BINARY IDLE...
 
-BINARY is a release build with symbols and without hot.txt (CARGO_PROFILE_RELEASE_STRIP=false, an empty hot.txt). IDLE and
-BUSY are what `valgrind --tool=callgrind --demangle=no` recorded of `vkube controlplane --name …` started by hand beside a
-sandbox: left alone, and with a deployment created and deleted. A module of which most is run becomes one line.
+BINARY is a release build with symbols and without hot.txt (CARGO_PROFILE_RELEASE_STRIP=false, an empty hot.txt), IDLE what
+`valgrind --tool=callgrind --demangle=no` recorded of `vkube controlplane --name …`, started by hand beside a sandbox and
+left alone. A module of which most is run becomes one line.
 """
 
 import pathlib
@@ -21,10 +21,10 @@ ESCAPES = {"LT": "<", "GT": ">", "RF": "&", "BP": "*", "LP": "(", "RP": ")", "C"
 
 
 def components(symbol):
-    """The path of a Rust symbol without its hash, or None for what is not one."""
+    """The path of a Rust symbol without its hash, or the name of a C function; None for the standard library's own."""
     match = re.match(r"_ZN(.*)E(\.llvm\.\d+)?$", symbol)
     if not match:
-        return None
+        return None if symbol.startswith("_R") else [symbol]
     rest, path = match.group(1), []
     while length := re.match(r"\d+", rest):
         start = length.end()

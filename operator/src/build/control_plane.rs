@@ -29,6 +29,8 @@ const DATA: &str = "/data";
 const PKI: &str = "/var/run/vkube/pki";
 /// The user of the image; also the group of its volumes.
 const NON_ROOT: i64 = 65532;
+/// How the control plane's C library manages memory ("Memory Allocation Tunables" in glibc's manual).
+const MALLOC: &str = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0:glibc.malloc.trim_threshold=65536";
 
 /// The store's volume. `size` and `class` are those in force: a claim that exists keeps its class and never shrinks.
 pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -> PersistentVolumeClaim {
@@ -145,8 +147,8 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 }),
                 ..EnvVar::default()
             },
-            // glibc keeps what was freed in up to eight heaps a core; one is enough for a process that mostly waits.
-            EnvVar { name: "MALLOC_ARENA_MAX".into(), value: Some("1".into()), ..EnvVar::default() },
+            // glibc keeps what was freed in many heaps and in a cache a thread; a process that mostly waits needs neither.
+            EnvVar { name: "GLIBC_TUNABLES".into(), value: Some(MALLOC.into()), ..EnvVar::default() },
         ]),
         ports: Some(vec![
             port("https", "TCP", API_PORT),
