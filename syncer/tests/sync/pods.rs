@@ -352,8 +352,10 @@ async fn a_successor_of_a_pod_waits_for_its_predecessor_on_the_host() {
     let world = World::start().await;
     settings(&world).await;
     started(&world, "web-0").await;
+    let world = world.pause().await;
     world.tenant_api::<Pod>().delete("web-0", &DeleteParams::default().grace_period(0)).await.unwrap();
     let successor: Pod = world.tenant_create(pod("web-0")).await;
+    let world = world.resume().await;
     world.host_has::<Pod>("web-0", |pod| pod.metadata.deletion_timestamp.is_some()).await;
     world.end_pod("web-0").await;
     let uid = successor.uid().unwrap();

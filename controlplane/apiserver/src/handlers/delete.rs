@@ -94,29 +94,30 @@ async fn delete_entry(
     options: &DeleteOptions,
 ) -> Result<Outcome, ApiError> {
     let definition = call.definition.stored();
-    let mut marked = false;
+    // The object as this call marked it. Whoever finishes it after that, it is gone as was asked.
+    let mut marked: Option<Value> = None;
     loop {
         let old = stored::decode(&entry)?;
-        if !marked {
+        if let Some(marked) =
+            marked.take_if(|marked| metadata::text(marked, "uid") != metadata::text(&old, "uid"))
+        {
+            return Ok(Outcome::Gone(marked));
+        }
+        if marked.is_none() {
             check_preconditions(call, &old, options)?;
             admit(call, &old, options).await?;
         }
-        let (object, gone) = plan(&definition, &old, options, call.now);
+        let (mut object, gone) = plan(&definition, &old, options, call.now);
         if options.dry_run {
             return Ok(if gone { Outcome::Gone(object) } else { Outcome::Waiting(object) });
         }
         if !gone && object == old {
             return Ok(Outcome::Waiting(object));
         }
-        if gone && definition.is("", "pods") && object != old {
-            // Those who watch see that a pod is asked to stop, even when it stops at once.
-            let name = metadata::name(&old);
-            let missing = || ApiError::not_found(call.definition.group_resource(), name);
-            (entry, marked) = mark(call, &definition, &entry, &object).await?.ok_or_else(missing)?;
-            continue;
-        }
         let document = stored::encode(&object, &definition)?;
-        let change = if gone {
+        // Those who watch see that a pod is asked to stop, even when it stops at once.
+        let marks = gone && definition.is("", "pods") && object != old;
+        let change = if gone && !marks {
             Change::Delete { last: Some(document) }
         } else {
             Change::Put { document, ttl: write::time_to_live(&definition) }
@@ -127,48 +128,28 @@ async fn delete_entry(
             Vec::new()
         };
         writes.push(Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change });
-        let mut object = object;
-        match call.server.store().commit(writes).await {
-            Ok(revisions) if gone => {
-                write::set_revision(&mut object, &revisions);
-                after(call, &definition, &object).await;
-                return Ok(Outcome::Gone(object));
-            }
+        let next = match call.server.store().commit(writes).await {
             Ok(revisions) => {
                 write::set_revision(&mut object, &revisions);
-                return Ok(Outcome::Waiting(object));
+                if !gone {
+                    return Ok(Outcome::Waiting(object));
+                }
+                if !marks {
+                    after(call, &definition, &object).await;
+                    return Ok(Outcome::Gone(object));
+                }
+                marked = Some(object);
+                call.server.store().get(&entry.key, None).await?
             }
-            Err(vkube_store::Error::Conflict { current: Some(current), .. }) => {
-                (entry, marked) = (*current, false);
-            }
-            Err(vkube_store::Error::Conflict { current: None, .. }) => {
-                let (_, name) = definition.split_key(&entry.key);
-                return Err(ApiError::not_found(call.definition.group_resource(), name));
-            }
+            Err(vkube_store::Error::Conflict { current, .. }) => current.map(|current| *current),
             Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Stores an object that is to end; the answer is its newest entry, and whether this wrote it.
-async fn mark(
-    call: &Call,
-    definition: &Definition,
-    entry: &Entry,
-    object: &Value,
-) -> Result<Option<(Entry, bool)>, ApiError> {
-    let change = Change::Put { document: stored::encode(object, definition)?, ttl: None };
-    let write = Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change };
-    match call.server.store().commit(vec![write]).await {
-        Ok(revisions) => {
-            let newest = call.server.store().get(&entry.key, None).await?;
-            Ok(newest.map(|newest| {
-                let own = revisions.last() == Some(&newest.modified);
-                (newest, own)
-            }))
-        }
-        Err(vkube_store::Error::Conflict { current, .. }) => Ok(current.map(|entry| (*entry, false))),
-        Err(error) => Err(error.into()),
+        };
+        let Some(next) = next else {
+            let (_, name) = definition.split_key(&entry.key);
+            let missing = || ApiError::not_found(call.definition.group_resource(), name);
+            return marked.map(Outcome::Gone).ok_or_else(missing);
+        };
+        entry = next;
     }
 }
 
@@ -376,4 +357,44 @@ fn success(call: &Call, object: &Value) -> Result<Response, ApiError> {
     );
     respond::warn(&mut response, &call.warnings);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::json;
+
+    use super::*;
+    use crate::custom::tests::Fixture;
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+
+    /// A pod on a node, whose deletion has two writes.
+    async fn scheduled(server: &Fixture) -> String {
+        let account = "/api/v1/namespaces/default/serviceaccounts";
+        server.call(Method::POST, account, &json!({"metadata": {"name": "default"}})).await;
+        let spec = json!({"nodeName": "n", "containers": [{"name": "c", "image": "i"}]});
+        server.create(PODS, &json!({"metadata": {"name": "p"}, "spec": spec})).await;
+        format!("{PODS}/p")
+    }
+
+    #[tokio::test]
+    async fn deleting_a_pod_that_another_finishes_meanwhile_succeeds() {
+        let server = Fixture::start().await;
+        let at_once = json!({"gracePeriodSeconds": 0});
+        for _ in 0..20 {
+            let path = scheduled(&server).await;
+            let kubelet = async {
+                let asked = |status, pod: &Value| {
+                    status == StatusCode::NOT_FOUND || !pod["metadata"]["deletionTimestamp"].is_null()
+                };
+                server.until(&path, asked).await;
+                server.call(Method::DELETE, &path, &at_once).await
+            };
+            let ((status, body), _) = tokio::join!(server.call(Method::DELETE, &path, &at_once), kubelet);
+            assert_eq!(status, StatusCode::OK, "{body}");
+            server.until(&path, |status, _| status == StatusCode::NOT_FOUND).await;
+        }
+        server.0.stop().await;
+    }
 }
