@@ -21,12 +21,15 @@ mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
 mod webhook;
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 pub use self::shared::Shared;
 use crate::{
+    follow::{self, Follower},
     metadata,
     options::{DeleteOptions, Query},
     resource::Definition,
@@ -112,13 +115,9 @@ pub trait Plugin: Send + Sync + 'static {
     /// Its name as `--enable-admission-plugins` knows it.
     fn name(&self) -> &'static str;
 
-    /// Reads what it must know of the store's objects, and follows their changes until `shutdown`.
-    fn follow<'a>(
-        &'a self,
-        _server: &'a Server,
-        _shutdown: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(std::future::ready(Ok(())))
+    /// Its part that must know the present objects of the store, and hear of their changes.
+    fn follower(&self) -> Option<Arc<dyn Follower>> {
+        None
     }
 
     /// Changes the object, or refuses it. For deletions the object is null.
@@ -204,8 +203,8 @@ impl Chain {
 
     /// Lets every plugin read what it must know, and follow it until `shutdown`.
     pub async fn follow(&self, server: &Server, shutdown: &CancellationToken) -> Result<(), ApiError> {
-        for plugin in &self.0 {
-            plugin.follow(server, shutdown).await?;
+        for follower in self.0.iter().filter_map(|plugin| plugin.follower()) {
+            follow::follow(server.parts.store.clone(), follower, shutdown.clone()).await?;
         }
         Ok(())
     }

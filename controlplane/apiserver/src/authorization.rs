@@ -46,6 +46,13 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Of a path that is no resource.
+    pub fn path(user: &'a User, verb: &'a str, path: &'a str) -> Self {
+        let (group, version, resource, subresource) = ("", "", "", "");
+        let (namespace, name) = ("", "");
+        Self { user, verb, is_resource: false, group, version, resource, subresource, namespace, name, path }
+    }
+
     /// The error of a request that nobody allowed.
     pub fn forbidden(&self, reason: &str) -> ApiError {
         if !self.is_resource {

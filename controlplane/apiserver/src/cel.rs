@@ -25,7 +25,7 @@ pub use self::{
     error::Error,
     evaluate::{Budget, Variables},
     lazy::Lazy,
-    parse::SyntaxError,
+    parse::{SyntaxError, is_reserved},
     types::Type,
     value::Value,
 };

@@ -36,7 +36,7 @@ type Changes = SelectAll<stream::BoxStream<'static, (&'static str, Option<Signal
 /// Tells `follower` of the present objects, and of their changes until `shutdown`.
 pub async fn follow(
     store: Arc<dyn Store>,
-    follower: Arc<impl Follower>,
+    follower: Arc<dyn Follower>,
     shutdown: CancellationToken,
 ) -> Result<(), ApiError> {
     let mut changes = open(&*store, &*follower).await?;

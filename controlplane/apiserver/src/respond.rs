@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     body::{self, Response},
@@ -33,6 +33,13 @@ pub fn document(code: StatusCode, document: &Value, encoding: Encoding, ty: Opti
         Ok((media_type, encoded)) => bytes(code, media_type, encoded),
         Err(failure) => error(&failure, Encoding::Json),
     }
+}
+
+/// 201 for what makes no object of its own.
+pub fn done(encoding: Encoding) -> Response {
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    document(StatusCode::CREATED, &status, encoding, Type::builtin(codec::STATUS))
 }
 
 /// An error.

@@ -146,6 +146,14 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, "Conflict", message).of(object, name)
     }
 
+    /// 409 because the object at `key` has another uid than was demanded.
+    pub fn another_uid(object: GroupResource<'_>, name: &str, key: &str, demanded: &str, uid: &str) -> Self {
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {demanded}, UID in object meta: {uid}"
+        );
+        Self::conflict(object, name, &why)
+    }
+
     /// 409 because the object changed since it was read.
     pub fn modified(object: GroupResource<'_>, name: &str) -> Self {
         const WHY: &str =

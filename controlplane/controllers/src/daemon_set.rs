@@ -16,7 +16,6 @@ use std::sync::Arc;
 use futures::future::{join, join_all, join3};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::DeleteParams;
 
 use crate::Context;
 use crate::api::Error;
@@ -25,6 +24,7 @@ use crate::events::{Note, Recorder};
 use crate::history::{self, History, REVISION_LABEL};
 use crate::informers::Informer;
 use crate::ownership::{claim_all, wake_itself, wake_owners};
+use crate::pod_control;
 use crate::pods;
 use crate::queue::{Key, Queue};
 use plan::{Observed, Plan, plan};
@@ -129,34 +129,11 @@ impl Controller {
 
     async fn create(&self, set: &DaemonSet, node: Option<&String>, hash: &str) -> Result<(), Error> {
         let Some(node) = node else { return Ok(()) };
-        match self.pods.create(&pod::build(set, node, hash)).await {
-            Ok(pod) => {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                self.recorder.tell(set, Note::normal("SuccessfulCreate", format!("Created pod: {name}")));
-                Ok(())
-            }
-            Err(error) if error.is_namespace_terminating() => Ok(()),
-            Err(error) => {
-                let message = format!("Error creating: {}", error.message());
-                self.recorder.tell(set, Note::warning("FailedCreate", message));
-                Err(error)
-            }
-        }
+        pod_control::create(&self.pods, &self.recorder, set, &pod::build(set, node, hash)).await
     }
 
     async fn delete(&self, set: &DaemonSet, pod: &Pod) -> Result<(), Error> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match self.pods.delete(pod, DeleteParams::default()).await {
-            Ok(()) => {
-                self.recorder.tell(set, Note::normal("SuccessfulDelete", format!("Deleted pod: {name}")));
-                Ok(())
-            }
-            Err(error) => {
-                let message = format!("Error deleting: {}", error.message());
-                self.recorder.tell(set, Note::warning("FailedDelete", message));
-                Err(error)
-            }
-        }
+        pod_control::delete(&self.pods, &self.recorder, set, pod).await
     }
 
     async fn report(

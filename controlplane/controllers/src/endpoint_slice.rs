@@ -15,7 +15,6 @@ use k8s_openapi::api::discovery::v1::{
     Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::DeleteParams;
 
 use crate::Context;
 use crate::api::Error;
@@ -29,9 +28,8 @@ use crate::service_pods::{
     Family, HEADLESS_LABEL, TRIGGER_TIME, address, families, hostname, is_headless, node_name, ports,
     reference, selector, takes_unready, trigger_time, wake_services,
 };
+use crate::slices::{MANAGED_BY, SERVICE_NAME, SliceChanges, label};
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 const ZONE: &str = "topology.kubernetes.io/zone";
 /// Most endpoints in a slice.
@@ -124,7 +122,7 @@ impl Controller {
         for note in &plan.notes {
             self.recorder.tell(&*service, note.clone());
         }
-        match self.act(plan).await {
+        match plan.changes.write(&self.slices).await {
             Err(error) if error.is_namespace_terminating() => Ok(()),
             Err(error) if !error.is_transient() => {
                 let message =
@@ -134,20 +132,6 @@ impl Controller {
             }
             outcome => outcome,
         }
-    }
-
-    async fn act(&self, plan: Plan) -> Result<(), Error> {
-        // New addresses are announced before old slices go, so that no endpoint is missing in between.
-        for slice in &plan.create {
-            self.slices.create(slice).await?;
-        }
-        for (old, new) in &plan.update {
-            self.slices.update(old, new).await?;
-        }
-        for slice in &plan.delete {
-            self.slices.delete(slice, DeleteParams::default()).await?;
-        }
-        Ok(())
     }
 }
 
@@ -162,10 +146,6 @@ struct Nodes {
     shares: topology::Shares,
 }
 
-fn label<'a>(slice: &'a EndpointSlice, key: &str) -> Option<&'a str> {
-    slice.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
 fn is_ours(slice: &EndpointSlice) -> bool {
     label(slice, MANAGED_BY) == Some(MANAGER)
 }
@@ -177,9 +157,7 @@ fn zone(node: &Node) -> Option<&str> {
 /// What to do about a service's slices.
 #[derive(Debug, Default, PartialEq)]
 struct Plan {
-    create: Vec<EndpointSlice>,
-    update: Vec<(Arc<EndpointSlice>, EndpointSlice)>,
-    delete: Vec<Arc<EndpointSlice>>,
+    changes: SliceChanges,
     notes: Vec<Note>,
 }
 
@@ -199,18 +177,18 @@ fn plan(service: &Service, pods: &[Arc<Pod>], nodes: &Nodes, slices: &[Arc<Endpo
             layout.place(&ports, endpoints, &mut existing);
         }
         layout.spare = existing;
-        let writes = plan.create.len() + plan.update.len();
-        layout.settle(service, *family, &labels, &mut plan);
-        if plan.create.len() + plan.update.len() > writes {
+        let writes = plan.changes.create.len() + plan.changes.update.len();
+        layout.settle(service, *family, &labels, &mut plan.changes);
+        if plan.changes.create.len() + plan.changes.update.len() > writes {
             plan.notes.extend(note);
         }
     }
     let foreign =
         |slice: &&Arc<EndpointSlice>| !families.iter().any(|family| family.name() == slice.address_type);
-    plan.delete.extend(slices.iter().filter(foreign).cloned());
+    plan.changes.delete.extend(slices.iter().filter(foreign).cloned());
 
     if let Some(at) = trigger_time(service, pods) {
-        let changed = plan.update.iter_mut().map(|(_, slice)| slice).chain(&mut plan.create);
+        let changed = plan.changes.update.iter_mut().map(|(_, slice)| slice).chain(&mut plan.changes.create);
         for slice in changed {
             slice.metadata.annotations.get_or_insert_default().insert(TRIGGER_TIME.to_owned(), at.clone());
         }
@@ -385,7 +363,7 @@ impl Layout {
     }
 
     /// Turns the layout into writes; a slice of no use is given new content rather than replaced.
-    fn settle(mut self, service: &Service, family: Family, labels: &Labels, plan: &mut Plan) {
+    fn settle(mut self, service: &Service, family: Family, labels: &Labels, changes: &mut SliceChanges) {
         let owned = |slice: &EndpointSlice| {
             controller_of(&slice.metadata)
                 .is_some_and(|owner| Some(&owner.uid) == service.metadata.uid.as_ref())
@@ -407,11 +385,11 @@ impl Layout {
                 new.endpoints = Some(endpoints);
             }
             if new != *old {
-                plan.update.push((old, new));
+                changes.update.push((old, new));
             }
         }
         for (ports, endpoints) in self.fresh {
-            plan.create.push(EndpointSlice {
+            changes.create.push(EndpointSlice {
                 metadata: ObjectMeta {
                     namespace: service.metadata.namespace.clone(),
                     generate_name: service.metadata.name.as_ref().map(|name| format!("{name}-")),
@@ -424,7 +402,7 @@ impl Layout {
                 endpoints: Some(endpoints),
             });
         }
-        plan.delete.extend(self.spare);
+        changes.delete.extend(self.spare);
     }
 }
 

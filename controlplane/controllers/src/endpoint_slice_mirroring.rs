@@ -20,9 +20,8 @@ use crate::informers::Informer;
 use crate::ownership::controller_reference;
 use crate::queue::{Key, Queue};
 use crate::service_pods::{Family, TRIGGER_TIME};
+use crate::slices::{MANAGED_BY, SERVICE_NAME, SliceChanges, label};
 
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
-const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
 const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
@@ -53,10 +52,6 @@ struct Mirror {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
     recorder: Recorder,
-}
-
-fn label<'a>(slice: &'a EndpointSlice, key: &str) -> Option<&'a str> {
-    slice.metadata.labels.as_ref()?.get(key).map(String::as_str)
 }
 
 fn is_ours(slice: &EndpointSlice) -> bool {
@@ -147,18 +142,10 @@ fn endpoint(address: &EndpointAddress, ip: IpAddr, ready: bool) -> Endpoint {
     }
 }
 
-/// What to do about the slices.
-#[derive(Debug, Default, PartialEq)]
-struct Plan {
-    create: Vec<EndpointSlice>,
-    update: Vec<(Arc<EndpointSlice>, EndpointSlice)>,
-    delete: Vec<Arc<EndpointSlice>>,
-}
-
 /// Compares the image with the slices there are; slices of no further use are used again before new ones are
 /// made.
-fn plan(endpoints: &Endpoints, image: Image, slices: &[Arc<EndpointSlice>]) -> Plan {
-    let mut plan = Plan::default();
+fn plan(endpoints: &Endpoints, image: Image, slices: &[Arc<EndpointSlice>]) -> SliceChanges {
+    let mut plan = SliceChanges::default();
     let mut spare: Vec<Arc<EndpointSlice>> = slices.to_vec();
     let mut homeless = Vec::new();
     for group in image.groups {
@@ -261,7 +248,7 @@ impl Mirror {
         };
         let image = image(&endpoints);
         self.warn(&endpoints, &image);
-        match self.act(plan(&endpoints, image, &slices)).await {
+        match plan(&endpoints, image, &slices).write(&self.slices).await {
             Err(error) if error.is_namespace_terminating() => Ok(()),
             outcome => outcome,
         }
@@ -281,19 +268,6 @@ impl Mirror {
             );
             self.recorder.tell(endpoints, Note::warning("TooManyAddressesToMirror", message));
         }
-    }
-
-    async fn act(&self, plan: Plan) -> Result<(), Error> {
-        for slice in &plan.create {
-            self.slices.create(slice).await?;
-        }
-        for (old, new) in &plan.update {
-            self.slices.update(old, new).await?;
-        }
-        for slice in &plan.delete {
-            self.slices.delete(slice, DeleteParams::default()).await?;
-        }
-        Ok(())
     }
 }
 
@@ -341,7 +315,11 @@ mod tests {
         assert_eq!(json!(meta.labels), json!({"team": "a", SERVICE_NAME: "db", MANAGED_BY: MANAGER}));
         assert_eq!(json!(meta.annotations), json!({"note": "x"}));
         assert_eq!(meta.owner_references.as_ref().unwrap()[0].kind, "Endpoints");
-        assert_eq!(plan(&endpoints, image(&endpoints), &slices), Plan::default(), "nothing is left to do");
+        assert_eq!(
+            plan(&endpoints, image(&endpoints), &slices),
+            SliceChanges::default(),
+            "nothing is left to do"
+        );
     }
 
     #[test]

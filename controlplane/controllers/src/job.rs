@@ -25,11 +25,12 @@ use kube::api::{DeleteParams, PropagationPolicy};
 use crate::Context;
 use crate::api::Error;
 use crate::clock::{Clock, remaining};
-use crate::events::{Note, Recorder};
+use crate::events::Recorder;
 use crate::informers::Informer;
 use crate::ownership::{
     claim_all, controller_name, controller_of, is_controlled_by, wake_itself, wake_owners,
 };
+use crate::pod_control;
 use crate::pods;
 use crate::queue::{Key, Queue};
 use plan::{Observed, Plan};
@@ -156,34 +157,11 @@ impl Controller {
 
     async fn create(&self, job: &Job, start: Option<&plan::Start>) -> Result<(), Error> {
         let Some(start) = start else { return Ok(()) };
-        match self.pods.create(&pod::build(job, start)).await {
-            Ok(pod) => {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                self.recorder.tell(job, Note::normal("SuccessfulCreate", format!("Created pod: {name}")));
-                Ok(())
-            }
-            Err(error) if error.is_namespace_terminating() => Ok(()),
-            Err(error) => {
-                let message = format!("Error creating: {}", error.message());
-                self.recorder.tell(job, Note::warning("FailedCreate", message));
-                Err(error)
-            }
-        }
+        pod_control::create(&self.pods, &self.recorder, job, &pod::build(job, start)).await
     }
 
     async fn delete(&self, job: &Job, pod: &Pod) -> Result<(), Error> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match self.pods.delete(pod, DeleteParams::default()).await {
-            Ok(()) => {
-                self.recorder.tell(job, Note::normal("SuccessfulDelete", format!("Deleted pod: {name}")));
-                Ok(())
-            }
-            Err(error) => {
-                let message = format!("Error deleting: {}", error.message());
-                self.recorder.tell(job, Note::warning("FailedDelete", message));
-                Err(error)
-            }
-        }
+        pod_control::delete(&self.pods, &self.recorder, job, pod).await
     }
 
     /// Takes the tracking finalizer off a pod.

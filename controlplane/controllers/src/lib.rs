@@ -21,11 +21,13 @@ mod history;
 mod informers;
 mod node_fit;
 mod ownership;
+mod pod_control;
 mod pods;
 mod queue;
 mod scale;
 mod selectors;
 mod service_pods;
+mod slices;
 
 mod certificates;
 mod cluster_role_aggregation;

@@ -17,14 +17,14 @@ use k8s_openapi::api::core::v1::{
     Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use kube::api::DeleteParams;
 
 use crate::Context;
 use crate::api::Error;
 use crate::clock::{Clock, sooner, time};
-use crate::events::{Note, Recorder};
+use crate::events::Recorder;
 use crate::informers::{Informer, Object};
 use crate::ownership::{claim_all, controller_of, controller_reference, wake_itself, wake_owners};
+use crate::pod_control;
 use crate::pods::{self, Availability};
 use crate::queue::{Key, Queue};
 use crate::selectors;
@@ -308,35 +308,11 @@ impl<R: Replicated> Controller<R> {
     async fn create(&self, set: &R) -> Result<(), Error> {
         let template = set.template().cloned().unwrap_or_default();
         let pod = pods::from_template(&template, set.meta().namespace.as_ref(), controller_reference(set));
-        match self.pods.create(&pod).await {
-            Ok(pod) => {
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                self.recorder.tell(set, Note::normal("SuccessfulCreate", format!("Created pod: {name}")));
-                Ok(())
-            }
-            // The set is going with its namespace: nothing to do, nothing to tell.
-            Err(error) if error.is_namespace_terminating() => Ok(()),
-            Err(error) => {
-                let message = format!("Error creating: {}", error.message());
-                self.recorder.tell(set, Note::warning("FailedCreate", message));
-                Err(error)
-            }
-        }
+        pod_control::create(&self.pods, &self.recorder, set, &pod).await
     }
 
     async fn delete(&self, set: &R, pod: &Pod) -> Result<(), Error> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        match self.pods.delete(pod, DeleteParams::default()).await {
-            Ok(()) => {
-                self.recorder.tell(set, Note::normal("SuccessfulDelete", format!("Deleted pod: {name}")));
-                Ok(())
-            }
-            Err(error) => {
-                let message = format!("Error deleting: {}", error.message());
-                self.recorder.tell(set, Note::warning("FailedDelete", message));
-                Err(error)
-            }
-        }
+        pod_control::delete(&self.pods, &self.recorder, set, pod).await
     }
 
     /// The pods of all sets that have the same controller as `set`.

@@ -114,18 +114,7 @@ impl Foreign for PathCheck {
 
     fn call(&self, function: &str, arguments: &[Value<'_>]) -> Option<Result<Value<'static>, Error>> {
         let ("check", [Value::Text(verb)]) = (function, arguments) else { return None };
-        let attributes = authorization::Attributes {
-            user: &self.subject.user,
-            verb,
-            is_resource: false,
-            group: "",
-            version: "",
-            resource: "",
-            subresource: "",
-            namespace: "",
-            name: "",
-            path: &self.path,
-        };
+        let attributes = authorization::Attributes::path(&self.subject.user, verb, &self.path);
         Some(Ok(self.subject.decide(&attributes)))
     }
 }

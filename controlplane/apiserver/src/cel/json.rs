@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::{
     Error,
     functions::times,
+    parse,
     value::{Array, Object, Value},
 };
 use crate::custom::checks::{Checks, formats};
@@ -81,31 +82,11 @@ pub fn document(value: &Value<'_>) -> Result<Json, Error> {
 /// The name of a field that CEL cannot say as it is
 /// (<https://kubernetes.io/docs/reference/using-api/cel/#escaping>).
 pub fn unescape(name: &str) -> Cow<'_, str> {
-    const WORDS: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-    ];
     if !name.contains("__") {
         return name.into();
     }
     let inner = name.strip_prefix("__").and_then(|n| n.strip_suffix("__"));
-    if let Some(word) = inner.filter(|inner| WORDS.contains(inner)) {
+    if let Some(word) = inner.filter(|inner| parse::is_reserved(inner)) {
         return word.into();
     }
     let plain = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");

@@ -27,7 +27,11 @@ const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', N
 /// What may follow the parenthesis of a call.
 const ARGUMENT: &str = "{'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
-const RESERVED: &[&str] = &[
+/// What looks like a name and is a word of the language.
+const LITERALS: [&str; 4] = ["true", "false", "null", "in"];
+
+/// What the language keeps for itself.
+const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -46,6 +50,12 @@ const RESERVED: &[&str] = &[
     "void",
     "while",
 ];
+
+/// Whether CEL cannot use a word as a name
+/// (<https://github.com/google/cel-spec/blob/master/doc/langdef.md#syntax>).
+pub fn is_reserved(word: &str) -> bool {
+    LITERALS.contains(&word) || RESERVED.contains(&word)
+}
 
 /// Why a text is no expression: cel-go's words, with the line and a mark below the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

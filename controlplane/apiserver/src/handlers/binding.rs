@@ -1,6 +1,5 @@
 //! Binding a pod to a node: what a scheduler does.
 
-use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{call::Call, call::read_body, write};
@@ -66,13 +65,9 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
             let resource = GroupResource { group: "", resource: "pods/binding" };
             Err(ApiError::conflict(resource, &call.info.name, &why))
         };
-        if !uid.is_empty() && uid != metadata::text(pod, "uid") {
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                call.key(),
-                metadata::text(pod, "uid")
-            );
-            return Err(ApiError::conflict(call.definition.group_resource(), &call.info.name, &why));
+        let (resource, found) = (call.definition.group_resource(), metadata::text(pod, "uid"));
+        if !uid.is_empty() && uid != found {
+            return Err(ApiError::another_uid(resource, &call.info.name, &call.key(), &uid, found));
         }
         if metadata::is_terminating(pod) {
             return conflict(format!(
@@ -89,14 +84,7 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         Ok(bound(pod, &node, labels.as_ref(), annotations.as_ref(), call.now))
     })
     .await?;
-    let status =
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(respond::document(
-        StatusCode::CREATED,
-        &status,
-        call.accepted.encoding,
-        Type::builtin(crate::codec::STATUS),
-    ))
+    Ok(respond::done(call.accepted.encoding))
 }
 
 fn bound(

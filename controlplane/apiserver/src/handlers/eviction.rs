@@ -1,7 +1,6 @@
 //! Eviction: deleting a pod if its disruption budgets allow
 //! (<https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/>).
 
-use http::StatusCode;
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
@@ -62,14 +61,7 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
         announce(call).await?;
     }
     delete::delete_named(call, &options).await?;
-    let status =
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(respond::document(
-        StatusCode::CREATED,
-        &status,
-        call.accepted.encoding,
-        Type::builtin(crate::codec::STATUS),
-    ))
+    Ok(respond::done(call.accepted.encoding))
 }
 
 /// Says in the pod's status why it will go.

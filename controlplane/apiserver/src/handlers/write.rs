@@ -358,13 +358,9 @@ fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Re
     };
     let uid = metadata::text(object, "uid");
     // A patch cannot demand an object of a certain uid; validation will say that the uid does not change.
-    if call.info.verb == "update" && !uid.is_empty() && uid != metadata::text(old, "uid") {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-            entry.key,
-            metadata::text(old, "uid")
-        );
-        return Err(ApiError::conflict(resource, &call.info.name, &why));
+    let found = metadata::text(old, "uid");
+    if call.info.verb == "update" && !uid.is_empty() && uid != found {
+        return Err(ApiError::another_uid(resource, &call.info.name, &entry.key, uid, found));
     }
     if version != 0 && version != entry.modified {
         return Err(ApiError::modified(resource, &call.info.name));

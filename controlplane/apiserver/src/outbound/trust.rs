@@ -9,7 +9,7 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
@@ -54,20 +54,21 @@ pub fn config(bundle: &[u8], identity: Option<&Identity>) -> Result<ClientConfig
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
         .map_err(|error| Error::NoRoots(error.to_string()))?;
-    finish(Arc::new(Verifier { given, verifier, provider: provider.clone() }), provider, identity)
+    finish(Some(Trusted { given, verifier }), provider, identity)
 }
 
 /// The configuration of TLS that trusts everybody.
 pub fn insecure(identity: Option<&Identity>) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    finish(Arc::new(Anybody(provider.clone())), provider, identity)
+    finish(None, provider, identity)
 }
 
 fn finish(
-    verifier: Arc<dyn ServerCertVerifier>,
+    trusted: Option<Trusted>,
     provider: Arc<CryptoProvider>,
     identity: Option<&Identity>,
 ) -> Result<ClientConfig, Error> {
+    let verifier = Arc::new(Verifier { trusted, algorithms: provider.signature_verification_algorithms });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -80,54 +81,19 @@ fn finish(
     })
 }
 
-/// Trusts whatever certificate is shown; that its key is there is still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// Trusts what the authorities have signed, and certificates that are in the bundle themselves: many
 /// webhooks serve with the very certificate that is their bundle, whether it is one of an authority or not.
 #[derive(Debug)]
-struct Verifier {
+struct Trusted {
     given: Vec<CertificateDer<'static>>,
     verifier: Arc<WebPkiServerVerifier>,
-    provider: Arc<CryptoProvider>,
+}
+
+/// Without anybody to trust it takes whatever certificate is shown; that its key is there is always checked.
+#[derive(Debug)]
+struct Verifier {
+    trusted: Option<Trusted>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -139,8 +105,11 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if !self.given.iter().any(|given| **given == **end_entity) {
-            return self.verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+        let Some(Trusted { given, verifier }) = &self.trusted else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if !given.iter().any(|given| **given == **end_entity) {
+            return verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         }
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
         let parsed = x509_parser::parse_x509_certificate(end_entity);
@@ -162,7 +131,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -171,11 +140,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

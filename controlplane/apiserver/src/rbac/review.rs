@@ -37,18 +37,8 @@ pub fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiError> {
             path: "",
         }
     } else {
-        Attributes {
-            user: &user,
-            verb: text("/spec/nonResourceAttributes/verb"),
-            is_resource: false,
-            group: "",
-            version: "",
-            resource: "",
-            subresource: "",
-            namespace: "",
-            name: "",
-            path: text("/spec/nonResourceAttributes/path"),
-        }
+        let [verb, path] = ["/spec/nonResourceAttributes/verb", "/spec/nonResourceAttributes/path"].map(text);
+        Attributes::path(&user, verb, path)
     };
     let status = match authorization::decide(&call.server.parts.authorizers, &attributes) {
         Decision::Allow(reason) => with_reason(json!({"allowed": true}), &reason),

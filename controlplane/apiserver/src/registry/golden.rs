@@ -205,13 +205,7 @@ impl World {
             self.compare_causes(label, &errors, step);
         } else if matches!(status, 0 | 201) {
             if status == 201 {
-                self.compare(
-                    label,
-                    "errors",
-                    &json!([]),
-                    &json!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()),
-                );
-                self.compare_object(label, target, object.clone(), step);
+                self.compare_written(label, target, &object, &errors, step);
             }
             self.compare_warnings(label, target, &object, None, step);
             let name = str_at(&object, "/metadata/name").to_owned();
@@ -278,16 +272,24 @@ impl World {
             self.compare_causes(label, &errors, step);
         } else if matches!(status, 0 | 200) {
             if status == 200 {
-                self.compare(
-                    label,
-                    "errors",
-                    &json!([]),
-                    &json!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()),
-                );
-                self.compare_object(label, target, object.clone(), step);
+                self.compare_written(label, target, &object, &errors, step);
             }
             self.store(key, target, object);
         }
+    }
+
+    /// What the real server has written must be without fault here, and the same.
+    fn compare_written(
+        &mut self,
+        label: &str,
+        target: &Target,
+        object: &Value,
+        errors: &crate::field::Errors,
+        step: &Value,
+    ) {
+        let found: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
+        self.compare(label, "errors", &json!([]), &json!(found));
+        self.compare_object(label, target, object.clone(), step);
     }
 
     fn compare_warnings(

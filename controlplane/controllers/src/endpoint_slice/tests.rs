@@ -37,12 +37,13 @@ fn pods(count: usize) -> Vec<Arc<Pod>> {
 
 /// The slices after `plan`, named as a server would.
 fn apply(slices: &[Arc<EndpointSlice>], plan: Plan) -> Vec<Arc<EndpointSlice>> {
-    let mut after: Vec<_> = slices.iter().filter(|slice| !plan.delete.contains(slice)).cloned().collect();
-    for (old, new) in plan.update {
+    let mut after: Vec<_> =
+        slices.iter().filter(|slice| !plan.changes.delete.contains(slice)).cloned().collect();
+    for (old, new) in plan.changes.update {
         let slot = after.iter_mut().find(|slice| **slice == old).unwrap();
         *slot = Arc::new(new);
     }
-    for mut slice in plan.create {
+    for mut slice in plan.changes.create {
         slice.metadata.name = Some(format!("web-{}", after.len()));
         after.push(Arc::new(slice));
     }
@@ -119,7 +120,7 @@ fn one_changed_pod_rewrites_one_slice() {
     let slices = fill(&service, &all, &[]);
     all[120] = pod(120, |pod| pod.status.as_mut().unwrap().conditions = None);
     let plan = plan(&service, &all, &Nodes::default(), &slices);
-    assert_eq!((plan.update.len(), plan.create.len(), plan.delete.len()), (1, 0, 0));
+    assert_eq!((plan.changes.update.len(), plan.changes.create.len(), plan.changes.delete.len()), (1, 0, 0));
 }
 
 #[test]
@@ -161,8 +162,8 @@ fn a_change_of_ports_reuses_the_slice() {
     let slices = fill(&service(|_| {}), &pods(3), &[]);
     let moved = service(|spec| spec.ports.as_mut().unwrap()[0].target_port = Some(IntOrString::Int(9090)));
     let plan = plan(&moved, &pods(3), &Nodes::default(), &slices);
-    assert_eq!((plan.update.len(), plan.create.len(), plan.delete.len()), (1, 0, 0));
-    assert_eq!(plan.update[0].1.ports.as_ref().unwrap()[0].port, Some(9090));
+    assert_eq!((plan.changes.update.len(), plan.changes.create.len(), plan.changes.delete.len()), (1, 0, 0));
+    assert_eq!(plan.changes.update[0].1.ports.as_ref().unwrap()[0].port, Some(9090));
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn traffic_distribution_becomes_hints_for_zones_and_nodes() {
     let hints = |distribution: &str| {
         let service = service(|spec| spec.traffic_distribution = Some(distribution.into()));
         let plan = plan(&service, &pods(1), &nodes, &[]);
-        let endpoint = plan.create[0].endpoints.as_ref().unwrap()[0].clone();
+        let endpoint = plan.changes.create[0].endpoints.as_ref().unwrap()[0].clone();
         assert_eq!(endpoint.zone.as_deref(), Some("a"));
         let hints = endpoint.hints.unwrap_or_default();
         (hints.for_zones.map_or(0, |zones| zones.len()), hints.for_nodes.map_or(0, |nodes| nodes.len()))

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::*;
+use crate::events::Note;
 use crate::pods::tests::running;
 
 /// A job in a cluster without an API server: pods are created, deleted and released as the controller would.

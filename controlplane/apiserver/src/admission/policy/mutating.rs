@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::{Binding, Body, Hook, Misconfigured, Policy, apply, index::Index};
 use crate::{
@@ -16,11 +15,11 @@ use crate::{
         review::{Undecodable, keep_owners},
     },
     cel::Lazy,
-    follow, metadata,
+    follow::Follower,
+    metadata,
     registry::access::{list_at, str_at},
     resource::Definition,
     schema::decode::DecodeError,
-    server::Server,
     status::{ApiError, Cause},
 };
 
@@ -65,12 +64,8 @@ impl Plugin for MutatingAdmissionPolicy {
         "MutatingAdmissionPolicy"
     }
 
-    fn follow<'a>(
-        &'a self,
-        server: &'a Server,
-        shutdown: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(follow::follow(server.parts.store.clone(), self.0.clone(), shutdown.clone()))
+    fn follower(&self) -> Option<Arc<dyn Follower>> {
+        Some(self.0.clone())
     }
 
     fn admit<'a>(

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use super::{Action, Binding, Body, Hook, Misconfigured, Policy, index::Index};
 use crate::{
@@ -17,10 +16,9 @@ use crate::{
         warn,
     },
     cel::{self, Lazy},
-    follow,
+    follow::Follower,
     registry::access::{list_at, opt_str, str_at},
     resource::Definition,
-    server::Server,
     status::{ApiError, Cause},
 };
 
@@ -114,12 +112,8 @@ impl Plugin for ValidatingAdmissionPolicy {
         "ValidatingAdmissionPolicy"
     }
 
-    fn follow<'a>(
-        &'a self,
-        server: &'a Server,
-        shutdown: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(follow::follow(server.parts.store.clone(), self.0.clone(), shutdown.clone()))
+    fn follower(&self) -> Option<Arc<dyn Follower>> {
+        Some(self.0.clone())
     }
 
     fn validate<'a>(

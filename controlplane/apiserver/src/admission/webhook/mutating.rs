@@ -4,15 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::{Error, Index, Webhook, is_exempt};
 use crate::{
     admission::{Attributes, Plugin, review::keep_owners},
-    follow,
+    follow::Follower,
     patch::json_patch,
     resource::Definition,
-    server::Server,
     status::ApiError,
 };
 
@@ -30,12 +28,8 @@ impl Plugin for MutatingAdmissionWebhook {
         "MutatingAdmissionWebhook"
     }
 
-    fn follow<'a>(
-        &'a self,
-        server: &'a Server,
-        shutdown: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(follow::follow(server.parts.store.clone(), self.0.clone(), shutdown.clone()))
+    fn follower(&self) -> Option<Arc<dyn Follower>> {
+        Some(self.0.clone())
     }
 
     fn admit<'a>(

@@ -4,13 +4,11 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::{Index, Webhook, is_exempt};
 use crate::{
     admission::{Attributes, Plugin},
-    follow,
-    server::Server,
+    follow::Follower,
     status::ApiError,
 };
 
@@ -28,12 +26,8 @@ impl Plugin for ValidatingAdmissionWebhook {
         "ValidatingAdmissionWebhook"
     }
 
-    fn follow<'a>(
-        &'a self,
-        server: &'a Server,
-        shutdown: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(follow::follow(server.parts.store.clone(), self.0.clone(), shutdown.clone()))
+    fn follower(&self) -> Option<Arc<dyn Follower>> {
+        Some(self.0.clone())
     }
 
     fn validate<'a>(

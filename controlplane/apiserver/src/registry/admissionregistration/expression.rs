@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cel::{Issues, Program, Scope, Type};
+use crate::cel::{self, Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{list_at, str_at};
 use crate::validation::fields::qualified_name;
@@ -98,30 +98,7 @@ pub fn validate_conditions(errors: &mut Errors, path: &Path<'_>, owner: &Value, 
 
 /// Whether a name can be one of CEL.
 pub fn is_identifier(name: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && !RESERVED.contains(&name)
+        && !cel::is_reserved(name)
 }
