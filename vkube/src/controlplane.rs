@@ -49,6 +49,12 @@ pub struct Options {
     /// Default admission plugins not to run.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub disable_admission_plugins: Vec<String>,
+    /// How many requests that only read run at once; with those that write, what priority levels share.
+    #[arg(long, value_name = "NUMBER", default_value_t = 400)]
+    pub max_requests_inflight: usize,
+    /// How many requests that write run at once; with those that read, what priority levels share.
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    pub max_mutating_requests_inflight: usize,
     /// Standalone: the range of cluster IPs. A virtual cluster takes the addresses that its host gives.
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
     pub service_cluster_ip_range: ipnet::IpNet,
@@ -111,6 +117,7 @@ fn server_options(options: &Options) -> Result<instance::Options, Box<dyn std::e
         enable_admission: options.enable_admission_plugins.clone(),
         disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,
+        seats: options.max_requests_inflight + options.max_mutating_requests_inflight,
         ..instance::Options::default()
     })
 }

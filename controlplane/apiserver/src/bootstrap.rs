@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
 use crate::{
-    documents, metadata, ownership,
+    documents,
+    flow_control::{self, upkeep},
+    metadata, ownership,
     rbac::bootstrap_policy,
     registry::{RESOURCES, Resource, access},
     resource::Definition,
@@ -41,6 +43,7 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
         });
         objects.push((builtin("scheduling.k8s.io", "priorityclasses")?, class));
     }
+    objects.extend(upkeep::bootstrap()?);
     for resource in RESOURCES {
         let name = format!("{}.{}", resource.version, resource.group);
         if !objects.iter().any(|(_, o)| metadata::name(o) == name) {
@@ -189,13 +192,16 @@ fn own(definition: &Definition, object: &mut Value) -> Result<(), ApiError> {
     for path in implied {
         access::remove(&mut said, path);
     }
-    ownership::of_server(definition, &mut said)?;
+    let manager = if definition.group() == flow_control::GROUP { upkeep::PRODUCER } else { "kube-apiserver" };
+    ownership::of_server(definition, &mut said, manager)?;
     metadata::restore(object, "managedFields", &said);
-    if definition.plural() == "servicecidrs" {
-        let entries = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut);
-        if let Some(entries) = entries {
-            entries.insert(0, cidr_controller());
-        }
+    let status = match definition.plural() {
+        "servicecidrs" => cidr_controller(),
+        "flowschemas" => upkeep::status_fields(),
+        _ => return Ok(()),
+    };
+    if let Some(entries) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
+        entries.insert(0, status);
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ use crate::{
     bootstrap,
     connect::Connector,
     custom,
+    flow_control::{self, FlowControl, upkeep},
+    follow,
     listener::{self, TlsFiles},
     rbac::authorizer::Rbac,
     server::{Parts, Server},
@@ -53,6 +55,8 @@ pub struct Options {
     pub advertise: Option<String>,
     /// `--service-account-issuer`
     pub issuer: String,
+    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight` together.
+    pub seats: usize,
 }
 
 impl Default for Options {
@@ -70,6 +74,7 @@ impl Default for Options {
             allocator: None,
             advertise: None,
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            seats: flow_control::SEATS,
         }
     }
 }
@@ -171,6 +176,7 @@ impl Instance {
             },
             authorizers: authorizers(&options.authorization_modes, &rbac, node.as_ref())?,
             rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
+            flow_control: FlowControl::new(options.seats),
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,
@@ -181,6 +187,9 @@ impl Instance {
         bootstrap::run(&server).await?;
         front_proxy::prepare(&server, options.tls.as_ref().map(|tls| tls.client_ca.as_str())).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
+        let flow_control = Arc::new(server.parts.flow_control.clone());
+        follow::follow(store.clone(), flow_control, shutdown.clone()).await?;
+        tasks.spawn(upkeep::run(server.clone(), shutdown.clone()));
         server.parts.admission.follow(&server, &shutdown).await?;
         if let Some(node) = &node {
             node.follow(store.clone(), shutdown.clone()).await?;

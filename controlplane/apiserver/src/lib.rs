@@ -18,6 +18,7 @@ pub mod custom;
 pub mod discovery;
 pub mod documents;
 pub mod field;
+pub mod flow_control;
 mod follow;
 pub mod handlers;
 pub mod health;

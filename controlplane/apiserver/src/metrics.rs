@@ -5,7 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::StatusCode;
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
     registry::Registry,
 };
 
@@ -43,6 +47,7 @@ pub fn serve(server: &Server) -> Response {
         "The newest revision of the store",
         ConstGauge::new(server.store().revision() as i64),
     );
+    flow_control(server, &mut registry);
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {
@@ -50,4 +55,30 @@ pub fn serve(server: &Server) -> Response {
         }
         Err(error) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+/// What priority levels do, under the names that Kubernetes gives it
+/// (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#metrics>).
+fn flow_control(server: &Server, registry: &mut Registry) {
+    let registry = registry.sub_registry_with_prefix("apiserver_flowcontrol");
+    let (executing, waiting, seats): (Family<Labels, Gauge>, Family<Labels, Gauge>, Family<Labels, Gauge>) =
+        Default::default();
+    server.parts.flow_control.each_level(|level, figures| {
+        let labels = vec![("priority_level", level.to_owned())];
+        executing.get_or_create(&labels).set(figures.executing as i64);
+        waiting.get_or_create(&labels).set(figures.waiting as i64);
+        seats.get_or_create(&labels).set(figures.seats as i64);
+    });
+    let refused = Family::<Labels, Counter>::default();
+    server.parts.flow_control.each_refusal(|schema, level, reason, count| {
+        let [schema, level, reason] = [schema, level, reason].map(str::to_owned);
+        let labels = vec![("flow_schema", schema), ("priority_level", level), ("reason", reason)];
+        refused.get_or_create(&labels).inc_by(count);
+    });
+    registry.register("current_executing_requests", "Requests that run", executing);
+    registry.register("current_inqueue_requests", "Requests that wait", waiting);
+    registry.register("nominal_limit_seats", "Seats that a level has of its own", seats);
+    registry.register("rejected_requests", "Requests refused", refused);
 }

@@ -150,14 +150,14 @@ pub fn apply(
 }
 
 /// Records the server itself as the owner of what it makes.
-pub fn of_server(definition: &Definition, object: &mut Value) -> Result<(), ApiError> {
+pub fn of_server(definition: &Definition, object: &mut Value, manager: &str) -> Result<(), ApiError> {
     let api_version = definition.api_version();
     let reset = reset(definition, "");
     managed_fields::on_update(
         None,
         object,
         &Request {
-            manager: "kube-apiserver",
+            manager,
             api_version: &api_version,
             kind: definition.kind(),
             subresource: "",

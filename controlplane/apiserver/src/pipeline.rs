@@ -7,7 +7,8 @@ use http::{HeaderValue, header};
 use crate::{
     aggregation, authentication, authorization,
     body::{Request, Response},
-    impersonation, negotiation,
+    impersonation,
+    negotiation::{self, Encoding},
     options::{Query, check_timeout},
     request_info::RequestInfo,
     respond, routes,
@@ -16,11 +17,11 @@ use crate::{
     user::User,
 };
 
-/// Request info → authentication → impersonation → authorization → route, here or on a remote server.
+/// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote server.
 pub async fn serve(server: &Server, mut request: Request) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let encoding = negotiation::encoding(&query, request.headers());
-    let mut response = match run(server, &mut request, query).await {
+    let mut response = match run(server, &mut request, query, encoding).await {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
@@ -32,7 +33,12 @@ pub async fn serve(server: &Server, mut request: Request) -> Response {
     response
 }
 
-async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Response, ApiError> {
+async fn run(
+    server: &Server,
+    request: &mut Request,
+    query: Query,
+    encoding: Encoding,
+) -> Result<Response, ApiError> {
     let info =
         RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
     if !info.is_lasting() {
@@ -43,6 +49,27 @@ async fn run(server: &Server, request: &mut Request, query: Query) -> Result<Res
         None => authentication::authenticate(server, request).await?,
     };
     let user = impersonation::impersonate(server, request.headers(), user)?;
+    let (class, seat) = server.parts.flow_control.admit(&user, &info).await;
+    let mut response = match seat {
+        Ok(_seat) => {
+            let answer = proceed(server, request, info, user, query).await;
+            answer.unwrap_or_else(|error| respond::error(&error, encoding))
+        }
+        Err(refusal) => *refusal,
+    };
+    if let Some(class) = class {
+        class.mark(&mut response);
+    }
+    Ok(response)
+}
+
+async fn proceed(
+    server: &Server,
+    request: &mut Request,
+    info: RequestInfo,
+    user: Arc<User>,
+    query: Query,
+) -> Result<Response, ApiError> {
     let name = authorization::selected_name(&info, &query);
     let attributes = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     match authorization::decide(&server.parts.authorizers, &attributes) {

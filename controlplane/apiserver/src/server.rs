@@ -25,6 +25,7 @@ use crate::{
     body::{Body, BoxError, Request, Response},
     catalog::Catalog,
     connect::Connector,
+    flow_control::FlowControl,
     metrics::Counters,
     pipeline,
     rbac::authorizer::Rbac,
@@ -46,6 +47,8 @@ pub struct Parts {
     pub authorizers: Vec<Box<dyn Authorizer>>,
     /// The roles and bindings, if RBAC is among the authorizers.
     pub rbac: Option<Rbac>,
+    /// Which requests run, and which wait.
+    pub flow_control: FlowControl,
     /// What objects must be like.
     pub admission: Chain,
     /// Where streams to pods, nodes and services go; without one they are refused.

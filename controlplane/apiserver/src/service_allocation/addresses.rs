@@ -40,7 +40,7 @@ pub fn writes(server: &Server, old: Option<&Value>, new: Option<&Value>) -> Resu
     for address in now.iter().filter(|address| !before.contains(address)) {
         let Some(service) = new else { continue };
         let mut object = address_of(service, *address);
-        ownership::of_server(&definition, &mut object)?;
+        ownership::of_server(&definition, &mut object, "kube-apiserver")?;
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         let change = Change::Put { document: stored::encode(&object, &definition)?, ttl: None };
         writes.push(Write { key: definition.key("", &address.to_string()), expect: Expect::Any, change });
