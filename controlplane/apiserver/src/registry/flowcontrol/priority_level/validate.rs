@@ -129,7 +129,7 @@ fn validate_queuing(errors: &mut Errors, path: &Path<'_>, queuing: &Value) {
         errors.invalid(&path, &shown, POSITIVE);
     } else if hand > queues {
         errors.invalid(&path, &shown, &format!("should not be greater than queues ({queues})"));
-    } else if entropy(queues, hand) > HASH_BITS {
+    } else if is_too_large(queues, hand) {
         let why = format!(
             "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {HASH_BITS}"
         );
@@ -137,7 +137,8 @@ fn validate_queuing(errors: &mut Errors, path: &Path<'_>, queuing: &Value) {
     }
 }
 
-/// How many bits it takes to deal a hand.
-fn entropy(deck: i64, hand: i64) -> i64 {
-    ((deck as f64).log2() * hand as f64).ceil() as i64
+/// Whether a hash has too few bits to deal a hand.
+fn is_too_large(deck: i64, hand: i64) -> bool {
+    let hands = u128::from(deck.unsigned_abs()).saturating_pow(u32::try_from(hand).unwrap_or(u32::MAX));
+    hands > 1 << HASH_BITS
 }
