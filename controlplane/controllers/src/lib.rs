@@ -19,6 +19,7 @@ mod events;
 mod hash;
 mod history;
 mod informers;
+mod metrics;
 mod node_fit;
 mod ownership;
 mod pods;
@@ -53,6 +54,7 @@ mod stateful_set;
 mod validating_policy_status;
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -63,10 +65,12 @@ use tokio_util::task::TaskTracker;
 
 pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
+pub use metrics::Metrics;
 
 use api::Api;
 use events::Recorder;
 use informers::Informers;
+use queue::Queue;
 
 /// How the controllers run.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +83,8 @@ pub struct Options {
     pub enabled: Controllers,
     /// The wall clock.
     pub clock: Clock,
+    /// Where they count what they do.
+    pub metrics: Metrics,
 }
 
 /// Why the controllers ended.
@@ -227,9 +233,17 @@ struct Context {
     informers: Informers,
     recorder: Recorder,
     clock: Clock,
+    metrics: Metrics,
     root_ca: Option<String>,
     authority: Option<Arc<Authority>>,
     shutdown: CancellationToken,
+}
+
+impl Context {
+    /// An empty work queue that the metrics call `name`.
+    fn queue<T: Clone + Eq + Hash>(&self, name: &'static str) -> Queue<T> {
+        Queue::new(self.metrics.queue(name))
+    }
 }
 
 /// Runs the enabled controllers until `shutdown`.
@@ -246,6 +260,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         api,
         recorder,
         clock: options.clock,
+        metrics: options.metrics,
         root_ca: options.root_ca,
         authority: options.authority,
         shutdown: stop.clone(),

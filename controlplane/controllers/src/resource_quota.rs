@@ -36,7 +36,7 @@ const GATHER_PER_POD: Duration = Duration::from_millis(1);
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let quotas: Informer<ResourceQuota> = context.informers.of();
-    let queue = Queue::with_last_retry(LAST_RETRY);
+    let queue = context.queue("resourcequota_primary").with_last_retry(LAST_RETRY);
     let all_pods: Informer<Pod> = context.informers.of();
     let wake = {
         let (quotas, queue, pods) = (quotas.clone(), queue.clone(), all_pods.clone());
