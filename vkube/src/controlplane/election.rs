@@ -58,7 +58,7 @@ impl Options {
 
 /// The host's name, so that people know who leads, and what no other process has.
 fn identity() -> String {
-    let host = nix::unix::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     format!("{host}_{:032x}", rand::random::<u128>())
 }
 
