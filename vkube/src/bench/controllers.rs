@@ -54,7 +54,8 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Idle {
-    private_ki_b: u64,
+    #[serde(rename = "anonymousKiB")]
+    anonymous: u64,
     cpu_milliseconds_per_second: f64,
 }
 
@@ -97,8 +98,8 @@ async fn measure(options: &Options, directory: &Path) -> Outcome {
 }
 
 fn print(without: Idle, with: Idle, sizes: &[Measured]) {
-    let mib = |idle: Idle| idle.private_ki_b as f64 / 1024.0;
-    println!("One idle control plane, memory that it shares with no other process:");
+    let mib = |idle: Idle| idle.anonymous as f64 / 1024.0;
+    println!("One idle control plane, memory without the program itself:");
     println!("  without controllers  {:>8.1} MiB", mib(without));
     println!("  with all of them     {:>8.1} MiB", mib(with));
     println!("  CPU when idle        {:>8.2} ms a second", with.cpu_milliseconds_per_second);
@@ -124,7 +125,7 @@ async fn idle(plane: &Standalone, seconds: u64) -> Result<Idle, Failure> {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let after = reading(plane)?;
     let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1000.0 / seconds as f64;
-    Ok(Idle { private_ki_b: after.private, cpu_milliseconds_per_second: cpu })
+    Ok(Idle { anonymous: after.anonymous, cpu_milliseconds_per_second: cpu })
 }
 
 fn reading(plane: &Standalone) -> Result<process::Reading, Failure> {

@@ -13,6 +13,7 @@ use vkube_lease::{Election, Timing, Unusable};
 
 /// Flags are named as kube-controller-manager names them.
 #[derive(Clone, Debug, Args)]
+#[group(id = "election")]
 pub struct Options {
     /// Run controllers and syncer only while holding a lease; for a control plane with more than one replica.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false)]
