@@ -136,11 +136,13 @@ impl Controllers {
         instance: &Instance,
         root_ca: String,
         pki: &std::path::Path,
+        enabled: vkube_controllers::Controllers,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),
             authority: Some(Arc::new(authority)),
+            enabled,
             ..Default::default()
         };
         let metrics = options.metrics.clone();

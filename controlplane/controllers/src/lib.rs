@@ -51,6 +51,7 @@ mod root_ca;
 mod service_account;
 mod service_account_token;
 mod stateful_set;
+mod taint_eviction;
 mod validating_policy_status;
 
 use std::fmt;
@@ -172,6 +173,8 @@ controllers! {
     CertificateCleaning = "certificatesigningrequest-cleaner-controller" => certificates::start_cleaning,
     /// Deletes pods that no node will end.
     PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
+    /// Deletes pods from nodes whose taints they do not tolerate.
+    TaintEviction = "taint-eviction-controller" => taint_eviction::start,
     /// Writes the rules of aggregated cluster roles.
     ClusterRoleAggregation = "clusterrole-aggregation-controller" => cluster_role_aggregation::start,
     /// Says how many pods of a disruption budget may be evicted.

@@ -38,7 +38,8 @@ pub async fn run(options: Options, mut stop: Stop) -> Outcome {
     }
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     if options.controllers {
-        let controllers = Controllers::new(&instance, authority.certificate.clone(), &pki)?;
+        let controllers =
+            Controllers::new(&instance, authority.certificate.clone(), &pki, Default::default())?;
         let election = options.election.election(controllers.client.clone())?;
         let (metrics, work) = (controllers.metrics(), controllers.run(shutdown.clone()));
         tasks.spawn(work_as_leader(election, metrics, shutdown.clone(), work));

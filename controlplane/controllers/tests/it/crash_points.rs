@@ -101,10 +101,14 @@ fn essence(mut value: Value) -> Value {
                 let identity = name.ends_with("uid") || name.ends_with("Time") || name.starts_with("volume");
                 !identity && !VARIES.contains(&name.as_str())
             });
-            fields.values_mut().for_each(|field| *field = essence(field.take()));
+            for field in fields.values_mut() {
+                *field = essence(field.take());
+            }
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| *item = essence(item.take()));
+            for item in items.iter_mut() {
+                *item = essence(item.take());
+            }
             items.sort_by_key(|item| item["type"].as_str().map(str::to_owned));
         }
         _ => {}
@@ -175,9 +179,8 @@ async fn play(cluster: &Cluster, namespace: &str, steps: &[Step], expected: Opti
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, following).await.is_err() {
-            panic!("step {index} in {namespace} came to no end:\n{}", difference(&state, wanted));
-        }
+        let ended = tokio::time::timeout(PATIENCE, following).await.is_ok();
+        assert!(ended, "step {index} in {namespace} came to no end:\n{}", difference(&state, wanted));
     }
     state
 }
