@@ -43,7 +43,7 @@ pub enum Error {
     TimedOut(u64),
     /// The lease could not be held.
     #[error("failed to hold the lease")]
-    Lease(#[from] crate::lease::Error),
+    Lease(#[from] vkube_lease::Error),
     /// The HTTP endpoint could not be served.
     #[error("failed to serve probes and metrics on {address}")]
     Listen {

@@ -25,12 +25,12 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Predicate, WatchStreamExt};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
+use vkube_lease::Election;
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
 use crate::context::{Cluster, ClusterRef, Context, Policy};
 use crate::error::Error;
-use crate::lease::Election;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::policies::{self, PolicyContext};

@@ -2,9 +2,14 @@
 //!
 //! Driven by events alone: a pod is tried when it appears or changes, and those that fit nowhere are tried
 //! again when a node changes or a placed pod gives its resources back. A placement counts from the moment
-//! it is decided, before the API server has confirmed the binding.
+//! it is decided, before the API server has confirmed the binding. For a pod that fits nowhere, others of lower
+//! priority may have to go: it is nominated for their node, whose room is kept for it until they are gone.
 
+mod decide;
 mod filter;
+mod preempt;
+mod score;
+mod spread;
 mod state;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -12,20 +17,25 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Binding, Node, ObjectReference, Pod, PodCondition},
+    api::{
+        core::v1::{Binding, Node, ObjectReference, Pod, PodCondition},
+        policy::v1::PodDisruptionBudget,
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
     events::{self, Recorder},
     feed::{self, Change, Key},
 };
+use decide::{Decision, Nominated, decide};
+use preempt::{Candidate, priority};
 use state::Cluster;
 
 /// The name that pods ask for in `spec.schedulerName`.
@@ -48,9 +58,11 @@ async fn schedule(client: Client, recorder: Recorder) {
         client: client.clone(),
         cluster: Cluster::default(),
         waiting: BTreeMap::new(),
+        nominated: BTreeMap::new(),
         bindings: JoinSet::new(),
     };
     let mut nodes = feed::changes::<Node>(Api::all(client.clone()), "");
+    let mut budgets = feed::changes::<PodDisruptionBudget>(Api::all(client.clone()), "");
     let mut pods = feed::changes::<Pod>(Api::all(client), "");
     let (mut nodes_known, mut pods_known) = (false, false);
 
@@ -63,6 +75,7 @@ async fn schedule(client: Client, recorder: Recorder) {
                     scheduler.try_all(nodes_known && pods_known);
                 }
             }
+            Some(change) = budgets.next() => scheduler.budget_changed(change),
             Some(change) = pods.next() => {
                 let first = matches!(change, Change::Synced) && !pods_known;
                 pods_known |= first;
@@ -90,6 +103,8 @@ struct Scheduler {
     recorder: Recorder,
     cluster: Cluster,
     waiting: BTreeMap<Key, Arc<Pod>>,
+    /// Those of them for which others leave a node.
+    nominated: Nominated,
     /// Writes in flight; a pod comes back if it still needs a node.
     bindings: JoinSet<Option<Arc<Pod>>>,
 }
@@ -116,12 +131,20 @@ impl Scheduler {
         }
     }
 
+    fn budget_changed(&mut self, change: Change<PodDisruptionBudget>) {
+        match change {
+            Change::Applied(budget) => self.cluster.set_budget(&budget),
+            Change::Deleted(budget) => self.cluster.remove_budget(&feed::key(&*budget)),
+            Change::Synced => {}
+        }
+    }
+
     fn pod_changed(&mut self, change: Change<Pod>) -> Touched {
         match change {
             Change::Applied(pod) => self.pod_applied(&pod),
             Change::Deleted(pod) => {
                 let key = feed::key(&*pod);
-                self.waiting.remove(&key);
+                self.forget(&key);
                 if self.cluster.release(&key) { Touched::Room } else { Touched::Nothing }
             }
             Change::Synced => Touched::Nothing,
@@ -133,11 +156,11 @@ impl Scheduler {
         let spec = pod.spec.as_ref();
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         if matches!(phase, Some("Succeeded" | "Failed")) {
-            self.waiting.remove(&key);
+            self.forget(&key);
             return if self.cluster.release(&key) { Touched::Room } else { Touched::Nothing };
         }
         if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) {
-            self.waiting.remove(&key);
+            self.forget(&key);
             self.cluster.place(pod, node);
             return Touched::Nothing;
         }
@@ -147,8 +170,12 @@ impl Scheduler {
                 && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
         });
         if !ours || pod.metadata.deletion_timestamp.is_some() {
-            self.waiting.remove(&key);
+            self.forget(&key);
             return Touched::Nothing;
+        }
+        let node = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        if let Some(node) = node.filter(|node| !node.is_empty()) {
+            self.nominated.entry(key.clone()).or_insert_with(|| (Arc::clone(pod), node.to_owned()));
         }
         let old = self.waiting.insert(key.clone(), Arc::clone(pod));
         // Our own report of failure changes only the status and is no reason to try again.
@@ -156,11 +183,16 @@ impl Scheduler {
         if news { Touched::Waiting(key) } else { Touched::Nothing }
     }
 
+    fn forget(&mut self, key: &Key) {
+        self.waiting.remove(key);
+        self.nominated.remove(key);
+    }
+
     fn try_all(&mut self, ready: bool) {
         if !ready {
             return;
         }
-        let mut keys: Vec<_> = self.waiting.iter().map(|(key, pod)| (priority(pod), key.clone())).collect();
+        let mut keys: Vec<_> = self.waiting.iter().map(|(key, pod)| (order(pod), key.clone())).collect();
         keys.sort();
         for (_, key) in keys {
             self.try_one(&key);
@@ -169,22 +201,46 @@ impl Scheduler {
 
     fn try_one(&mut self, key: &Key) {
         let Some(pod) = self.waiting.get(key).cloned() else { return };
-        match self.cluster.pick(&pod) {
-            Ok(node) => {
-                self.waiting.remove(key);
+        match decide(&pod, &self.cluster, &self.nominated) {
+            Decision::Bind(node) => {
+                self.forget(key);
                 self.cluster.place(&pod, &node);
                 let (client, recorder) = (self.client.clone(), self.recorder.clone());
                 self.bindings.spawn(bind(client, recorder, pod, node));
             }
-            Err(message) => {
-                self.recorder.warning(events::reference(&*pod), "FailedScheduling", &*message);
-                let client = self.client.clone();
-                self.bindings.spawn(async move {
-                    report_unschedulable(&client, &pod, message).await;
-                    None
-                });
+            Decision::Preempt(candidate, message) => self.preempt(&pod, candidate, message),
+            Decision::Wait { message, keeps_nomination } => {
+                if !keeps_nomination {
+                    self.nominated.remove(key);
+                }
+                self.report(&pod, message);
             }
         }
+    }
+
+    /// Keeps the node for the pod, and has those leave that are in its way.
+    fn preempt(&mut self, pod: &Arc<Pod>, candidate: Candidate, message: String) {
+        let node = &candidate.node;
+        // Less important pods that waited for the same room look for another.
+        self.nominated.retain(|_, (other, theirs)| theirs != node || priority(other) >= priority(pod));
+        self.nominated.insert(feed::key(&**pod), (Arc::clone(pod), node.clone()));
+        self.report(pod, message);
+        let (client, recorder, pod) = (self.client.clone(), self.recorder.clone(), Arc::clone(pod));
+        self.bindings.spawn(async move {
+            evict(&client, &recorder, &pod, candidate).await;
+            None
+        });
+    }
+
+    /// Tells why the pod has no node yet.
+    fn report(&mut self, pod: &Arc<Pod>, message: String) {
+        self.recorder.warning(events::reference(&**pod), "FailedScheduling", &*message);
+        let node = self.nominated.get(&feed::key(&**pod)).map(|(_, node)| node.clone());
+        let (client, pod) = (self.client.clone(), Arc::clone(pod));
+        self.bindings.spawn(async move {
+            report_unschedulable(&client, &pod, message, node).await;
+            None
+        });
     }
 
     fn binding_refused(&mut self, pod: Arc<Pod>) {
@@ -196,9 +252,8 @@ impl Scheduler {
 }
 
 /// Higher priority first, then older first.
-fn priority(pod: &Pod) -> (i64, Option<Timestamp>) {
-    let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
-    (-i64::from(priority), pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+fn order(pod: &Pod) -> (i64, Option<Timestamp>) {
+    (-i64::from(priority(pod)), pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 /// Binds the pod; gives it back, after a moment, if the binding was refused.
@@ -213,7 +268,7 @@ async fn bind(client: Client, recorder: Recorder, pod: Arc<Pod>, node: String) -
         },
     };
     let api: Api<Pod> = Api::namespaced(client, &namespace);
-    let answer: kube::Result<serde_json::Value> =
+    let answer: kube::Result<Value> =
         api.create_subresource("binding", &name, &PostParams::default(), &binding).await;
     match answer {
         Ok(_) => {
@@ -231,12 +286,15 @@ async fn bind(client: Client, recorder: Recorder, pod: Arc<Pod>, node: String) -
     }
 }
 
-async fn report_unschedulable(client: &Client, pod: &Pod, message: String) {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let known = conditions
+/// Writes the condition, and the node that is kept for the pod.
+async fn report_unschedulable(client: &Client, pod: &Pod, message: String, node: Option<String>) {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let told = conditions
         .iter()
         .any(|condition| condition.type_ == "PodScheduled" && condition.message.as_deref() == Some(&message));
-    if known {
+    let known = status.and_then(|status| status.nominated_node_name.clone()).filter(|name| !name.is_empty());
+    if told && known == node {
         return;
     }
     let condition = PodCondition {
@@ -248,9 +306,50 @@ async fn report_unschedulable(client: &Client, pod: &Pod, message: String) {
         observed_generation: pod.metadata.generation,
         ..PodCondition::default()
     };
-    let patch = Patch::Strategic(json!({"status": {"conditions": [condition]}}));
-    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-    if let Err(error) = api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
-        tracing::debug!(%error, pod = pod.name_any(), "condition not written");
+    patch_status(client, pod, json!({"conditions": [condition], "nominatedNodeName": node})).await;
+}
+
+/// Has the victims leave, which they do as any deleted pod does.
+async fn evict(client: &Client, recorder: &Recorder, pod: &Pod, candidate: Candidate) {
+    for victim in &candidate.victims {
+        let victim = &*victim.pod;
+        if victim.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let condition = PodCondition {
+            type_: "DisruptionTarget".into(),
+            status: "True".into(),
+            reason: Some("PreemptionByScheduler".into()),
+            message: Some(format!("{NAME}: preempting to accommodate a higher priority pod")),
+            last_transition_time: Some(Time(events::now())),
+            observed_generation: victim.metadata.generation,
+            ..PodCondition::default()
+        };
+        patch_status(client, victim, json!({"conditions": [condition]})).await;
+        let api: Api<Pod> = Api::namespaced(client.clone(), &victim.namespace().unwrap_or_default());
+        let this_one = Preconditions { uid: victim.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
+        match api.delete(&victim.name_any(), &params).await {
+            Ok(_) => {
+                let message =
+                    format!("Preempted by pod {} on node {}", pod.uid().unwrap_or_default(), candidate.node);
+                recorder.normal(events::reference(victim), "Preempted", message);
+            }
+            // It went by itself, which is as good.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+            Err(error) => tracing::warn!(%error, pod = victim.name_any(), "victim not deleted"),
+        }
     }
 }
+
+async fn patch_status(client: &Client, pod: &Pod, status: Value) {
+    let patch = Patch::Strategic(json!({"status": status}));
+    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    if let Err(error) = api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await {
+        tracing::debug!(%error, pod = pod.name_any(), "status not written");
+    }
+}
+
+#[cfg(test)]
+#[path = "scheduler/run_tests.rs"]
+mod tests;

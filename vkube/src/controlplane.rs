@@ -1,6 +1,7 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod election;
 mod hosted;
 mod link;
 mod standalone;
@@ -9,13 +10,13 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::Args;
 use kube::Client;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
     authentication::static_tokens::StaticTokens,
     instance::{self, Instance},
     user::User,
 };
-use vkube_controllers::Authority;
+use vkube_controllers::{Authority, Metrics};
 
 use crate::{cli::Outcome, stop::Stop};
 
@@ -40,6 +41,8 @@ pub struct Options {
     /// Run the controllers.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub controllers: bool,
+    #[command(flatten)]
+    pub election: election::Options,
     /// Who decides what users may do, in order.
     #[arg(long, value_name = "MODES", default_value = "RBAC", value_delimiter = ',')]
     pub authorization_mode: Vec<String>,
@@ -127,29 +130,42 @@ fn client(instance: &Instance, component: &str) -> Client {
     Client::new(instance.server.service(User::component(component)), "default")
 }
 
-/// Runs the controllers until `shutdown`; the process ends if they do.
-///
-/// Approved certificate signing requests are signed with the authority whose `ca.crt` and `ca.key` are in `pki`.
-fn start_controllers(
-    instance: &Instance,
-    root_ca: String,
-    pki: &std::path::Path,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let client = client(instance, "system:kube-controller-manager");
-    let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
-    let options = vkube_controllers::Options {
-        root_ca: Some(root_ca),
-        authority: Some(Arc::new(authority)),
-        ..Default::default()
-    };
-    let shutdown = shutdown.clone();
-    tasks.spawn(async move {
-        if let Err(error) = vkube_controllers::run(client, options, shutdown.clone()).await {
+/// The controllers of a cluster, and what they need.
+struct Controllers {
+    client: Client,
+    options: vkube_controllers::Options,
+}
+
+impl Controllers {
+    /// Approved certificate signing requests are signed with the authority whose `ca.crt` and `ca.key` are in `pki`.
+    /// What they count is shown by the server's `/metrics`.
+    fn new(
+        instance: &Instance,
+        root_ca: String,
+        pki: &std::path::Path,
+        enabled: vkube_controllers::Controllers,
+    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
+        let options = vkube_controllers::Options {
+            root_ca: Some(root_ca),
+            authority: Some(Arc::new(authority)),
+            enabled,
+            ..Default::default()
+        };
+        let metrics = options.metrics.clone();
+        instance.server.counters.expose(move || Box::new(metrics.clone()));
+        Ok(Self { client: client(instance, "system:kube-controller-manager"), options })
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.options.metrics.clone()
+    }
+
+    /// Runs them until `shutdown`; the process ends if they do.
+    async fn run(self, shutdown: CancellationToken) {
+        if let Err(error) = vkube_controllers::run(self.client, self.options, shutdown.clone()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
             shutdown.cancel();
         }
-    });
-    Ok(())
+    }
 }

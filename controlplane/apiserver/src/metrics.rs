@@ -1,9 +1,13 @@
 //! `/metrics` in the OpenMetrics text form.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use http::StatusCode;
 use prometheus_client::{
+    collector::Collector,
     encoding::text::encode,
     metrics::{
         counter::{ConstCounter, Counter},
@@ -15,14 +19,23 @@ use prometheus_client::{
 
 use crate::{body::Response, respond, server::Server};
 
+/// What others in this process count, made anew for each answer.
+type Others = Box<dyn Fn() -> Box<dyn Collector> + Send + Sync>;
+
 /// What the server counts about itself.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Counters {
     requests: AtomicU64,
     failures: AtomicU64,
+    others: RwLock<Vec<Others>>,
 }
 
 impl Counters {
+    /// Shows what `collector` makes in `/metrics` too: the controllers have no port of their own.
+    pub fn expose(&self, collector: impl Fn() -> Box<dyn Collector> + Send + Sync + 'static) {
+        self.others.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(collector));
+    }
+
     /// Counts an answered request.
     pub fn answered(&self, code: StatusCode) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -48,6 +61,9 @@ pub fn serve(server: &Server) -> Response {
         ConstGauge::new(server.store().revision() as i64),
     );
     flow_control(server, &mut registry);
+    for other in &*server.counters.others.read().unwrap_or_else(PoisonError::into_inner) {
+        registry.register_collector(other());
+    }
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => {

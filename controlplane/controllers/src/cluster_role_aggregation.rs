@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::Context;
 use crate::api::{Error, path_of};
 use crate::informers::Informer;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 use crate::selectors::matches;
 
 /// The rules are applied under a name of their own, so that whoever applies the selectors does not own them.
@@ -16,7 +16,7 @@ const MANAGER: &str = "clusterrole-aggregation-controller";
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let roles: Informer<ClusterRole> = context.informers.of();
-    let queue = Queue::new();
+    let queue = context.queue("ClusterRoleAggregator");
     roles.subscribe({
         let (queue, roles) = (queue.clone(), roles.clone());
         move |change| {

@@ -27,7 +27,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         jobs: context.informers.of(),
         recorder: context.recorder.named("cronjob-controller"),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("cronjob"),
     };
     wake_itself(&controller.cron_jobs, &controller.queue);
     wake_owners(&controller.jobs, &controller.cron_jobs, &controller.queue, |_: &CronJob| None);

@@ -39,7 +39,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         pods: context.informers.of(),
         recorder: context.recorder.named("deployment-controller"),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("deployment"),
     };
     wake_itself(&controller.deployments, &controller.queue);
     wake_owners(&controller.sets, &controller.deployments, &controller.queue, |deployment: &Deployment| {

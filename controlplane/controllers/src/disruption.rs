@@ -41,12 +41,12 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         scales: Scales::new(context.api.clone()),
         recorder: context.recorder.named("controllermanager"),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("disruption"),
     };
     crate::ownership::wake_itself(&controller.budgets, &controller.queue);
     controller.wake_on_pods();
     let (shutdown, clock) = (context.shutdown.clone(), context.clock.clone());
-    let (pods, stale) = (controller.pods.clone(), Queue::new());
+    let (pods, stale) = (controller.pods.clone(), context.queue("stale_pod_disruption"));
     stale::subscribe(&pods, &clock, &stale);
     async move {
         let synced = join(

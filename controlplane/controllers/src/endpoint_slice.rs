@@ -43,7 +43,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         slices: context.informers.of(),
         recorder: context.recorder.named("endpoint-slice-controller"),
     };
-    let queue = Queue::new();
+    let queue = context.queue("endpoint_slice");
     wake_services(&controller.services, &controller.pods, &queue);
     controller.wake_on_slices(&queue);
     controller.wake_on_zones(&queue);

@@ -35,7 +35,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         slices: context.informers.of(),
         recorder: context.recorder.named("endpoint-slice-mirroring-controller"),
     };
-    let queue = Queue::new();
+    let queue = context.queue("endpoint_slice_mirroring");
     mirror.subscribe(&queue);
     let shutdown = context.shutdown.clone();
     async move {

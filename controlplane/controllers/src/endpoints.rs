@@ -13,7 +13,7 @@ use crate::api::Error;
 use crate::events::{Note, Recorder};
 use crate::informers::Informer;
 use crate::pods;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 use crate::selectors::contains_all;
 use crate::service_pods::{
     Family, HEADLESS_LABEL, TRIGGER_TIME, address, families, hostname, is_headless, node_name, ports,
@@ -32,7 +32,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         endpoints: context.informers.of(),
         recorder: context.recorder.named("endpoint-controller"),
     };
-    let queue = Queue::new();
+    let queue = context.queue("endpoint");
     wake_services(&controller.services, &controller.pods, &queue);
     // Endpoints that someone deletes or edits are restored; those whose service is gone are deleted.
     controller.endpoints.subscribe({

@@ -12,7 +12,7 @@ use crate::events::{Note, Recorder};
 use crate::informers::Informer;
 use crate::ownership::{controller_name, controller_reference, is_controlled_by};
 use crate::pods;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let controller = Controller {
@@ -20,7 +20,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         claims: context.informers.of(),
         recorder: context.recorder.named("ephemeral_volume"),
     };
-    let queue = Queue::new();
+    let queue = context.queue("ephemeral_volume");
     controller.pods.subscribe({
         let queue = queue.clone();
         move |change| {

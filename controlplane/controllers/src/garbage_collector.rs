@@ -48,7 +48,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         resources: Mutex::default(),
         unresolved: Mutex::default(),
         served_changed: Notify::new(),
-        queue: Queue::new(),
+        queue: context.queue("garbage_collector_attempt_to_delete"),
     });
     let shutdown = context.shutdown.clone();
     async move {

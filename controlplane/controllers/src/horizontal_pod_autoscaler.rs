@@ -50,7 +50,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         recorder: context.recorder.named("horizontal-pod-autoscaler"),
         clock: context.clock.clone(),
         memories: Mutex::default(),
-        queue: Queue::new(),
+        queue: context.queue("horizontalpodautoscaler"),
     };
     let queue = autoscaler.queue.clone();
     autoscaler.autoscalers.subscribe(move |Change { old, new }| {

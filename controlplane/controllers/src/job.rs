@@ -44,13 +44,13 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         pods: context.informers.of(),
         recorder: context.recorder.named("job-controller"),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("job"),
     };
     wake_itself(&controller.jobs, &controller.queue);
     wake_owners(&controller.pods, &controller.jobs, &controller.queue, |job: &Job| {
         job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
     });
-    let orphans = Queue::new();
+    let orphans = context.queue("job_orphan_pod");
     controller.wake_on_orphans(&orphans);
     let shutdown = context.shutdown.clone();
     async move {

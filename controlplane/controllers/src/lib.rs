@@ -19,6 +19,7 @@ mod events;
 mod hash;
 mod history;
 mod informers;
+mod metrics;
 mod node_fit;
 mod ownership;
 mod pod_control;
@@ -52,9 +53,11 @@ mod root_ca;
 mod service_account;
 mod service_account_token;
 mod stateful_set;
+mod taint_eviction;
 mod validating_policy_status;
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -65,10 +68,12 @@ use tokio_util::task::TaskTracker;
 
 pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
+pub use metrics::Metrics;
 
 use api::Api;
 use events::Recorder;
 use informers::Informers;
+use queue::Queue;
 
 /// How the controllers run.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +86,8 @@ pub struct Options {
     pub enabled: Controllers,
     /// The wall clock.
     pub clock: Clock,
+    /// Where they count what they do.
+    pub metrics: Metrics,
 }
 
 /// Why the controllers ended.
@@ -168,6 +175,8 @@ controllers! {
     CertificateCleaning = "certificatesigningrequest-cleaner-controller" => certificates::start_cleaning,
     /// Deletes pods that no node will end.
     PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
+    /// Deletes pods from nodes whose taints they do not tolerate.
+    TaintEviction = "taint-eviction-controller" => taint_eviction::start,
     /// Writes the rules of aggregated cluster roles.
     ClusterRoleAggregation = "clusterrole-aggregation-controller" => cluster_role_aggregation::start,
     /// Says how many pods of a disruption budget may be evicted.
@@ -229,9 +238,17 @@ struct Context {
     informers: Informers,
     recorder: Recorder,
     clock: Clock,
+    metrics: Metrics,
     root_ca: Option<String>,
     authority: Option<Arc<Authority>>,
     shutdown: CancellationToken,
+}
+
+impl Context {
+    /// An empty work queue that the metrics call `name`.
+    fn queue<T: Clone + Eq + Hash>(&self, name: &'static str) -> Queue<T> {
+        Queue::new(self.metrics.queue(name))
+    }
 }
 
 /// Runs the enabled controllers until `shutdown`.
@@ -248,6 +265,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         api,
         recorder,
         clock: options.clock,
+        metrics: options.metrics,
         root_ca: options.root_ca,
         authority: options.authority,
         shutdown: stop.clone(),

@@ -36,7 +36,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         api: context.api.clone(),
         namespaces: context.informers.of(),
         clock: context.clock.clone(),
-        queue: Queue::with_last_retry(LAST_RETRY),
+        queue: context.queue("namespace").with_last_retry(LAST_RETRY),
     };
     let shutdown = context.shutdown.clone();
     let queue = controller.queue.clone();

@@ -73,7 +73,8 @@ fn satisfies(requirement: &NodeSelectorRequirement, labels: Option<&Labels>) -> 
     }
 }
 
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+/// Whether the toleration is one for this taint.
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     let same_value =
         toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();

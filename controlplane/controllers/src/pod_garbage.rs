@@ -62,7 +62,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         nodes: context.informers.of(),
         clock: context.clock.clone(),
         quarantined: Arc::default(),
-        queue: Queue::new(),
+        queue: context.queue("orphaned_pods_nodes"),
     };
     let shutdown = context.shutdown.clone();
     async move {

@@ -6,7 +6,7 @@ use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 /// Set by admission when a volume is created.
 const FINALIZER: &str = "kubernetes.io/pv-protection";
@@ -14,7 +14,7 @@ const FINALIZER: &str = "kubernetes.io/pv-protection";
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let shutdown = context.shutdown.clone();
     let volumes: Informer<PersistentVolume> = context.informers.of();
-    let queue = Queue::new();
+    let queue = context.queue("pvprotection");
     wake_itself(&volumes, &queue);
     async move {
         tokio::select! {

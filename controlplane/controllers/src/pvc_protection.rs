@@ -6,7 +6,7 @@ use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 /// Set by admission when a claim is created.
 const FINALIZER: &str = "kubernetes.io/pvc-protection";
@@ -14,7 +14,7 @@ const FINALIZER: &str = "kubernetes.io/pvc-protection";
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let shutdown = context.shutdown.clone();
     let protection = Protection { claims: context.informers.of(), pods: context.informers.of() };
-    let queue = Queue::new();
+    let queue = context.queue("pvcprotection");
     wake_itself(&protection.claims, &queue);
     protection.pods.subscribe({
         let queue = queue.clone();

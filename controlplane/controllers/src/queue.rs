@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Error;
+use crate::metrics::Meter;
 
 /// The first wait after a failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(5);
@@ -73,12 +74,13 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     wake: Notify,
     last_retry: Duration,
+    meter: Meter,
 }
 
 struct State<T> {
     ready: VecDeque<T>,
-    /// Keys that are in `ready`, or wait for their running reconcile to end.
-    pending: HashSet<T>,
+    /// Keys that are in `ready`, or wait for their running reconcile to end, and since when.
+    pending: HashMap<T, Instant>,
     active: HashSet<T>,
     /// Delayed keys by due time; the counter keeps equal times apart.
     later: BTreeMap<(Instant, u64), T>,
@@ -88,23 +90,27 @@ struct State<T> {
 }
 
 impl<T: Clone + Eq + Hash> Queue<T> {
-    /// An empty queue.
-    pub fn new() -> Self {
-        Self::with_last_retry(LAST_RETRY)
+    /// An empty queue that `meter` counts.
+    pub fn new(meter: Meter) -> Self {
+        Self::empty(meter, LAST_RETRY)
     }
 
-    /// An empty queue that waits no longer than `last_retry` between attempts.
-    pub fn with_last_retry(last_retry: Duration) -> Self {
+    /// An empty queue like this that waits no longer than `last_retry` between attempts.
+    pub fn with_last_retry(self, last_retry: Duration) -> Self {
+        Self::empty(self.0.meter.clone(), last_retry)
+    }
+
+    fn empty(meter: Meter, last_retry: Duration) -> Self {
         let state = State {
             ready: VecDeque::new(),
-            pending: HashSet::new(),
+            pending: HashMap::new(),
             active: HashSet::new(),
             later: BTreeMap::new(),
             due: HashMap::new(),
             counter: 0,
             failures: HashMap::new(),
         };
-        Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), last_retry }))
+        Self(Arc::new(Shared { state: Mutex::new(state), wake: Notify::new(), last_retry, meter }))
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -113,7 +119,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 
     /// Asks for `key` to be worked on.
     pub fn add(&self, key: T) {
-        self.state().push(key);
+        self.state().push(key, &self.0.meter);
         self.0.wake.notify_one();
     }
 
@@ -144,6 +150,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         let delay = FIRST_RETRY.saturating_mul(1 << (*failures).min(18)).min(self.0.last_retry);
         *failures += 1;
         drop(state);
+        self.0.meter.retried();
         self.add_after(key, delay);
     }
 
@@ -157,9 +164,12 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         loop {
             let due = {
                 let mut state = self.state();
-                state.promote(Instant::now());
+                let now = Instant::now();
+                state.promote(now, &self.0.meter);
                 if let Some(key) = state.ready.pop_front() {
-                    state.pending.remove(&key);
+                    let since = state.pending.remove(&key).unwrap_or(now);
+                    self.0.meter.waited(now.saturating_duration_since(since));
+                    self.0.meter.depth(state.ready.len());
                     state.active.insert(key.clone());
                     return key;
                 }
@@ -180,8 +190,9 @@ impl<T: Clone + Eq + Hash> Queue<T> {
     fn done(&self, key: &T) {
         let mut state = self.state();
         state.active.remove(key);
-        if state.pending.contains(key) {
+        if state.pending.contains_key(key) {
             state.ready.push_back(key.clone());
+            self.0.meter.depth(state.ready.len());
             drop(state);
             self.0.wake.notify_one();
         }
@@ -189,19 +200,25 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 }
 
 impl<T: Clone + Eq + Hash> State<T> {
-    fn push(&mut self, key: T) {
-        if self.pending.insert(key.clone()) && !self.active.contains(&key) {
+    fn push(&mut self, key: T, meter: &Meter) {
+        if self.pending.contains_key(&key) {
+            return;
+        }
+        meter.added();
+        self.pending.insert(key.clone(), Instant::now());
+        if !self.active.contains(&key) {
             self.ready.push_back(key);
+            meter.depth(self.ready.len());
         }
     }
 
-    fn promote(&mut self, now: Instant) {
+    fn promote(&mut self, now: Instant, meter: &Meter) {
         while let Some(entry) = self.later.first_entry()
             && entry.key().0 <= now
         {
             let key = entry.remove();
             self.due.remove(&key);
-            self.push(key);
+            self.push(key, meter);
         }
     }
 }
@@ -224,7 +241,12 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
                 Some(()) = running.next(), if !running.is_empty() => {}
                 key = self.next(), if running.len() < concurrency => {
                     let outcome = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
-                    running.push(async move { self.settle(&key, outcome.await) });
+                    running.push(async move {
+                        let began = Instant::now();
+                        let outcome = outcome.await;
+                        self.0.meter.worked(began.elapsed());
+                        self.settle(&key, outcome);
+                    });
                 }
             }
         }
@@ -253,6 +275,11 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+
+    fn queue() -> Queue<&'static str> {
+        Queue::new(Metrics::default().queue("test"))
+    }
 
     fn take(queue: &Queue<&'static str>) -> Option<&'static str> {
         queue.next().now_or_never()
@@ -260,7 +287,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_waits_at_most_once() {
-        let queue = Queue::new();
+        let queue = queue();
         queue.add("a");
         queue.add("a");
         assert_eq!(take(&queue), Some("a"));
@@ -270,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_added_while_active_comes_back_only_after_it_is_done() {
-        let queue = Queue::new();
+        let queue = queue();
         queue.add("a");
         assert_eq!(take(&queue), Some("a"));
         queue.add("a");
@@ -281,7 +308,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_sooner_of_two_delays_wins() {
-        let queue = Queue::new();
+        let queue = queue();
         queue.add_after("a", Duration::from_secs(60));
         queue.add_after("a", Duration::from_secs(5));
         queue.add_after("a", Duration::from_secs(30));
@@ -294,7 +321,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_double_the_wait_and_success_forgets_them() {
-        let queue = Queue::new();
+        let queue = queue();
         for wait in [5, 10, 20, 40] {
             let start = Instant::now();
             queue.retry("a");
@@ -308,7 +335,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_delays_its_key_only() {
-        let queue: Queue<&'static str> = Queue::new();
+        let queue: Queue<&'static str> = queue();
         let shutdown = CancellationToken::new();
         let seen = Mutex::new(Vec::new());
         queue.add("bad");

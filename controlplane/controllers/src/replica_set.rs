@@ -36,6 +36,8 @@ const BURST: usize = 500;
 pub(crate) trait Replicated: Object {
     /// The component that tells events about it.
     const COMPONENT: &'static str;
+    /// What the metrics call its queue.
+    const QUEUE: &'static str;
 
     /// How many pods it asks for.
     fn replicas(&self) -> i32;
@@ -54,6 +56,7 @@ pub(crate) trait Replicated: Object {
 
 impl Replicated for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
+    const QUEUE: &'static str = "replicaset";
 
     fn replicas(&self) -> i32 {
         replicas(self)
@@ -82,6 +85,7 @@ impl Replicated for ReplicaSet {
 
 impl Replicated for ReplicationController {
     const COMPONENT: &'static str = "replication-controller";
+    const QUEUE: &'static str = "replicationmanager";
 
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
@@ -156,7 +160,7 @@ fn start_of<R: Replicated>(context: &Context) -> impl Future<Output = ()> + use<
         pods: context.informers.of(),
         recorder: context.recorder.named(R::COMPONENT),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue(R::QUEUE),
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, R::selector);

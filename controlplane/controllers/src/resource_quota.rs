@@ -2,7 +2,7 @@
 //!
 //! Admission books usage when objects come; this controller counts it anew when they change or go. Pods,
 //! services and claims are measured; of all others only their number matters, so those are watched, metadata
-//! only, just as long as a quota names them.
+//! only, just as long as a quota names them. So are claims for devices, which are read when they are counted.
 
 mod counts;
 mod plan;
@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use futures::future::join4;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::resource::v1::ResourceClaim;
+use kube::Resource as _;
 use vkube_usage::quota::{MEASURED, Resource, belongs};
 
 use crate::Context;
-use crate::api::Error;
+use crate::api::{Error, Page};
 use crate::clock::Clock;
 use crate::informers::{Change, Informer, Object};
 use crate::pods;
@@ -36,7 +38,7 @@ const GATHER_PER_POD: Duration = Duration::from_millis(1);
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let quotas: Informer<ResourceQuota> = context.informers.of();
-    let queue = Queue::with_last_retry(LAST_RETRY);
+    let queue = context.queue("resourcequota_primary").with_last_retry(LAST_RETRY);
     let all_pods: Informer<Pod> = context.informers.of();
     let wake = {
         let (quotas, queue, pods) = (quotas.clone(), queue.clone(), all_pods.clone());
@@ -56,7 +58,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         queue: queue.clone(),
         quotas,
     };
-    let [pods, services, claims] = MEASURED;
+    let [pods, services, claims, _] = MEASURED;
     wake_on(&controller.pods, pods, &wake, |old: &Pod, new: &Pod| {
         old.spec == new.spec
             && pods::is_finished(old) == pods::is_finished(new)
@@ -130,7 +132,7 @@ impl Controller {
         };
         let hard = plan::hard(&quota);
         let needs = |resource| hard.keys().any(|name| belongs(resource, name));
-        let [pods, services, claims] = MEASURED;
+        let [pods, services, claims, devices] = MEASURED;
         let mut objects = Vec::new();
         let mut next = None;
         if needs(pods) {
@@ -143,6 +145,12 @@ impl Controller {
         }
         if needs(claims) {
             objects.extend(documents(&self.claims.list(&key.namespace)).map(|one| (claims, one)));
+        }
+        if needs(devices) {
+            // No claim changes what it asks for: to be told of their number is enough, and few clusters have any.
+            let path = ResourceClaim::url_path(&(), Some(&key.namespace));
+            let page: Page<serde_json::Value> = self.quotas.api().list(&path).await?;
+            objects.extend(page.items.into_iter().map(|claim| (devices, claim)));
         }
         let wanted = self.counted();
         self.counts.keep_only(&wanted);

@@ -9,7 +9,7 @@ use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 use crate::service_account::is_active;
 
 /// The config map that every pod's service account volume projects.
@@ -24,7 +24,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
             namespaces: context.informers.of(),
             maps: context.informers.selected("metadata.name=kube-root-ca.crt"),
         };
-        let queue = Queue::new();
+        let queue = context.queue("root_ca_cert_publisher");
         wake_itself(&publisher.namespaces, &queue);
         publisher.maps.subscribe({
             let queue = queue.clone();

@@ -7,7 +7,7 @@ use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 /// The account of pods that name none.
 const DEFAULT: &str = "default";
@@ -15,7 +15,7 @@ const DEFAULT: &str = "default";
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let namespaces: Informer<Namespace> = context.informers.of();
     let accounts: Informer<ServiceAccount> = context.informers.of();
-    let queue = Queue::new();
+    let queue = context.queue("serviceaccount");
     wake_itself(&namespaces, &queue);
     accounts.subscribe({
         let queue = queue.clone();

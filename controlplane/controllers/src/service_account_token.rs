@@ -33,7 +33,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         secrets: context.informers.selected("type=kubernetes.io/service-account-token"),
         root_ca: context.root_ca.clone(),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("serviceaccount_tokens_secret"),
     };
     let queue = controller.queue.clone();
     controller.secrets.subscribe(move |change| {

@@ -41,7 +41,7 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         revisions: context.informers.of(),
         recorder: context.recorder.named("statefulset-controller"),
         clock: context.clock.clone(),
-        queue: Queue::new(),
+        queue: context.queue("statefulset"),
     };
     wake_itself(&controller.sets, &controller.queue);
     wake_owners(&controller.pods, &controller.sets, &controller.queue, |set: &StatefulSet| {

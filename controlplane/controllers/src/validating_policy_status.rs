@@ -9,11 +9,11 @@ use crate::Context;
 use crate::api::Error;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let policies: Informer<ValidatingAdmissionPolicy> = context.informers.of();
-    let queue = Queue::new();
+    let queue = context.queue("validatingadmissionpolicy-status");
     wake_itself(&policies, &queue);
     let shutdown = context.shutdown.clone();
     async move {

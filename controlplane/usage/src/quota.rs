@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::Amounts;
-use crate::document::{at, entries, has, list_at, map_at, opt_str, str_at};
+use crate::document::{at, entries, has, list_at, map_at, opt_int, opt_str, str_at};
 use crate::pod::{amounts, effective, is_extended, is_huge_page};
 use crate::quantity::{Format, Quantity};
 
@@ -20,6 +20,10 @@ const PLAIN: &[&str] = &["configmaps", "secrets", "replicationcontrollers", "res
 /// What pods must specify where a quota limits it.
 const COMPUTE: &[&str] = &["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
 const CLASS_SUFFIX: &str = ".storageclass.storage.k8s.io/";
+/// What the name of a device class precedes (KEP-4381).
+const DEVICES_SUFFIX: &str = ".deviceclass.resource.k8s.io/devices";
+/// The most devices that a claim is given, for requests of all there are.
+const ALL_DEVICES: i64 = 32;
 
 fn one() -> Quantity {
     number(1)
@@ -55,12 +59,19 @@ impl<'a> Resource<'a> {
 }
 
 /// The resources whose objects use more than a place in a count.
-pub const MEASURED: [Resource<'static>; 3] =
-    [Resource::core("pods"), Resource::core("services"), Resource::core("persistentvolumeclaims")];
+pub const MEASURED: [Resource<'static>; 4] = [
+    Resource::core("pods"),
+    Resource::core("services"),
+    Resource::core("persistentvolumeclaims"),
+    Resource { group: "resource.k8s.io", plural: "resourceclaims" },
+];
 
 /// What an object uses.
 pub fn of(resource: Resource<'_>, object: &Value) -> Amounts {
     let mut usage = Amounts::from([(resource.count_name(), one())]);
+    if resource == MEASURED[3] {
+        devices(object, &mut usage);
+    }
     if !resource.group.is_empty() {
         return usage;
     }
@@ -79,10 +90,11 @@ pub fn of(resource: Resource<'_>, object: &Value) -> Amounts {
 /// Whether a name in a quota is about this kind of object, one of [`MEASURED`].
 pub fn belongs(resource: Resource<'_>, name: &str) -> bool {
     let plural = resource.plural;
-    if name == plural || name.strip_prefix("count/") == Some(plural) {
+    if (resource.group.is_empty() && name == plural) || name == resource.count_name() {
         return true;
     }
     match plural {
+        "resourceclaims" => name.ends_with(DEVICES_SUFFIX),
         "services" => name.starts_with("services."),
         "persistentvolumeclaims" => name == "requests.storage" || name.contains(CLASS_SUFFIX),
         _ => {
@@ -90,6 +102,7 @@ pub fn belongs(resource: Resource<'_>, name: &str) -> bool {
                 name.strip_prefix("requests.").or_else(|| name.strip_prefix("limits.")).unwrap_or(name);
             name != "requests.storage"
                 && !name.contains(CLASS_SUFFIX)
+                && !name.ends_with(DEVICES_SUFFIX)
                 && (matches!(plain, "cpu" | "memory" | "ephemeral-storage")
                     || plain != name
                     || is_huge_page(plain))
@@ -191,6 +204,31 @@ pub fn unspecified(pod: &Value, hard: &Amounts) -> Option<String> {
         format!("{name} for: {}", containers.iter().copied().collect::<Vec<_>>().join(","))
     });
     Some(shown.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
+}
+
+/// The devices that a claim asks for, by class; of alternatives, the most that any of them takes of each class.
+fn devices(claim: &Value, usage: &mut Amounts) {
+    for request in list_at(claim, "/spec/devices/requests") {
+        let alternatives = list_at(request, "/firstAvailable");
+        let exactly = [at(request, "/exactly")];
+        let of_one = if alternatives.is_empty() {
+            exactly.iter().copied().collect()
+        } else {
+            alternatives.iter().collect::<Vec<_>>()
+        };
+        let mut most = BTreeMap::<&str, i64>::new();
+        for wish in of_one {
+            let count = match str_at(wish, "/allocationMode") {
+                "All" => ALL_DEVICES,
+                _ => opt_int(wish, "/count").unwrap_or(1),
+            };
+            let known = most.entry(str_at(wish, "/deviceClassName")).or_default();
+            *known = (*known).max(count);
+        }
+        for (class, count) in most {
+            usage.entry(format!("{class}{DEVICES_SUFFIX}")).or_insert(Quantity::ZERO).add(&number(count));
+        }
+    }
 }
 
 fn service(service: &Value, usage: &mut Amounts) {

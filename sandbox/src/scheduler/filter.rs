@@ -11,7 +11,10 @@ use kube::{
     core::{Selector, SelectorExt},
 };
 
-use super::state::{Cluster, Placed};
+use super::{
+    spread::spreads,
+    state::{Cluster, Placed},
+};
 use crate::quantity::{self, Amounts};
 
 /// Why a node cannot take a pod.
@@ -24,8 +27,12 @@ pub(crate) struct Unfit {
 }
 
 impl Unfit {
-    fn unresolvable(reason: impl Into<String>) -> Self {
+    pub fn unresolvable(reason: impl Into<String>) -> Self {
         Self { reasons: vec![reason.into()], preemption_helps: false }
+    }
+
+    pub fn resolvable(reason: impl Into<String>) -> Self {
+        Self { reasons: vec![reason.into()], preemption_helps: true }
     }
 }
 
@@ -37,6 +44,9 @@ pub(crate) fn fits(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<(), Unfi
     matches_selectors(spec, node)?;
     has_ports(spec, node, cluster)?;
     has_resources(pod, node, cluster)?;
+    for spread in spreads(pod, cluster, "DoNotSchedule") {
+        spread.allows(node)?;
+    }
     matches_pod_affinity(pod, spec, node, cluster)
 }
 
@@ -53,20 +63,16 @@ fn tolerates_unschedulable(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     Ok(())
 }
 
-fn tolerates_taints(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
+pub(super) fn tolerates_taints(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let mut hard = taints.filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     match hard.find(|taint| !tolerated(spec, taint)) {
         None => Ok(()),
-        Some(taint) => Err(Unfit::unresolvable(format!(
-            "node(s) had untolerated taint {{{}: {}}}",
-            taint.key,
-            taint.value.as_deref().unwrap_or_default()
-        ))),
+        Some(_) => Err(Unfit::unresolvable("node(s) had untolerated taint(s)")),
     }
 }
 
-fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
+pub(super) fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
     spec.tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
 }
 
@@ -82,7 +88,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
+pub(super) fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     let labels = node.labels();
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let required = spec
@@ -101,7 +107,7 @@ pub(crate) fn matches_node_selector(selector: &NodeSelector, node: &Node) -> boo
     selector.node_selector_terms.iter().any(|term| matches_term(term, node))
 }
 
-fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
+pub(super) fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let field = BTreeMap::from([("metadata.name".to_owned(), node.name_any())]);
@@ -134,10 +140,7 @@ fn has_ports(spec: &PodSpec, node: &Node, cluster: &Cluster) -> Result<(), Unfit
     let taken =
         |port: &(i32, String)| cluster.pods_on(&node.name_any()).any(|placed| placed.ports.contains(port));
     if wanted.iter().any(taken) {
-        return Err(Unfit {
-            reasons: vec!["node(s) didn't have free ports for the requested pod ports".into()],
-            preemption_helps: true,
-        });
+        return Err(Unfit::resolvable("node(s) didn't have free ports for the requested pod ports"));
     }
     Ok(())
 }
@@ -183,7 +186,7 @@ fn matches_pod_affinity(pod: &Pod, spec: &PodSpec, node: &Node, cluster: &Cluste
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     for term in attract.into_iter().flatten() {
         let own = selects(term, pod, &pod.namespace().unwrap_or_default(), pod.labels());
-        let anywhere = cluster.pods().any(|placed| selects_placed(term, pod, placed));
+        let anywhere = cluster.pods().any(|placed| selects_placed(term, pod, &placed.pod));
         // The first pod of a group that attracts itself may go anywhere.
         if !(in_domain(term, pod, node, cluster) || (own && !anywhere && domain(term, node).is_some())) {
             return Err(Unfit::unresolvable("node(s) didn't match pod affinity rules"));
@@ -193,16 +196,30 @@ fn matches_pod_affinity(pod: &Pod, spec: &PodSpec, node: &Node, cluster: &Cluste
         .and_then(|affinity| affinity.pod_anti_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     if repel.into_iter().flatten().any(|term| in_domain(term, pod, node, cluster)) {
-        return Err(Unfit {
-            reasons: vec!["node(s) didn't match pod anti-affinity rules".into()],
-            preemption_helps: true,
-        });
+        return Err(Unfit::resolvable("node(s) didn't match pod anti-affinity rules"));
+    }
+    if cluster.pods().any(|placed| repels(placed, pod, node, cluster)) {
+        return Err(Unfit::resolvable("node(s) didn't satisfy existing pods anti-affinity rules"));
     }
     Ok(())
 }
 
+/// Whether a pod that is there already does not want `pod` on `node`.
+fn repels(placed: &Placed, pod: &Pod, node: &Node, cluster: &Cluster) -> bool {
+    let affinity =
+        placed.pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
+    let terms = affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
+    let there = cluster.node(&placed.node);
+    terms.into_iter().flatten().any(|term| {
+        let here = domain(term, node);
+        here.is_some()
+            && here == there.and_then(|there| domain(term, there))
+            && selects_placed(term, &placed.pod, pod)
+    })
+}
+
 /// The node's value of the term's topology key.
-fn domain<'a>(term: &PodAffinityTerm, node: &'a Node) -> Option<&'a String> {
+pub(super) fn domain<'a>(term: &PodAffinityTerm, node: &'a Node) -> Option<&'a String> {
     node.labels().get(&term.topology_key)
 }
 
@@ -211,12 +228,13 @@ fn in_domain(term: &PodAffinityTerm, pod: &Pod, node: &Node, cluster: &Cluster) 
     let Some(here) = domain(term, node) else { return false };
     cluster.pods().any(|placed| {
         let there = cluster.node(&placed.node).and_then(|node| domain(term, node));
-        there == Some(here) && selects_placed(term, pod, placed)
+        there == Some(here) && selects_placed(term, pod, &placed.pod)
     })
 }
 
-fn selects_placed(term: &PodAffinityTerm, pod: &Pod, placed: &Placed) -> bool {
-    selects(term, pod, &placed.namespace, &placed.labels)
+/// Whether the term of `pod` selects `other`.
+pub(super) fn selects_placed(term: &PodAffinityTerm, pod: &Pod, other: &Pod) -> bool {
+    selects(term, pod, other.metadata.namespace.as_deref().unwrap_or_default(), other.labels())
 }
 
 fn selects(term: &PodAffinityTerm, pod: &Pod, namespace: &str, labels: &BTreeMap<String, String>) -> bool {

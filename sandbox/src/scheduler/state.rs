@@ -1,11 +1,14 @@
-//! What the scheduler knows: the nodes, and what every placed pod takes from its node.
+//! What the scheduler knows: the nodes, the budgets, and what every placed pod takes from its node.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::ResourceExt;
 
-use super::filter::{self, Unfit};
+use super::filter;
 use crate::{
     feed::{self, Key},
     quantity::{self, Amounts},
@@ -20,17 +23,16 @@ pub(crate) struct Placed {
     pub requests: Amounts,
     /// The host ports it takes.
     pub ports: Vec<(i32, String)>,
-    /// Its namespace and labels, which affinity terms select by.
-    pub namespace: String,
-    /// See `namespace`.
-    pub labels: BTreeMap<String, String>,
+    /// The pod.
+    pub pod: Arc<Pod>,
 }
 
 /// The nodes and the pods placed on them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Cluster {
     nodes: BTreeMap<String, Arc<Node>>,
     placed: BTreeMap<Key, Placed>,
+    budgets: BTreeMap<Key, Arc<PodDisruptionBudget>>,
 }
 
 impl Cluster {
@@ -55,6 +57,26 @@ impl Cluster {
         self.nodes.get(name).map(AsRef::as_ref)
     }
 
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+        self.nodes.values().map(AsRef::as_ref)
+    }
+
+    /// Takes in a disruption budget.
+    pub fn set_budget(&mut self, budget: &Arc<PodDisruptionBudget>) {
+        self.budgets.insert(feed::key(&**budget), Arc::clone(budget));
+    }
+
+    /// Forgets a disruption budget.
+    pub fn remove_budget(&mut self, key: &Key) {
+        self.budgets.remove(key);
+    }
+
+    /// All disruption budgets.
+    pub fn budgets(&self) -> impl Iterator<Item = &PodDisruptionBudget> {
+        self.budgets.values().map(AsRef::as_ref)
+    }
+
     /// All pods that take something.
     pub fn pods(&self) -> impl Iterator<Item = &Placed> {
         self.placed.values()
@@ -66,86 +88,18 @@ impl Cluster {
     }
 
     /// Counts a pod against a node.
-    pub fn place(&mut self, pod: &Pod, node: &str) {
+    pub fn place(&mut self, pod: &Arc<Pod>, node: &str) {
         let placed = Placed {
             node: node.into(),
             requests: quantity::pod_requests(pod),
             ports: pod.spec.as_ref().map(filter::host_ports).unwrap_or_default(),
-            namespace: pod.namespace().unwrap_or_default(),
-            labels: pod.labels().clone(),
+            pod: Arc::clone(pod),
         };
-        self.placed.insert(feed::key(pod), placed);
+        self.placed.insert(feed::key(&**pod), placed);
     }
 
     /// Stops counting a pod; says whether it was counted.
     pub fn release(&mut self, key: &Key) -> bool {
         self.placed.remove(key).is_some()
     }
-
-    /// The best node for a pod, or the message of why there is none.
-    pub fn pick(&self, pod: &Pod) -> Result<String, String> {
-        let mut best: Option<(i128, &str)> = None;
-        let mut unfit = Vec::new();
-        for (name, node) in &self.nodes {
-            match filter::fits(pod, node, self) {
-                Ok(()) => {
-                    let load = self.load(name, node);
-                    if best.is_none_or(|(least, _)| load < least) {
-                        best = Some((load, name));
-                    }
-                }
-                Err(reason) => unfit.push(reason),
-            }
-        }
-        best.map(|(_, name)| name.to_owned()).ok_or_else(|| explain(self.nodes.len(), &unfit))
-    }
-
-    /// How full a node is: the share of its fullest resource in millionths, then the number of its pods.
-    fn load(&self, name: &str, node: &Node) -> i128 {
-        let allocatable =
-            quantity::amounts(node.status.as_ref().and_then(|status| status.allocatable.as_ref()));
-        let mut used = Amounts::new();
-        let mut count = 0;
-        for placed in self.pods_on(name) {
-            quantity::add(&mut used, &placed.requests);
-            count += 1;
-        }
-        let share = |resource: &str| {
-            let most = allocatable.get(resource).copied().unwrap_or(0).max(1);
-            used.get(resource).copied().unwrap_or(0) * 1_000_000 / most
-        };
-        share("cpu").max(share("memory")) * 10_000 + count
-    }
 }
-
-/// The message of a pod that fits nowhere.
-fn explain(nodes: usize, unfit: &[Unfit]) -> String {
-    if nodes == 0 {
-        return "no nodes available to schedule pods".into();
-    }
-    let mut reasons = BTreeMap::<&str, usize>::new();
-    for reason in unfit.iter().flat_map(|unfit| &unfit.reasons) {
-        *reasons.entry(reason).or_default() += 1;
-    }
-    let mut listed: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    listed.sort();
-
-    let helped = unfit.iter().filter(|unfit| unfit.preemption_helps).count();
-    let mut preemption = Vec::new();
-    if helped > 0 {
-        preemption.push(format!("{helped} No preemption victims found for incoming pod"));
-    }
-    if helped < unfit.len() {
-        preemption.push(format!("{} Preemption is not helpful for scheduling", unfit.len() - helped));
-    }
-    preemption.sort();
-    format!(
-        "0/{nodes} nodes are available: {}. preemption: 0/{nodes} nodes are available: {}.",
-        listed.join(", "),
-        preemption.join(", ")
-    )
-}
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
-use super::Cluster;
+use super::{Candidate, Cluster, Decision, Nominated, decide};
 
 fn mk_node(name: &str, patch: &Value) -> Arc<Node> {
     let mut node = json!({
@@ -15,13 +15,21 @@ fn mk_node(name: &str, patch: &Value) -> Arc<Node> {
     Arc::new(serde_json::from_value(node).unwrap())
 }
 
-fn mk_pod(name: &str, spec: &Value) -> Pod {
+/// Where the pod goes, or why it goes nowhere.
+fn pick(cluster: &Cluster, pod: &Pod) -> Result<String, String> {
+    match decide(pod, cluster, &Nominated::new()) {
+        Decision::Bind(node) => Ok(node),
+        Decision::Preempt(_, message) | Decision::Wait { message, .. } => Err(message),
+    }
+}
+
+fn mk_pod(name: &str, spec: &Value) -> Arc<Pod> {
     let mut pod = json!({
         "metadata": {"name": name, "namespace": "ns", "labels": {"app": "web"}},
         "spec": {"containers": [{"name": "c"}]},
     });
     merge(&mut pod["spec"], spec);
-    serde_json::from_value(pod).unwrap()
+    Arc::new(serde_json::from_value(pod).unwrap())
 }
 
 fn merge(target: &mut Value, patch: &Value) {
@@ -51,9 +59,9 @@ fn cpu(amount: &str) -> Value {
 fn spreads_over_the_least_loaded_node() {
     let mut cluster = mk_cluster(&[mk_node("a", &json!({})), mk_node("b", &json!({}))]);
     let first = mk_pod("first", &cpu("1"));
-    assert_eq!(cluster.pick(&first).unwrap(), "a");
+    assert_eq!(pick(&cluster, &first).unwrap(), "a");
     cluster.place(&first, "a");
-    assert_eq!(cluster.pick(&mk_pod("second", &cpu("1"))).unwrap(), "b");
+    assert_eq!(pick(&cluster, &mk_pod("second", &cpu("1"))).unwrap(), "b");
 }
 
 #[test]
@@ -63,18 +71,18 @@ fn explains_missing_resources_and_takes_them_back_on_release() {
     cluster.place(&large, "a");
     let pod = mk_pod("next", &cpu("1"));
     assert_eq!(
-        cluster.pick(&pod).unwrap_err(),
+        pick(&cluster, &pod).unwrap_err(),
         "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: \
          1 No preemption victims found for incoming pod."
     );
     assert!(cluster.release(&("ns".into(), "large".into())));
-    assert_eq!(cluster.pick(&pod).unwrap(), "a");
+    assert_eq!(pick(&cluster, &pod).unwrap(), "a");
 }
 
 #[test]
 fn says_when_there_are_no_nodes() {
     assert_eq!(
-        Cluster::default().pick(&mk_pod("p", &json!({}))).unwrap_err(),
+        pick(&Cluster::default(), &mk_pod("p", &json!({}))).unwrap_err(),
         "no nodes available to schedule pods"
     );
 }
@@ -85,7 +93,7 @@ fn counts_pods_against_the_limit_of_the_node() {
     for name in ["1", "2", "3"] {
         cluster.place(&mk_pod(name, &json!({})), "a");
     }
-    assert!(cluster.pick(&mk_pod("4", &json!({}))).unwrap_err().contains("1 Too many pods"));
+    assert!(pick(&cluster, &mk_pod("4", &json!({}))).unwrap_err().contains("1 Too many pods"));
 }
 
 #[test]
@@ -93,10 +101,9 @@ fn obeys_taints_and_tolerations() {
     let taint = json!({"spec": {"taints": [{"key": "team", "value": "x", "effect": "NoSchedule"}]}});
     let cluster = mk_cluster(&[mk_node("a", &taint)]);
     assert!(
-        cluster
-            .pick(&mk_pod("p", &json!({})))
+        pick(&cluster, &mk_pod("p", &json!({})))
             .unwrap_err()
-            .starts_with("0/1 nodes are available: 1 node(s) had untolerated taint {team: x}.")
+            .starts_with("0/1 nodes are available: 1 node(s) had untolerated taint(s).")
     );
     for toleration in [
         json!({"key": "team", "value": "x", "effect": "NoSchedule"}),
@@ -104,21 +111,21 @@ fn obeys_taints_and_tolerations() {
         json!({"operator": "Exists"}),
     ] {
         let pod = mk_pod("p", &json!({"tolerations": [toleration]}));
-        assert_eq!(cluster.pick(&pod).unwrap(), "a");
+        assert_eq!(pick(&cluster, &pod).unwrap(), "a");
     }
 }
 
 #[test]
 fn leaves_cordoned_nodes_alone() {
     let cluster = mk_cluster(&[mk_node("a", &json!({"spec": {"unschedulable": true}}))]);
-    assert!(cluster.pick(&mk_pod("p", &json!({}))).unwrap_err().contains("1 node(s) were unschedulable"));
+    assert!(pick(&cluster, &mk_pod("p", &json!({}))).unwrap_err().contains("1 node(s) were unschedulable"));
 }
 
 #[test]
 fn obeys_node_selector_and_affinity() {
     let disk = json!({"metadata": {"labels": {"disk": "ssd", "size": "5"}}});
     let cluster = mk_cluster(&[mk_node("a", &json!({})), mk_node("b", &disk)]);
-    assert_eq!(cluster.pick(&mk_pod("p", &json!({"nodeSelector": {"disk": "ssd"}}))).unwrap(), "b");
+    assert_eq!(pick(&cluster, &mk_pod("p", &json!({"nodeSelector": {"disk": "ssd"}}))).unwrap(), "b");
 
     let affinity = |requirement: Value| {
         mk_pod(
@@ -133,13 +140,13 @@ fn obeys_node_selector_and_affinity() {
         json!({"key": "disk", "operator": "Exists"}),
         json!({"key": "size", "operator": "Gt", "values": ["4"]}),
     ] {
-        assert_eq!(cluster.pick(&affinity(requirement)).unwrap(), "b");
+        assert_eq!(pick(&cluster, &affinity(requirement)).unwrap(), "b");
     }
     let absent = affinity(json!({"key": "disk", "operator": "DoesNotExist"}));
-    assert_eq!(cluster.pick(&absent).unwrap(), "a");
+    assert_eq!(pick(&cluster, &absent).unwrap(), "a");
     let nowhere = affinity(json!({"key": "disk", "operator": "In", "values": ["tape"]}));
     assert!(
-        cluster.pick(&nowhere).unwrap_err().contains("2 node(s) didn't match Pod's node affinity/selector")
+        pick(&cluster, &nowhere).unwrap_err().contains("2 node(s) didn't match Pod's node affinity/selector")
     );
 }
 
@@ -154,9 +161,9 @@ fn keeps_pods_apart_by_anti_affinity() {
         }]}}}),
     );
     cluster.place(&mk_pod("1", &json!({})), "a");
-    assert_eq!(cluster.pick(&pod).unwrap(), "b");
+    assert_eq!(pick(&cluster, &pod).unwrap(), "b");
     cluster.place(&mk_pod("2", &json!({})), "b");
-    assert!(cluster.pick(&pod).unwrap_err().contains("2 node(s) didn't match pod anti-affinity rules"));
+    assert!(pick(&cluster, &pod).unwrap_err().contains("2 node(s) didn't match pod anti-affinity rules"));
 }
 
 #[test]
@@ -169,9 +176,9 @@ fn lets_the_first_pod_of_a_self_attracting_group_in() {
             "labelSelector": {"matchLabels": {"app": "web"}},
         }]}}}),
     );
-    assert!(cluster.pick(&pod).is_ok());
+    assert!(pick(&cluster, &pod).is_ok());
     cluster.place(&mk_pod("1", &json!({})), "b");
-    assert_eq!(cluster.pick(&pod).unwrap(), "b");
+    assert_eq!(pick(&cluster, &pod).unwrap(), "b");
 }
 
 #[test]
@@ -180,8 +187,7 @@ fn does_not_share_host_ports() {
     let ports = json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
     cluster.place(&mk_pod("1", &ports), "a");
     assert!(
-        cluster
-            .pick(&mk_pod("2", &ports))
+        pick(&cluster, &mk_pod("2", &ports))
             .unwrap_err()
             .contains("1 node(s) didn't have free ports for the requested pod ports")
     );
@@ -193,4 +199,161 @@ fn ignores_node_changes_that_do_not_matter() {
     assert!(cluster.set_node(&mk_node("a", &json!({}))));
     assert!(!cluster.set_node(&mk_node("a", &json!({"metadata": {"annotations": {"x": "y"}}}))));
     assert!(cluster.set_node(&mk_node("a", &json!({"spec": {"unschedulable": true}}))));
+}
+
+fn mk_ranked(name: &str, priority: i32, amount: &str) -> Arc<Pod> {
+    let mut spec = cpu(amount);
+    spec["priority"] = json!(priority);
+    let mut pod = Pod::clone(&mk_pod(name, &spec));
+    pod.metadata.uid = Some(name.to_owned());
+    Arc::new(pod)
+}
+
+fn preemption(pod: &Pod, cluster: &Cluster) -> (Candidate, String) {
+    match decide(pod, cluster, &Nominated::new()) {
+        Decision::Preempt(candidate, message) => (candidate, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn names(candidate: &Candidate) -> Vec<&str> {
+    candidate.victims.iter().filter_map(|victim| victim.pod.metadata.name.as_deref()).collect()
+}
+
+#[test]
+fn a_pod_of_higher_priority_evicts_no_more_pods_than_it_must() {
+    let roomy = json!({"status": {"allocatable": {"pods": "9"}}});
+    let mut cluster = mk_cluster(&[mk_node("a", &roomy)]);
+    cluster.place(&mk_ranked("small", 1, "500m"), "a");
+    cluster.place(&mk_ranked("large", 2, "1"), "a");
+    cluster.place(&mk_ranked("vital", 100, "500m"), "a");
+    let (candidate, message) = preemption(&mk_ranked("new", 10, "400m"), &cluster);
+    assert_eq!((candidate.node.as_str(), names(&candidate)), ("a", vec!["small"]));
+    assert_eq!(message, "0/1 nodes are available: 1 Insufficient cpu.");
+}
+
+#[test]
+fn the_node_whose_victims_matter_least_is_chosen() {
+    let mut cluster = mk_cluster(&[mk_node("a", &json!({})), mk_node("b", &json!({}))]);
+    cluster.place(&mk_ranked("five", 5, "2"), "a");
+    cluster.place(&mk_ranked("three", 3, "2"), "b");
+    assert_eq!(names(&preemption(&mk_ranked("new", 10, "1"), &cluster).0), ["three"]);
+}
+
+#[test]
+fn a_node_where_no_disruption_budget_is_broken_comes_before_one_of_lower_priority() {
+    let mut cluster = mk_cluster(&[mk_node("a", &json!({})), mk_node("b", &json!({}))]);
+    let mut guarded = Pod::clone(&mk_ranked("guarded", 3, "2"));
+    guarded.metadata.labels = Some([("app".to_owned(), "db".to_owned())].into());
+    cluster.place(&Arc::new(guarded), "a");
+    cluster.place(&mk_ranked("free", 5, "2"), "b");
+    let budget = json!({
+        "metadata": {"name": "db", "namespace": "ns"},
+        "spec": {"selector": {"matchLabels": {"app": "db"}}},
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1},
+    });
+    cluster.set_budget(&Arc::new(serde_json::from_value(budget).unwrap()));
+    assert_eq!(names(&preemption(&mk_ranked("new", 10, "1"), &cluster).0), ["free"]);
+}
+
+#[test]
+fn equals_are_not_evicted_and_who_must_not_preempt_does_not() {
+    let mut cluster = mk_cluster(&[mk_node("a", &json!({}))]);
+    cluster.place(&mk_ranked("peer", 10, "2"), "a");
+    assert!(
+        pick(&cluster, &mk_ranked("new", 10, "1")).unwrap_err().ends_with(
+            "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        )
+    );
+    let mut meek = Pod::clone(&mk_ranked("meek", 20, "1"));
+    meek.spec.as_mut().unwrap().preemption_policy = Some("Never".into());
+    assert_eq!(
+        pick(&cluster, &meek).unwrap_err(),
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: not eligible due to preemptionPolicy=Never."
+    );
+}
+
+#[test]
+fn room_is_kept_for_a_nominated_pod_from_those_that_matter_less() {
+    let cluster = mk_cluster(&[mk_node("a", &json!({}))]);
+    let first = mk_ranked("first", 10, "2");
+    let key = ("ns".to_owned(), "first".to_owned());
+    let nominated = Nominated::from([(key, (first.clone(), "a".to_owned()))]);
+    let decided = |pod: &Pod| decide(pod, &cluster, &nominated);
+    assert!(matches!(decided(&mk_ranked("low", 1, "1")), Decision::Wait { .. }));
+    assert!(matches!(decided(&mk_ranked("high", 20, "1")), Decision::Bind(_)));
+    assert!(matches!(decided(&first), Decision::Bind(_)));
+}
+
+fn mk_zones() -> Cluster {
+    let zone = |zone: &str| json!({"metadata": {"labels": {"zone": zone}}});
+    mk_cluster(&[
+        mk_node("a", &zone("x")),
+        mk_node("b", &zone("x")),
+        mk_node("c", &zone("y")),
+        mk_node("d", &json!({})),
+    ])
+}
+
+fn spread(when: &str) -> Value {
+    json!({"topologySpreadConstraints": [{
+        "topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": when,
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    }]})
+}
+
+#[test]
+fn pods_are_spread_over_zones_no_more_unevenly_than_they_allow() {
+    let mut cluster = mk_zones();
+    cluster.place(&mk_pod("1", &json!({})), "a");
+    let pod = mk_pod("2", &spread("DoNotSchedule"));
+    assert_eq!(pick(&cluster, &pod).unwrap(), "c");
+    cluster.place(&pod, "c");
+    assert!(pick(&cluster, &mk_pod("3", &spread("DoNotSchedule"))).is_ok());
+    for (name, node) in [("3", "a"), ("4", "b")] {
+        cluster.place(&mk_pod(name, &json!({})), node);
+    }
+    let mut only_x = spread("DoNotSchedule");
+    only_x["nodeSelector"] = json!({"zone": "x"});
+    assert!(pick(&cluster, &mk_pod("5", &only_x)).is_ok(), "nodes that the pod does not select have no part");
+    only_x["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = json!("Ignore");
+    let refusal = pick(&cluster, &mk_pod("5", &only_x)).unwrap_err();
+    assert!(refusal.contains("2 node(s) didn't match pod topology spread constraints"), "{refusal}");
+}
+
+#[test]
+fn spreading_that_is_only_wished_for_prefers_the_emptier_zone() {
+    let mut cluster = mk_zones();
+    cluster.place(&mk_pod("1", &json!({})), "a");
+    let mut spec = spread("ScheduleAnyway");
+    spec["nodeSelector"] = json!({"kubernetes.io/hostname": "b"});
+    assert_eq!(pick(&cluster, &mk_pod("2", &spec)).unwrap(), "b");
+    let mut labelled = spread("ScheduleAnyway");
+    labelled["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+        "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}],
+    }}});
+    assert_eq!(pick(&cluster, &mk_pod("3", &labelled)).unwrap(), "c");
+}
+
+#[test]
+fn a_pod_is_kept_away_by_those_that_do_not_want_it() {
+    let mut cluster = mk_cluster(&[mk_node("a", &json!({}))]);
+    let hermit = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}},
+    }]}}});
+    cluster.place(&mk_pod("hermit", &hermit), "a");
+    let refusal = pick(&cluster, &mk_pod("p", &json!({}))).unwrap_err();
+    assert!(refusal.contains("1 node(s) didn't satisfy existing pods anti-affinity rules"), "{refusal}");
+}
+
+#[test]
+fn preferences_weigh_more_than_free_room() {
+    let disk = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    let mut cluster = mk_cluster(&[mk_node("a", &json!({})), mk_node("b", &disk)]);
+    cluster.place(&mk_pod("1", &cpu("500m")), "b");
+    let prefers = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 10, "preference": {"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]},
+    }]}}});
+    assert_eq!(pick(&cluster, &mk_pod("p", &prefers)).unwrap(), "b");
+    assert_eq!(pick(&cluster, &mk_pod("q", &json!({}))).unwrap(), "a");
 }

@@ -1,27 +1,22 @@
 //! `vkube bench footprint`: what one idle virtual cluster costs, and how fast it is there.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use kube::{
-    Api, Client,
-    api::PostParams,
-    config::{KubeConfigOptions, Kubeconfig},
-    runtime::wait::await_condition,
-};
+use kube::{Api, Client, api::PostParams, config::KubeConfigOptions, runtime::wait::await_condition};
 use serde_json::json;
 use vkube_crds::VirtualCluster;
 use vkube_sandbox::host::{self, Sandbox};
 
-use super::process;
+use super::{
+    Failure, process,
+    standalone::{Standalone, free_port},
+};
 use crate::{cli::Outcome, connect, sandbox::Output};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const CLUSTER: &str = "footprint";
 
@@ -105,39 +100,12 @@ fn median(mut durations: Vec<Duration>) -> Duration {
     durations.get(durations.len() / 2).copied().unwrap_or_default()
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
 /// From the start of a control plane's process until `/readyz` says ok.
 async fn start_to_ready(directory: &Path) -> Result<Duration, Failure> {
-    std::fs::create_dir_all(directory)?;
-    let kubeconfig = directory.join("kubeconfig");
     let began = Instant::now();
-    let mut child = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["controlplane", "--standalone", "--data-dir"])
-        .arg(directory.join("data"))
-        .arg("--write-kubeconfig")
-        .arg(&kubeconfig)
-        .args(["--listen", &format!("127.0.0.1:{}", free_port()?)])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let client = loop {
-        if let Some(status) = child.try_wait()? {
-            return Err(format!("the control plane ended: {status}").into());
-        }
-        if let Ok(kubeconfig) = Kubeconfig::read_from(&kubeconfig)
-            && let Ok(config) =
-                kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
-        {
-            break Client::try_from(config)?;
-        }
-        tokio::time::sleep(Duration::from_micros(500)).await;
-    };
-    client.request_text(http::Request::get("/readyz").body(Vec::new())?).await?;
+    let plane = Standalone::start(directory, &[]).await?;
     let took = began.elapsed();
-    child.kill().await?;
+    plane.kill().await?;
     Ok(took)
 }
 

@@ -9,6 +9,8 @@ pub struct Reading {
     pub resident: u64,
     /// Resident memory that no other process shares, in KiB.
     pub private: u64,
+    /// Resident memory that is no file's, in KiB: what the process wrote, whatever the size of the program.
+    pub anonymous: u64,
     /// CPU time used since the start.
     pub cpu: Duration,
     /// Threads.
@@ -28,6 +30,7 @@ pub fn read(pid: u32) -> Option<Reading> {
     Some(Reading {
         resident: number(&status, "VmRSS"),
         private: number(&rollup, "Private_Clean") + number(&rollup, "Private_Dirty"),
+        anonymous: number(&status, "RssAnon"),
         cpu: cpu(pid)?,
         threads: number(&status, "Threads"),
     })

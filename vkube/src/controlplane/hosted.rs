@@ -9,9 +9,10 @@ use vkube_apiserver::{
     instance::{self, Instance},
     listener::TlsFiles,
 };
+use vkube_controllers::Controller;
 use vkube_syncer::{Config, DnsServer, NodeSync, Syncer};
 
-use super::{Options, client, link::HostLink, read, server_options, start_controllers};
+use super::{Controllers, Options, client, election::work_as_leader, link::HostLink, read, server_options};
 use crate::{
     cli::Outcome,
     stop::{Stop, pod_address},
@@ -59,13 +60,21 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     link.tie(&syncer);
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    tasks.spawn({
+    // The nodes are the host's, which evicts their pods by the tolerations that they have there.
+    let enabled = vkube_controllers::Controllers::all().without(Controller::TaintEviction);
+    let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
+    let election = options.election.election(controllers.client.clone())?;
+    tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
-        async move { syncer.run(shutdown).await }
-    });
-    if options.controllers {
-        start_controllers(&instance, ca, &pki, &tasks, &shutdown)?;
-    }
+        async move {
+            let syncing = syncer.run(shutdown.clone());
+            if options.controllers {
+                tokio::join!(syncing, controllers.run(shutdown));
+            } else {
+                syncing.await;
+            }
+        }
+    }));
     tokio::select! {
         () = stop.wait() => {}
         () = shutdown.cancelled() => {}

@@ -6,7 +6,7 @@ use vkube_apiserver::{
     pki::Authority,
 };
 
-use super::{Options, server_options, start_controllers};
+use super::{Controllers, Options, election::work_as_leader, server_options};
 use crate::{
     cli::Outcome,
     kubeconfig::{self, Identity},
@@ -38,7 +38,11 @@ pub async fn run(options: Options, mut stop: Stop) -> Outcome {
     }
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     if options.controllers {
-        start_controllers(&instance, authority.certificate.clone(), &pki, &tasks, &shutdown)?;
+        let controllers =
+            Controllers::new(&instance, authority.certificate.clone(), &pki, Default::default())?;
+        let election = options.election.election(controllers.client.clone())?;
+        let (metrics, work) = (controllers.metrics(), controllers.run(shutdown.clone()));
+        tasks.spawn(work_as_leader(election, metrics, shutdown.clone(), work));
     }
     tracing::info!(%address, "ready");
     tokio::select! {

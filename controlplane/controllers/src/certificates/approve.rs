@@ -10,12 +10,12 @@ use crate::api::{Api, Error};
 use crate::clock::Clock;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let approver =
         Approver { api: context.api.clone(), requests: context.informers.of(), clock: context.clock.clone() };
-    let queue = Queue::new();
+    let queue = context.queue("certificate_approving");
     wake_itself(&approver.requests, &queue);
     let shutdown = context.shutdown.clone();
     async move {

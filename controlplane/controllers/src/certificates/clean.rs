@@ -19,7 +19,7 @@ const PENDING_SECONDS: i64 = 24 * 3600;
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let requests: Informer<CertificateSigningRequest> = context.informers.of();
-    let (clock, queue) = (context.clock.clone(), Queue::new());
+    let (clock, queue) = (context.clock.clone(), context.queue("certificate_cleaning"));
     wake_itself(&requests, &queue);
     let shutdown = context.shutdown.clone();
     async move {

@@ -11,13 +11,13 @@ use crate::api::Error;
 use crate::clock::Clock;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
-use crate::queue::{Key, Queue};
+use crate::queue::Key;
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let shutdown = context.shutdown.clone();
     let signer = context.authority.clone().map(|authority| {
         let signer = Signer { authority, requests: context.informers.of(), clock: context.clock.clone() };
-        let queue = Queue::new();
+        let queue = context.queue("certificate_signing");
         wake_itself(&signer.requests, &queue);
         (signer, queue)
     });

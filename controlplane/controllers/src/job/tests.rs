@@ -317,6 +317,29 @@ fn a_suspended_job_has_no_pods_and_no_start_time() {
 }
 
 #[test]
+fn a_pod_on_its_way_out_is_replaced_at_once_or_only_when_it_has_ended() {
+    for (policy, replaced) in [("TerminatingOrFailed", 1), ("Failed", 0)] {
+        let mut world = World::new(|spec| spec.pod_replacement_policy = Some(policy.into()));
+        world.settle();
+        let leaving = world.active();
+        let pod = world.pods.get_mut(&leaving[0]).unwrap();
+        pod.metadata.deletion_timestamp = Some(time(900));
+        pod.metadata.finalizers.get_or_insert_default().push("example.com/held".into());
+        world.settle();
+        let active = world.active().len();
+        assert_eq!(active, replaced, "{policy}");
+        if replaced == 0 {
+            assert_eq!((world.status().terminating, world.counts()), (Some(1), (0, 0, 0)));
+            world.end(&leaving, "Failed", 1);
+            world.settle();
+            world.now += 100;
+            world.settle();
+            assert_eq!(world.counts(), (1, 0, 1), "{policy}");
+        }
+    }
+}
+
+#[test]
 fn less_parallelism_removes_pods_without_failing_them() {
     let mut world = World::new(|spec| (spec.completions, spec.parallelism) = (Some(9), Some(4)));
     world.settle();

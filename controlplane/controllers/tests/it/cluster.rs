@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use http::{Method, Request};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -22,11 +22,13 @@ use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::user::User;
 
 /// A failing test fails after this; a passing one never waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the tests work with.
 pub struct Cluster {
     pub client: Client,
+    /// What controllers that start from now on read the time from.
+    pub clock: vkube_controllers::Clock,
     shutdown: CancellationToken,
     controllers: Option<Controllers>,
     instance: Arc<Instance>,
@@ -75,7 +77,8 @@ impl Cluster {
         let client = client_of("admin");
         let shutdown = CancellationToken::new();
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(kubelet(client_of("kubelet"))));
-        let cluster = Self { client, shutdown, controllers: None, instance: instance.clone() };
+        let clock = vkube_controllers::Clock::system();
+        let cluster = Self { client, clock, shutdown, controllers: None, instance: instance.clone() };
         let nodes: Api<Node> = Api::all(cluster.client.clone());
         let labels = json!({"topology.kubernetes.io/zone": "a"});
         let node = json!({"metadata": {"name": "node", "labels": labels}});
@@ -114,6 +117,7 @@ impl Cluster {
         let options = vkube_controllers::Options {
             root_ca: Some("the CA".to_owned()),
             authority: Some(Arc::new(authority())),
+            clock: self.clock.clone(),
             ..vkube_controllers::Options::default()
         };
         // The token of a crash is not that of an orderly end: a crash cancels nothing, it just stops.
@@ -237,8 +241,10 @@ async fn kubelet(client: Client) {
         let name = pod.name_any();
         if pod.meta().deletion_timestamp.is_some() {
             if pod.spec.as_ref().unwrap().node_name.is_some() {
-                // Whoever is quicker may have deleted it.
-                let _ = api.delete(&name, &DeleteParams::default().grace_period(0)).await;
+                // Whoever is quicker may have deleted it, and there may be a successor by now.
+                let this_one = Preconditions { uid: pod.uid(), resource_version: None };
+                let params = DeleteParams::default().grace_period(0).preconditions(this_one);
+                let _ = api.delete(&name, &params).await;
             }
             continue;
         }

@@ -128,3 +128,26 @@ async fn a_validating_policy_is_reported_as_seen() {
     .await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn pods_leave_a_node_with_a_taint_that_they_do_not_tolerate() {
+    let cluster = Cluster::start().await;
+    let pod = |name: &str, tolerations: serde_json::Value| {
+        let containers = json!([{"name": "main", "image": "pause"}]);
+        json!({"metadata": {"name": name}, "spec": {"containers": containers, "tolerations": tolerations}})
+    };
+    cluster.create::<Pod>(pod("leaves", json!([]))).await;
+    cluster.create::<Pod>(pod("stays", json!([{"key": "broken", "operator": "Exists"}]))).await;
+    let run =
+        |pods: &[Pod]| pods.iter().all(|pod| pod.status.as_ref().is_some_and(|one| one.pod_ip.is_some()));
+    cluster.until::<Pod>("both run", |pods| pods.len() == 2 && run(pods)).await;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let taint = json!({"spec": {"taints": [{"key": "broken", "effect": "NoExecute"}]}});
+    let patch = Patch::Merge(taint);
+    nodes.patch("node", &PatchParams::default(), &patch).await.unwrap();
+    let left = cluster.until::<Pod>("one has left", |pods| pods.len() == 1).await;
+    assert_eq!(left[0].metadata.name.as_deref(), Some("stays"));
+    let message = cluster.event("leaves", "TaintManagerEviction").await;
+    assert_eq!(message, "Marking for deletion Pod default/leaves");
+    cluster.stop().await;
+}

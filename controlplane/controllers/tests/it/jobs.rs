@@ -87,3 +87,20 @@ async fn deleting_a_running_job_does_not_leave_pods_behind() {
     cluster.until::<Pod>("its pods are gone", <[_]>::is_empty).await;
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn a_job_that_is_managed_by_another_is_left_to_it() {
+    let cluster = Cluster::start().await;
+    let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "true"}]}});
+    let foreign = json!({"managedBy": "example.com/queue", "template": pod});
+    cluster.create::<Job>(json!({"metadata": {"name": "foreign"}, "spec": foreign})).await;
+    let own = json!({"managedBy": "kubernetes.io/job-controller", "template": pod});
+    cluster.create::<Job>(json!({"metadata": {"name": "own"}, "spec": own})).await;
+    let done = |job: &Job| job.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+    cluster.until_one("own", "it is complete", done).await;
+    let foreign = cluster.api::<Job>().get("foreign").await.unwrap();
+    assert_eq!(foreign.status.unwrap_or_default(), Default::default());
+    let pods = cluster.api::<Pod>().list(&Default::default()).await.unwrap().items;
+    assert_eq!(pods.len(), 1, "only the other job has a pod");
+    cluster.stop().await;
+}

@@ -6,6 +6,7 @@ mod autoscaling;
 mod certificates;
 mod cluster;
 mod collection;
+mod crash_points;
 mod crashes;
 mod daemons;
 mod disruptions;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ResourceQuota};
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
@@ -103,5 +104,26 @@ async fn custom_objects_are_counted_too() {
     cluster.until_one::<ResourceQuota>("q", "there is one", |quota| is(quota, name, "1")).await;
     api.delete("a", &DeleteParams::default()).await.unwrap();
     cluster.until_one::<ResourceQuota>("q", "it is gone", |quota| is(quota, name, "0")).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_quota_of_a_device_class_counts_what_claims_ask_for() {
+    let cluster = Cluster::start().await;
+    let hard =
+        json!({"gold.deviceclass.resource.k8s.io/devices": "9", "count/resourceclaims.resource.k8s.io": "9"});
+    cluster.create::<ResourceQuota>(json!({"metadata": {"name": "q"}, "spec": {"hard": hard}})).await;
+    let name = "gold.deviceclass.resource.k8s.io/devices";
+    cluster.until_one::<ResourceQuota>("q", "it is counted", |quota| is(quota, name, "0")).await;
+    let exactly = json!({"deviceClassName": "gold", "allocationMode": "ExactCount", "count": 2});
+    let spec = json!({"devices": {"requests": [{"name": "all", "exactly": exactly}]}});
+    cluster.create::<ResourceClaim>(json!({"metadata": {"name": "claim"}, "spec": spec})).await;
+    cluster
+        .until_one::<ResourceQuota>("q", "the devices are counted", |quota| {
+            is(quota, name, "2") && is(quota, "count/resourceclaims.resource.k8s.io", "1")
+        })
+        .await;
+    cluster.api::<ResourceClaim>().delete("claim", &DeleteParams::default()).await.unwrap();
+    cluster.until_one::<ResourceQuota>("q", "they are free again", |quota| is(quota, name, "0")).await;
     cluster.stop().await;
 }

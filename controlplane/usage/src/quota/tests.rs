@@ -118,3 +118,28 @@ fn names_say_what_they_count() {
     assert!(belongs(PODS, "requests.nvidia.com/gpu") && belongs(PODS, "count/pods"));
     assert!(!belongs(PODS, "requests.storage"));
 }
+
+#[test]
+fn devices_are_charged_by_class_and_alternatives_by_the_worst_of_them() {
+    let exactly = |class: &str, rest: Value| {
+        let mut wish = json!({"deviceClassName": class});
+        wish.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        wish
+    };
+    let claim = json!({"spec": {"devices": {"requests": [
+        {"name": "a", "exactly": exactly("gpu", json!({"allocationMode": "ExactCount", "count": 2}))},
+        {"name": "b", "exactly": exactly("nic", json!({"allocationMode": "All"}))},
+        {"name": "c", "firstAvailable": [
+            exactly("gpu", json!({"allocationMode": "ExactCount", "count": 1})),
+            exactly("gpu", json!({"allocationMode": "ExactCount", "count": 4})),
+        ]},
+    ]}}});
+    let claims = Resource { group: "resource.k8s.io", plural: "resourceclaims" };
+    let used = of(claims, &claim);
+    let amount = |name: &str| used.get(name).map(ToString::to_string);
+    assert_eq!(amount("count/resourceclaims.resource.k8s.io").as_deref(), Some("1"));
+    assert_eq!(amount("gpu.deviceclass.resource.k8s.io/devices").as_deref(), Some("6"));
+    assert_eq!(amount("nic.deviceclass.resource.k8s.io/devices").as_deref(), Some("32"));
+    assert!(belongs(claims, "gpu.deviceclass.resource.k8s.io/devices"));
+    assert!(!belongs(Resource::core("pods"), "requests.deviceclass.resource.k8s.io/devices"));
+}
