@@ -14,7 +14,7 @@ use vkube_store::{Store, sqlite::SqliteStore};
 use crate::{
     admission::{self, Chain},
     aggregation::{availability, front_proxy},
-    authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
+    authentication::{self, Authenticators},
     authorization::{AlwaysAllow, AlwaysDeny, Authorizer, node::Node},
     bootstrap,
     connect::Connector,
@@ -37,8 +37,8 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// What to serve TLS with. Needed to listen.
     pub tls: Option<TlsFiles>,
-    /// The tokens of `--token-auth-file`.
-    pub static_tokens: StaticTokens,
+    /// How users show who they are.
+    pub authentication: authentication::Options,
     /// `--authorization-mode`
     pub authorization_modes: Vec<String>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
@@ -65,7 +65,7 @@ impl Default for Options {
             data_dir: None,
             listen: None,
             tls: None,
-            static_tokens: StaticTokens::default(),
+            authentication: authentication::Options::default(),
             authorization_modes: vec!["RBAC".into()],
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
@@ -124,6 +124,9 @@ pub enum Error {
     /// The first objects could not be written.
     #[error("failed to bootstrap the cluster")]
     Bootstrap(#[from] ApiError),
+    /// Users cannot show who they are as configured.
+    #[error(transparent)]
+    Authentication(#[from] authentication::options::Error),
     /// Admission plugins that cannot be had.
     #[error(transparent)]
     Admission(#[from] admission::Error),
@@ -169,11 +172,11 @@ impl Instance {
         let node = options.authorization_modes.iter().any(|m| m == "Node").then(Node::default);
         let server = Server::new(Parts {
             store: store.clone(),
-            authenticators: Authenticators {
-                static_tokens: options.static_tokens,
-                service_accounts: Issuer::new(options.issuer),
-                anonymous: true,
-            },
+            authenticators: Authenticators::new(
+                options.authentication,
+                options.issuer,
+                &options.authorization_modes,
+            )?,
             authorizers: authorizers(&options.authorization_modes, &rbac, node.as_ref())?,
             rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
             flow_control: FlowControl::new(options.seats),

@@ -1,5 +1,12 @@
 //! Connections that the server opens itself: to webhooks, and to the servers of other groups.
 
 pub mod dial;
+pub mod exchange;
+pub mod kubeconfig;
+pub mod refusal;
 pub mod resolve;
 pub mod trust;
+pub mod url;
+
+#[cfg(test)]
+pub(crate) mod tests;
