@@ -1,23 +1,28 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod authentication;
+mod authorization;
 mod hosted;
 mod link;
 mod standalone;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
+use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_apiserver::{
-    authentication::static_tokens::StaticTokens,
     instance::{self, Instance},
     user::User,
 };
 use vkube_controllers::Authority;
 
-use crate::{cli::Outcome, stop::Stop};
+use crate::{
+    cli::{Failure, Outcome},
+    stop::Stop,
+};
 
 /// Flags are named as kube-apiserver names them, where it has them.
 #[derive(Debug, Args)]
@@ -31,18 +36,12 @@ pub struct Options {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
-    /// Static tokens: lines of `token,user,uid,"group1,group2"`.
-    #[arg(long, value_name = "FILE")]
-    pub token_auth_file: Option<PathBuf>,
     /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
     /// Run the controllers.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub controllers: bool,
-    /// Who decides what users may do, in order.
-    #[arg(long, value_name = "MODES", default_value = "RBAC", value_delimiter = ',')]
-    pub authorization_mode: Vec<String>,
     /// Admission plugins to run besides the default ones.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
@@ -88,6 +87,12 @@ pub struct Options {
     /// The host's runtime class of every pod.
     #[arg(long, value_name = "NAME")]
     pub workload_runtime_class: Option<String>,
+    /// How users show who they are.
+    #[command(flatten)]
+    pub authentication: authentication::Flags,
+    /// Who decides what they may do.
+    #[command(flatten)]
+    pub authorization: authorization::Flags,
 }
 
 /// Runs until the process is told to stop.
@@ -100,26 +105,26 @@ fn read(path: &std::path::Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("failed to read {}: {e}", path.display()))
 }
 
-fn static_tokens(options: &Options) -> Result<StaticTokens, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(match &options.token_auth_file {
-        Some(path) => StaticTokens::parse(&read(path)?)?,
-        None => StaticTokens::default(),
-    })
+/// A duration as Go writes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
+    Duration::try_from(duration).map_err(|why| why.to_string())
 }
 
 /// What both kinds of control planes tell their API server.
-fn server_options(options: &Options) -> Result<instance::Options, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(instance::Options {
+fn server_options(options: &Options) -> Result<instance::Options, Failure> {
+    let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
         listen: Some(options.listen),
-        static_tokens: static_tokens(options)?,
-        authorization_modes: options.authorization_mode.clone(),
+        authentication: options.authentication.options()?,
         enable_admission: options.enable_admission_plugins.clone(),
         disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,
         seats: options.max_requests_inflight + options.max_mutating_requests_inflight,
         ..instance::Options::default()
-    })
+    };
+    options.authorization.apply(&mut all);
+    Ok(all)
 }
 
 /// A client of the server in this process.
@@ -136,7 +141,7 @@ fn start_controllers(
     pki: &std::path::Path,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), Failure> {
     let client = client(instance, "system:kube-controller-manager");
     let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
     let options = vkube_controllers::Options {

@@ -221,7 +221,7 @@ impl Chain {
             self.admit_once(attributes, object, warnings).await?;
         }
         // After everyone who may have changed a role.
-        crate::rbac::escalation::check(attributes, object)
+        crate::rbac::escalation::check(attributes, object).await
     }
 
     async fn admit_once(

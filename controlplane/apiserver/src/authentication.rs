@@ -12,6 +12,7 @@ pub mod service_account;
 pub mod static_tokens;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 mod websocket;
 pub mod x509;
 
@@ -34,6 +35,8 @@ pub struct Authenticators {
     pub bootstrap_tokens: bool,
     /// The issuers of JSON web tokens: `--authentication-config` or `--oidc-*`
     pub issuers: Option<oidc::Issuers>,
+    /// `--authentication-token-webhook-config-file`
+    pub webhook: Option<webhook::Webhook>,
     /// Which requests without credentials pass as `system:anonymous`.
     pub anonymous: Anonymous,
 }
@@ -142,6 +145,14 @@ async fn identify(server: &Server, token: &str, audiences: &[String]) -> Result<
     {
         match issuers.verify(token).await {
             Ok(Some(user)) => return Ok(known(user)),
+            Ok(None) => {}
+            Err(why) => failures.push(why),
+        }
+    }
+    if let Some(webhook) = &authenticators.webhook {
+        let implied = std::slice::from_ref(&authenticators.service_accounts.url);
+        match webhook.verify(token, audiences, implied).await {
+            Ok(Some(identity)) => return Ok(identity),
             Ok(None) => {}
             Err(why) => failures.push(why),
         }

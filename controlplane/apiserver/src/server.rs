@@ -20,6 +20,7 @@ use vkube_store::Store;
 use crate::{
     admission::Chain,
     aggregation::Aggregation,
+    audit::Audit,
     authentication::Authenticators,
     authorization::Authorizer,
     body::{Body, BoxError, Request, Response},
@@ -49,6 +50,8 @@ pub struct Parts {
     pub rbac: Option<Rbac>,
     /// Which requests run, and which wait.
     pub flow_control: FlowControl,
+    /// What is told of requests; nothing without a policy.
+    pub audit: Option<Arc<Audit>>,
     /// What objects must be like.
     pub admission: Chain,
     /// Where streams to pods, nodes and services go; without one they are refused.

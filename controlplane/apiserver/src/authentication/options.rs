@@ -8,6 +8,7 @@ use super::{
     oidc::{self, Issuers, issuers},
     service_account::Issuer,
     static_tokens::StaticTokens,
+    webhook::{self, Webhook},
 };
 
 /// What the flags say.
@@ -23,6 +24,8 @@ pub struct Options {
     pub configuration: Option<PathBuf>,
     /// `--oidc-*`, if any of them is given.
     pub oidc: Option<oidc::Flags>,
+    /// `--authentication-token-webhook-*`, if there is a file.
+    pub webhook: Option<webhook::Options>,
 }
 
 /// Why authentication cannot be set up.
@@ -45,11 +48,15 @@ pub enum Error {
     /// The issuers.
     #[error(transparent)]
     Issuers(#[from] issuers::Error),
+    /// The server that knows tokens.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
 }
 
 impl Authenticators {
-    /// The authenticators that the options ask for; `issuer` is the server's own.
-    pub fn new(options: Options, issuer: String, authorization_modes: &[String]) -> Result<Self, Error> {
+    /// The authenticators that the options ask for; `issuer` is the server's own. Where authorization `allows_all`,
+    /// strangers stay outside.
+    pub fn new(options: Options, issuer: String, allows_all: bool) -> Result<Self, Error> {
         let (issuers, section) = match (&options.configuration, &options.oidc) {
             (Some(_), Some(_)) => return Err(Error::TwoConfigurations),
             (Some(path), None) => {
@@ -68,7 +75,7 @@ impl Authenticators {
             (None, Some(false)) => Anonymous::Nowhere,
             (None, _) => Anonymous::Everywhere,
         };
-        if anonymous != Anonymous::Nowhere && authorization_modes.iter().any(|mode| mode == "AlwaysAllow") {
+        if anonymous != Anonymous::Nowhere && allows_all {
             tracing::warn!(
                 "requests without credentials are refused, since everybody else may do everything"
             );
@@ -79,6 +86,7 @@ impl Authenticators {
             service_accounts: Issuer::new(issuer),
             bootstrap_tokens: options.bootstrap_tokens,
             issuers,
+            webhook: options.webhook.as_ref().map(Webhook::new).transpose()?,
             anonymous,
         })
     }

@@ -163,13 +163,15 @@ pub async fn issue(call: &Call, request: &mut Value, _dry_run: bool) -> Result<(
     bind(call, request, &mut private).await?;
 
     let now = call.now.as_second();
+    let id = uuid::Uuid::new_v4().to_string();
+    crate::audit::annotate("authentication.kubernetes.io/issued-credential-id", || format!("JTI={id}"));
     let claims = json!({
         "aud": audiences,
         "exp": now + seconds,
         "iat": now,
         "nbf": now,
         "iss": issuer.url,
-        "jti": uuid::Uuid::new_v4().to_string(),
+        "jti": id,
         "kubernetes.io": private,
         "sub": format!("system:serviceaccount:{namespace}:{name}"),
     });

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod oidc;
+mod webhook;
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;

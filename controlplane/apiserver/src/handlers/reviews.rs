@@ -33,7 +33,7 @@ pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, 
         }
         "tokenreviews" => crate::authentication::review_token(&call.server, &mut review).await?,
         "selfsubjectrulesreviews" => crate::rbac::review_rules(call, &mut review)?,
-        _ => crate::rbac::review_access(call, &mut review)?,
+        _ => crate::rbac::review_access(call, &mut review).await?,
     }
     call.respond_as_is(StatusCode::CREATED, &review)
 }
