@@ -1,6 +1,7 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod audit;
 mod authentication;
 mod authorization;
 mod hosted;
@@ -93,6 +94,9 @@ pub struct Options {
     /// Who decides what they may do.
     #[command(flatten)]
     pub authorization: authorization::Flags,
+    /// What is told of it.
+    #[command(flatten)]
+    pub audit: audit::Flags,
 }
 
 /// Runs until the process is told to stop.
@@ -117,6 +121,7 @@ fn server_options(options: &Options) -> Result<instance::Options, Failure> {
         data_dir: Some(options.data_dir.clone()),
         listen: Some(options.listen),
         authentication: options.authentication.options()?,
+        audit: options.audit.options(),
         enable_admission: options.enable_admission_plugins.clone(),
         disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,

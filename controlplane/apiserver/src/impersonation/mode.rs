@@ -133,7 +133,7 @@ impl<'a> Asking<'a> {
             && let Some(node) = node(&name)
         {
             (right.resource, right.name) = ("nodes", node);
-            acting.groups = vec!["system:nodes".into()];
+            acting.groups = vec![authorization::node::GROUP.into()];
         }
         if self.mode == Mode::AssociatedNode {
             right.name = "*";
@@ -243,7 +243,7 @@ fn wrong_extra(key: &str, values: &[String]) -> Option<String> {
 
 /// The name of a node, if it is the user of one.
 fn node(user: &str) -> Option<&str> {
-    user.strip_prefix("system:node:").filter(|name| names::dns1123_subdomain(name).is_empty())
+    user.strip_prefix(authorization::node::PREFIX).filter(|name| names::dns1123_subdomain(name).is_empty())
 }
 
 /// Namespace and name of a service account, if it is the user of one.
