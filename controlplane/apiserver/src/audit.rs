@@ -14,8 +14,8 @@ mod trail;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::trail::{
-    acts_as, annotate, authenticated, is_on, refused, request_object, request_options, request_patch,
-    response_object,
+    acts_as, annotate, annotate_from, authenticated, is_on, refused, request_object, request_options,
+    request_patch, response_object,
 };
 use self::{log::Log, policy::Policy};
 use crate::body::{Request, Response};

@@ -91,8 +91,8 @@ pub async fn authenticate(server: &Server, request: &mut Request) -> Result<Arc<
         },
     };
     if let Some(token) = token {
-        let own = [authenticators.service_accounts.url.clone()];
-        let identity = identify(server, &token, &own).await.map_err(|why| refused(&why))?;
+        let own = std::slice::from_ref(&authenticators.service_accounts.url);
+        let identity = identify(server, &token, own).await.map_err(|why| refused(&why))?;
         request.headers_mut().remove(header::AUTHORIZATION);
         return Ok(Arc::new(identity.user));
     }
@@ -119,12 +119,10 @@ const INVALID: &str = "invalid bearer token";
 async fn identify(server: &Server, token: &str, audiences: &[String]) -> Result<Identity, String> {
     let authenticators = &server.parts.authenticators;
     // What knows nothing of audiences is good for this server.
-    let own: Vec<String> =
-        audiences.iter().filter(|a| **a == authenticators.service_accounts.url).cloned().collect();
-    let known = |user: User| Identity { user: user.authenticated(), audiences: own.clone() };
-    if !own.is_empty()
-        && let Some(user) = authenticators.static_tokens.find(token)
-    {
+    let own = &authenticators.service_accounts.url;
+    let is_own = audiences.contains(own);
+    let known = |user: User| Identity { user: user.authenticated(), audiences: vec![own.clone()] };
+    if is_own && let Some(user) = authenticators.static_tokens.find(token) {
         return Ok(known(user));
     }
     let mut failures = Vec::new();
@@ -133,16 +131,14 @@ async fn identify(server: &Server, token: &str, audiences: &[String]) -> Result<
         Ok(None) => {}
         Err(why) => failures.push(why),
     }
-    if !own.is_empty() && authenticators.bootstrap_tokens {
+    if is_own && authenticators.bootstrap_tokens {
         match bootstrap_token::verify(server, token).await {
             Ok(Some(user)) => return Ok(known(user)),
             Ok(None) => {}
             Err(why) => failures.push(why),
         }
     }
-    if !own.is_empty()
-        && let Some(issuers) = &authenticators.issuers
-    {
+    if is_own && let Some(issuers) = &authenticators.issuers {
         match issuers.verify(token).await {
             Ok(Some(user)) => return Ok(known(user)),
             Ok(None) => {}
@@ -150,8 +146,7 @@ async fn identify(server: &Server, token: &str, audiences: &[String]) -> Result<
         }
     }
     if let Some(webhook) = &authenticators.webhook {
-        let implied = std::slice::from_ref(&authenticators.service_accounts.url);
-        match webhook.verify(token, audiences, implied).await {
+        match webhook.verify(token, audiences, std::slice::from_ref(own)).await {
             Ok(Some(identity)) => return Ok(identity),
             Ok(None) => {}
             Err(why) => failures.push(why),

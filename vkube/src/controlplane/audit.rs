@@ -7,6 +7,7 @@ use vkube_apiserver::audit;
 
 /// What is told of requests, and where.
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Audit")]
 pub struct Flags {
     /// What is told of which requests: a `Policy` of audit.k8s.io/v1.

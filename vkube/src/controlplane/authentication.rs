@@ -10,6 +10,7 @@ use crate::cli::Failure;
 
 /// How users show who they are.
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Authentication")]
 pub struct Flags {
     /// Static tokens: lines of `token,user,uid,"group1,group2"`.
@@ -19,7 +20,7 @@ pub struct Flags {
     #[arg(long, value_name = "BOOL")]
     anonymous_auth: Option<bool>,
     /// Take the bootstrap tokens of secrets in `kube-system`.
-    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", default_value_t = false, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     enable_bootstrap_token_auth: bool,
     /// An `AuthenticationConfiguration`; it is read again when it changes.
     #[arg(long, value_name = "FILE")]

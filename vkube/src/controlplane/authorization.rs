@@ -7,6 +7,7 @@ use vkube_apiserver::{authorization::webhook, instance};
 
 /// Who decides what users may do.
 #[derive(Debug, Args)]
+#[group(skip)]
 #[command(next_help_heading = "Authorization")]
 pub struct Flags {
     /// Who decides what users may do, in order: AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook.

@@ -233,7 +233,7 @@ impl Kubelet<'_> {
         };
         self.demand(rest(self.old()) == rest(self.object), |node| {
             format!(
-                "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
+                "node {node:?} is not allowed to update fields other than status.capacity and status.conditions"
             )
         })
     }

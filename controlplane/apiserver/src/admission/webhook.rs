@@ -11,6 +11,7 @@
 mod client;
 mod exchange;
 mod mutating;
+mod notes;
 #[cfg(test)]
 mod tests;
 mod validating;

@@ -268,3 +268,51 @@ async fn the_old_format_is_a_line_of_words() {
     );
     server.instance.stop().await;
 }
+
+#[tokio::test]
+async fn webhooks_are_told_with_what_they_change_and_say() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let remote = crate::outbound::tests::Remote::start(|_, review| {
+        let patch = json!([{"op": "add", "path": "/data/b", "value": "2"}]);
+        let response = json!({
+            "uid": review["request"]["uid"], "allowed": true, "patchType": "JSONPatch",
+            "patch": STANDARD.encode(patch.to_string()), "auditAnnotations": {"why": "because"},
+        });
+        let review =
+            json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+        (StatusCode::OK, review)
+    })
+    .await;
+    let server = Fixture::start(maps("Request")).await;
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}]);
+    let hook = json!({
+        "name": "hook.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "rules": rules,
+        "clientConfig": {"url": remote.url(), "caBundle": STANDARD.encode(&remote.authority)},
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "config"}, "webhooks": [hook],
+    });
+    let path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    let post = http::Request::post(path).header("content-type", "application/json");
+    server.call(&admin(), post, &configuration).await;
+    // The configuration reaches admission by way of a watch.
+    for round in 0.. {
+        if server.create(&format!("x{round}")).await["data"]["b"] == "2" {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let event = server.events().pop().unwrap();
+    let annotation = |key: &str| event["annotations"][key].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        annotation("mutation.webhook.admission.k8s.io/round_0_index_0"),
+        r#"{"configuration":"config","webhook":"hook.example.com","mutated":true}"#
+    );
+    assert_eq!(
+        annotation("patch.webhook.admission.k8s.io/round_0_index_0"),
+        r#"{"configuration":"config","webhook":"hook.example.com","patch":[{"op":"add","path":"/data/b","value":"2"}],"patchType":"JSONPatch"}"#
+    );
+    assert_eq!(annotation("hook.example.com/why"), "because");
+    server.instance.stop().await;
+}

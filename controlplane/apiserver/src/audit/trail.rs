@@ -126,8 +126,13 @@ pub fn is_on() -> bool {
 
 /// Notes what somebody who deals with the request has to say. What is said first stays.
 pub fn annotate(key: &str, value: impl FnOnce() -> String) {
+    annotate_from(Level::Metadata, key, value);
+}
+
+/// The same, where at least so much is told.
+pub fn annotate_from(level: Level, key: &str, value: impl FnOnce() -> String) {
     with(|trail| {
-        let Some((event, _)) = &mut trail.told else { return };
+        let Some((event, _)) = trail.told.as_mut().filter(|(event, _)| event.level >= level) else { return };
         if event.annotations.contains_key(key) {
             let id = &event.audit_id;
             tracing::debug!(key, id, "an audit annotation was there already");
