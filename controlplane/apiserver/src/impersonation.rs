@@ -9,7 +9,10 @@ mod mode;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::{HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
@@ -31,6 +34,30 @@ pub struct Acting {
     pub constraint: Option<&'static str>,
 }
 
+/// How many users' ways are remembered.
+const MAX_KNOWN: usize = 1000;
+
+/// By which mode users have last acted as others. It is tried first, and its refusal is the one that is told.
+#[derive(Debug, Default)]
+pub struct LastModes(Mutex<HashMap<String, Mode>>);
+
+impl LastModes {
+    fn get(&self, user: &str) -> Option<Mode> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(user).copied()
+    }
+
+    fn note(&self, user: &str, mode: Mode) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(user) == Some(&mode) {
+            return;
+        }
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(user.to_owned(), mode);
+    }
+}
+
 /// Whom the request acts as: the user that its `Impersonate-*` headers name, if its own may do so. The headers
 /// are taken away.
 pub async fn impersonate(
@@ -39,10 +66,16 @@ pub async fn impersonate(
     attributes: &Attributes<'_>,
 ) -> Result<Option<Acting>, ApiError> {
     let Some(wanted) = wanted(headers)? else { return Ok(None) };
+    let last = server.impersonation.get(&attributes.user.name);
+    let others = Mode::ALL.into_iter().filter(|mode| Some(*mode) != last);
+    let modes = last.into_iter().chain(others).filter(|mode| mode.applies(&wanted, attributes.user));
     let mut first = None;
-    for mode in Mode::ALL.into_iter().filter(|mode| mode.applies(&wanted, attributes.user)) {
+    for mode in modes {
         match mode.check(server, &wanted, attributes).await {
-            Ok(user) => return Ok(Some(Acting { user: Arc::new(user), constraint: mode.constraint() })),
+            Ok(user) => {
+                server.impersonation.note(&attributes.user.name, mode);
+                return Ok(Some(Acting { user: Arc::new(user), constraint: mode.constraint() }));
+            }
             Err(refusal) => {
                 first.get_or_insert(refusal);
             }

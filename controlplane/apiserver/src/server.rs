@@ -27,6 +27,7 @@ use crate::{
     catalog::Catalog,
     connect::Connector,
     flow_control::FlowControl,
+    impersonation::LastModes,
     metrics::Counters,
     pipeline,
     rbac::authorizer::Rbac,
@@ -81,6 +82,8 @@ pub struct Inner {
     pub catalog: Catalog,
     /// What other servers serve.
     pub aggregation: Aggregation,
+    /// How users act as others.
+    pub impersonation: LastModes,
     /// What the server counts about itself.
     pub counters: Counters,
     ready: AtomicBool,
@@ -108,6 +111,7 @@ impl Server {
                 parts,
                 catalog: Catalog::default(),
                 aggregation: Aggregation::default(),
+                impersonation: LastModes::default(),
                 counters: Counters::default(),
                 ready: AtomicBool::new(false),
             }),

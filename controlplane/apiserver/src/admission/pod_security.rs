@@ -172,10 +172,11 @@ fn warning(policy: &Policy, object: &Value, path: &str) -> Option<String> {
 /// Notes for the audit what the namespace wants to be noted.
 fn note(policy: &Policy, object: &Value, path: &str) {
     // Most namespaces want nothing, and most servers have no audit.
-    if policy.audit.level > Level::Privileged && crate::audit::is_on() {
-        if let Some(violation) = violation(&policy.audit, at(object, path)) {
-            crate::audit::annotate(VIOLATIONS, || violation);
-        }
+    if policy.audit.level > Level::Privileged
+        && crate::audit::is_on()
+        && let Some(violation) = violation(&policy.audit, at(object, path))
+    {
+        crate::audit::annotate(VIOLATIONS, || violation);
     }
 }
 

@@ -115,7 +115,7 @@ impl Log {
         let (prefix, suffix) = parts(&self.options.path);
         let directory = self.options.path.parent().filter(|path| !path.as_os_str().is_empty());
         let mut found = Vec::new();
-        for entry in fs::read_dir(directory.unwrap_or(Path::new(".")))? {
+        for entry in fs::read_dir(directory.unwrap_or_else(|| Path::new(".")))? {
             let entry = entry?;
             let name = entry.file_name();
             let time = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(&suffix));

@@ -145,7 +145,7 @@ fn read(document: Value) -> Result<Vec<Authorizer>, Error> {
             name(&mut errors, &path.child("name"), &entry.name, &mut names);
             match entry.webhook {
                 Some(hook) if ty == "Webhook" => {
-                    all.push(Authorizer::Webhook(options(&mut errors, &path, hook)))
+                    all.push(Authorizer::Webhook(options(&mut errors, &path, hook)));
                 }
                 None if ty == "Webhook" => {
                     errors.required(&path.child("webhook"), "required when type=Webhook");

@@ -125,7 +125,7 @@ struct Asking<'a> {
     requestor: &'a User,
 }
 
-impl<'a> Asking<'a> {
+impl Asking<'_> {
     async fn name(&self, acting: &mut User) -> Result<(), ApiError> {
         let name = acting.name.clone();
         let mut right = self.attributes("users", &name);

@@ -106,6 +106,20 @@ async fn the_right_without_constraints_is_asked_for_last() {
     assert_eq!(server.act(&jane(), &headers).await, Ok((bob, None)));
     let account = server.act(&jane(), &[("impersonate-user", "system:serviceaccount:a:b")]).await;
     assert_eq!(account, Ok((User::service_account("a", "b", ""), None)));
+    let groups = [("impersonate-user", "bob"), ("impersonate-group", "ops")];
+    let refusal = |user: &str, what: &str| format!("{what}User {user:?} cannot ");
+    assert_eq!(
+        server.act(&jane(), &groups).await,
+        Err(refusal("jane", "groups \"ops\" is forbidden: ")
+            + "impersonate resource \"groups\" in API group \"\" at the cluster scope"),
+        "what was good the last time is told"
+    );
+    let other = server.act(&User::new("joe", &[]), &groups).await;
+    assert!(
+        other
+            .unwrap_err()
+            .starts_with(&(refusal("joe", "pods is forbidden: ") + "impersonate-on:user-info:list"))
+    );
     let anonymous = server.act(&jane(), &[("impersonate-user", "system:anonymous")]).await;
     assert_eq!(anonymous, Ok((User::anonymous(), None)));
     server.0.0.stop().await;

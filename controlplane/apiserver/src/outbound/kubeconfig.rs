@@ -103,7 +103,7 @@ impl Remote {
         let cluster = at(cluster, "/cluster");
         let user = named("/users", str_at(context, "/context/user")).map_or(&Value::Null, |u| at(u, "/user"));
 
-        let base = path.parent().unwrap_or(Path::new(""));
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
         let url = Url::parse(str_at(cluster, "/server"))?;
         let name = Some(str_at(cluster, "/tls-server-name")).filter(|name| !name.is_empty());
         let name = name.map_or_else(|| url.host.clone(), Into::into);

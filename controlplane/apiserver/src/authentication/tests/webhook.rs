@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{authentication::webhook, outbound::tests::Remote};
+use crate::{
+    authentication::webhook,
+    outbound::tests::{Call, Remote},
+};
 
 async fn hooked(remote: &Remote, version: &str, cache_ttl: Duration) -> Fixture {
     let directory = tempfile::tempdir().unwrap();
@@ -61,11 +64,9 @@ async fn answers_are_kept_for_a_while_but_errors_are_not() {
     for token in ["good", "good", "bad", "bad"] {
         server.whoami(token).await;
     }
-    let calls = remote.calls.lock().unwrap();
-    let tokens: Vec<&str> =
-        calls.iter().map(|(_, _, review)| review["spec"]["token"].as_str().unwrap()).collect();
+    let token = |(_, _, review): &Call| review["spec"]["token"].as_str().unwrap().to_owned();
+    let tokens: Vec<String> = remote.calls.lock().unwrap().iter().map(token).collect();
     assert_eq!(tokens, ["good", "bad", "bad"]);
-    drop(calls);
     server.0.stop().await;
 }
 
