@@ -8,8 +8,11 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{bench, connect, controlplane, hello, operator, sandbox};
 
+/// Why a subcommand fails.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// What a subcommand ends with.
-pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+pub type Outcome = Result<(), Failure>;
 
 /// Virtual Kubernetes clusters that cost megabytes and start in well under a second.
 #[derive(Debug, Parser)]

@@ -1,24 +1,30 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod audit;
+mod authentication;
+mod authorization;
 mod election;
 mod hosted;
 mod link;
 mod standalone;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
+use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
-    authentication::static_tokens::StaticTokens,
     instance::{self, Instance},
     user::User,
 };
 use vkube_controllers::{Authority, Metrics};
 
-use crate::{cli::Outcome, stop::Stop};
+use crate::{
+    cli::{Failure, Outcome},
+    stop::Stop,
+};
 
 /// Flags are named as kube-apiserver names them, where it has them.
 #[derive(Debug, Args)]
@@ -32,9 +38,6 @@ pub struct Options {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6443")]
     pub listen: SocketAddr,
-    /// Static tokens: lines of `token,user,uid,"group1,group2"`.
-    #[arg(long, value_name = "FILE")]
-    pub token_auth_file: Option<PathBuf>,
     /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
@@ -43,9 +46,6 @@ pub struct Options {
     pub controllers: bool,
     #[command(flatten)]
     pub election: election::Options,
-    /// Who decides what users may do, in order.
-    #[arg(long, value_name = "MODES", default_value = "RBAC", value_delimiter = ',')]
-    pub authorization_mode: Vec<String>,
     /// Admission plugins to run besides the default ones.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
@@ -91,6 +91,15 @@ pub struct Options {
     /// The host's runtime class of every pod.
     #[arg(long, value_name = "NAME")]
     pub workload_runtime_class: Option<String>,
+    /// How users show who they are.
+    #[command(flatten)]
+    pub authentication: authentication::Flags,
+    /// Who decides what they may do.
+    #[command(flatten)]
+    pub authorization: authorization::Flags,
+    /// What is told of it.
+    #[command(flatten)]
+    pub audit: audit::Flags,
 }
 
 /// Runs until the process is told to stop.
@@ -103,26 +112,27 @@ fn read(path: &std::path::Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|e| format!("failed to read {}: {e}", path.display()))
 }
 
-fn static_tokens(options: &Options) -> Result<StaticTokens, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(match &options.token_auth_file {
-        Some(path) => StaticTokens::parse(&read(path)?)?,
-        None => StaticTokens::default(),
-    })
+/// A duration as Go writes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
+    Duration::try_from(duration).map_err(|why| why.to_string())
 }
 
 /// What both kinds of control planes tell their API server.
-fn server_options(options: &Options) -> Result<instance::Options, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(instance::Options {
+fn server_options(options: &Options) -> Result<instance::Options, Failure> {
+    let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
         listen: Some(options.listen),
-        static_tokens: static_tokens(options)?,
-        authorization_modes: options.authorization_mode.clone(),
+        authentication: options.authentication.options()?,
+        audit: options.audit.options(),
         enable_admission: options.enable_admission_plugins.clone(),
         disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,
         seats: options.max_requests_inflight + options.max_mutating_requests_inflight,
         ..instance::Options::default()
-    })
+    };
+    options.authorization.apply(&mut all);
+    Ok(all)
 }
 
 /// A client of the server in this process.
@@ -144,7 +154,7 @@ impl Controllers {
         root_ca: String,
         pki: &std::path::Path,
         enabled: vkube_controllers::Controllers,
-    ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<Self, Failure> {
         let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),

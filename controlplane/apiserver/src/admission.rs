@@ -8,6 +8,7 @@ mod evaluation;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
+mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
 mod policy;
@@ -159,12 +160,16 @@ pub enum Error {
 #[derive(Default)]
 pub struct Chain(pub Vec<Box<dyn Plugin>>);
 
-/// All plugins, in their order. Every one is on by default.
+/// The plugins that are off unless they are turned on.
+const OFF: &[&str] = &["NodeRestriction"];
+
+/// All plugins, in their order.
 fn plugins() -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
         Box::new(service_account::ServiceAccount),
+        Box::new(node_restriction::NodeRestriction),
         Box::new(taint_nodes_by_condition::TaintNodesByCondition),
         Box::new(pod_security::PodSecurity),
         Box::new(priority::Priority),
@@ -197,7 +202,10 @@ impl Chain {
         if let Some(name) = disable.iter().find(unknown) {
             return Err(Error::UnknownDisabled(name.clone()));
         }
-        all.retain(|plugin| disable.iter().all(|name| name != plugin.name()));
+        all.retain(|plugin| {
+            let named = |names: &[String]| names.iter().any(|name| name == plugin.name());
+            !named(disable) && (named(enable) || !OFF.contains(&plugin.name()))
+        });
         Ok(Self(all))
     }
 
@@ -221,7 +229,7 @@ impl Chain {
             self.admit_once(attributes, object, warnings).await?;
         }
         // After everyone who may have changed a role.
-        crate::rbac::escalation::check(attributes, object)
+        crate::rbac::escalation::check(attributes, object).await
     }
 
     async fn admit_once(

@@ -1,6 +1,10 @@
 //! May this user do this? Authorizers are asked in order; the first that allows or denies decides.
 
+pub mod configuration;
 pub mod node;
+#[cfg(test)]
+mod tests;
+pub mod webhook;
 
 use crate::{options::Query, request_info::RequestInfo, status::ApiError, status::GroupResource, user::User};
 
@@ -115,15 +119,37 @@ pub enum Decision {
     Deny(String),
     /// Not mine to say.
     NoOpinion(String),
+    /// Nobody knows: who would have to be asked does not answer. Others may still allow it.
+    Failed(String),
 }
 
-/// Decides who may do what. Answers come from memory, so that no request waits for another.
+/// Decides who may do what, from memory; only webhooks are waited for.
 pub trait Authorizer: Send + Sync + 'static {
     /// Its name as `--authorization-mode` knows it.
     fn mode(&self) -> &'static str;
 
     /// The decision.
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// The server that is to be asked instead.
+    fn webhook(&self) -> Option<&webhook::Webhook> {
+        None
+    }
+}
+
+impl Authorizer for webhook::Webhook {
+    fn mode(&self) -> &'static str {
+        "Webhook"
+    }
+
+    /// Who cannot wait gets no answer.
+    fn authorize(&self, _attributes: &Attributes<'_>) -> Decision {
+        Decision::NoOpinion(String::new())
+    }
+
+    fn webhook(&self) -> Option<&webhook::Webhook> {
+        Some(self)
+    }
 }
 
 /// Allows everything (`--authorization-mode=AlwaysAllow`).
@@ -155,17 +181,62 @@ impl Authorizer for AlwaysDeny {
 }
 
 /// Asks the authorizers in order. Members of `system:masters` may do everything.
-pub fn decide(authorizers: &[Box<dyn Authorizer>], attributes: &Attributes<'_>) -> Decision {
+pub async fn decide(authorizers: &[Box<dyn Authorizer>], attributes: &Attributes<'_>) -> Decision {
+    let mut verdict = Verdict::default();
     if attributes.user.in_group(crate::user::MASTERS) {
         return Decision::Allow(String::new());
     }
-    let mut reasons = Vec::new();
     for authorizer in authorizers {
-        match authorizer.authorize(attributes) {
-            Decision::NoOpinion(reason) if reason.is_empty() => {}
-            Decision::NoOpinion(reason) => reasons.push(reason),
-            decided => return decided,
+        let decision = match authorizer.webhook() {
+            Some(webhook) => webhook.authorize(attributes).await,
+            None => authorizer.authorize(attributes),
+        };
+        if let Some(decided) = verdict.add(decision) {
+            return decided;
         }
     }
-    Decision::NoOpinion(reasons.join("\n"))
+    verdict.end()
+}
+
+/// The same for those who cannot wait, without the authorizers that would have to be waited for.
+pub fn decide_at_once(authorizers: &[Box<dyn Authorizer>], attributes: &Attributes<'_>) -> Decision {
+    if attributes.user.in_group(crate::user::MASTERS) {
+        return Decision::Allow(String::new());
+    }
+    let mut verdict = Verdict::default();
+    let mut decisions = authorizers.iter().map(|authorizer| authorizer.authorize(attributes));
+    decisions.find_map(|decision| verdict.add(decision)).unwrap_or_else(|| verdict.end())
+}
+
+/// What those who did not decide have said.
+#[derive(Default)]
+struct Verdict {
+    reasons: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Verdict {
+    /// Takes a decision, and returns it if it is one.
+    fn add(&mut self, decision: Decision) -> Option<Decision> {
+        match decision {
+            Decision::NoOpinion(reason) if reason.is_empty() => None,
+            Decision::NoOpinion(reason) => {
+                self.reasons.push(reason);
+                None
+            }
+            Decision::Failed(why) => {
+                self.failures.push(why);
+                None
+            }
+            decided @ (Decision::Allow(_) | Decision::Deny(_)) => Some(decided),
+        }
+    }
+
+    fn end(mut self) -> Decision {
+        match self.failures.len() {
+            0 => Decision::NoOpinion(self.reasons.join("\n")),
+            1 => Decision::Failed(self.failures.remove(0)),
+            _ => Decision::Failed(format!("[{}]", self.failures.join(", "))),
+        }
+    }
 }

@@ -60,6 +60,21 @@ impl Program {
         found
     }
 
+    /// Whether it looks at a field of a variable: `variable.field`, `variable.?field`.
+    pub fn selects(&self, variable: &str, field: &str) -> bool {
+        let mut found = false;
+        self.expression.visit(&mut |expression| {
+            let (syntax::Kind::Select { operand, field: selected, .. }
+            | syntax::Kind::Has { operand, field: selected }) = &expression.kind
+            else {
+                return;
+            };
+            let of = matches!(&operand.kind, syntax::Kind::Variable(name) if &**name == variable);
+            found |= of && &**selected == field;
+        });
+        found
+    }
+
     /// The type of its value, given what it may speak of; or what is wrong with it.
     pub fn check(&self, text: &str, scope: &Scope<'_>) -> Result<Type, Issues> {
         check::check(&self.expression, text, scope)

@@ -25,6 +25,9 @@ pub fn encode(
     encoding: Encoding,
     ty: Option<Type<'_>>,
 ) -> Result<(&'static str, Bytes), ApiError> {
+    if matches!(encoding, Encoding::Yaml | Encoding::Protobuf) {
+        crate::audit::response_object(document);
+    }
     let bytes = match (encoding, ty) {
         (Encoding::Yaml, _) => yaml::write(document).into_bytes(),
         (Encoding::Protobuf, Some(ty @ Builtin(_))) => protobuf::encode(document, ty),

@@ -32,7 +32,9 @@ pub fn read(
     };
     let (object, problems) = read_as(encoding, body, &expected, definition.ty()?)?;
     report(call, &expected, problems, validation)?;
-    finish(&definition, object)
+    let object = finish(&definition, object)?;
+    crate::audit::request_object(&object);
+    Ok(object)
 }
 
 /// Defaults a decoded object.
@@ -162,6 +164,7 @@ pub fn read_as(
     if encoding == Encoding::Yaml || matches!(ty, Type::Custom(_)) {
         problems.extend(unknown);
     }
+    crate::audit::request_object(&object);
     Ok((object, problems))
 }
 

@@ -1,120 +1,137 @@
 //! Acting as another user
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/user-impersonation/>).
+//!
+//! Rights may be constrained to a kind of user and to what is done as one (KEP-5284): whoever may
+//! `impersonate:MODE` somebody and `impersonate-on:MODE:VERB` the object of the request. The right to
+//! `impersonate` without constraints is asked for last.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod mode;
+#[cfg(test)]
+mod tests;
 
-use http::HeaderMap;
-use percent_encoding::percent_decode_str;
-
-use crate::{
-    authorization::{self, Attributes, Decision},
-    server::Server,
-    status::ApiError,
-    user::{AUTHENTICATED, UNAUTHENTICATED, User},
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use http::{HeaderMap, HeaderName};
+use percent_encoding::percent_decode_str;
+
+use self::mode::Mode;
+use crate::{authorization::Attributes, server::Server, status::ApiError, user::User};
+
+const USER: &str = "impersonate-user";
+const GROUP: &str = "impersonate-group";
+const UID: &str = "impersonate-uid";
 const EXTRA: &str = "impersonate-extra-";
 
-/// The user that the request acts as: the one its `Impersonate-*` headers name, if its own may do so.
-pub fn impersonate(server: &Server, headers: &HeaderMap, user: Arc<User>) -> Result<Arc<User>, ApiError> {
-    let one = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let name = one("impersonate-user");
-    let groups: Vec<&str> =
-        headers.get_all("impersonate-group").iter().filter_map(|v| v.to_str().ok()).collect();
-    let uid = one("impersonate-uid");
-    let extras: Vec<(String, String)> = headers
-        .iter()
-        .filter_map(|(key, value)| {
-            let key = key.as_str().strip_prefix(EXTRA)?;
-            let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
-            Some((key, value.to_str().ok()?.to_owned()))
-        })
-        .collect();
-    if name.is_empty() {
-        if groups.is_empty() && uid.is_empty() && extras.is_empty() {
-            return Ok(user);
+/// Whom a request acts as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acting {
+    /// The user.
+    pub user: Arc<User>,
+    /// The verb that allowed it; nothing if it was without constraints.
+    pub constraint: Option<&'static str>,
+}
+
+/// How many users' ways are remembered.
+const MAX_KNOWN: usize = 1000;
+
+/// By which mode users have last acted as others. It is tried first, and its refusal is the one that is told.
+#[derive(Debug, Default)]
+pub struct LastModes(Mutex<HashMap<String, Mode>>);
+
+impl LastModes {
+    fn get(&self, user: &str) -> Option<Mode> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(user).copied()
+    }
+
+    fn note(&self, user: &str, mode: Mode) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(user) == Some(&mode) {
+            return;
+        }
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(user.to_owned(), mode);
+    }
+}
+
+/// Whom the request acts as: the user that its `Impersonate-*` headers name, if its own may do so. The headers
+/// are taken away.
+pub async fn impersonate(
+    server: &Server,
+    headers: &mut HeaderMap,
+    attributes: &Attributes<'_>,
+) -> Result<Option<Acting>, ApiError> {
+    let Some(wanted) = wanted(headers)? else { return Ok(None) };
+    let last = server.impersonation.get(&attributes.user.name);
+    let others = Mode::ALL.into_iter().filter(|mode| Some(*mode) != last);
+    let modes = last.into_iter().chain(others).filter(|mode| mode.applies(&wanted, attributes.user));
+    let mut first = None;
+    for mode in modes {
+        match mode.check(server, &wanted, attributes).await {
+            Ok(user) => {
+                server.impersonation.note(&attributes.user.name, mode);
+                return Ok(Some(Acting { user: Arc::new(user), constraint: mode.constraint() }));
+            }
+            Err(refusal) => {
+                first.get_or_insert(refusal);
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| ApiError::internal("all impersonation modes failed")))
+}
+
+/// The user that the headers name.
+fn wanted(headers: &mut HeaderMap) -> Result<Option<User>, ApiError> {
+    let names: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    let mut wanted = User::default();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    for name in &names {
+        let mut values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        match name.as_str() {
+            USER => wanted.name = values.next().unwrap_or_default().into(),
+            UID => wanted.uid = values.next().unwrap_or_default().into(),
+            GROUP => wanted.groups = values.map(Into::into).collect(),
+            other => {
+                let Some(key) = other.strip_prefix(EXTRA) else { continue };
+                let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
+                wanted.extra.entry(key).or_default().extend(values.map(Into::into));
+            }
+        }
+    }
+    if wanted.name.is_empty() {
+        if wanted.groups.is_empty() && wanted.uid.is_empty() && wanted.extra.is_empty() {
+            return Ok(None);
         }
         return Err(ApiError::bad_request(format!(
             "requested {} without impersonating a user name",
-            shown(uid, &groups, &extras)
+            shown(&wanted)
         )));
     }
-
-    let mut acting = User { name: name.into(), uid: uid.into(), ..User::default() };
-    if let Some((namespace, account)) =
-        name.strip_prefix("system:serviceaccount:").and_then(|n| n.split_once(':'))
-    {
-        check(server, &user, "", "serviceaccounts", "", namespace, account)?;
-        if groups.is_empty() {
-            acting.groups = User::service_account(namespace, account, "").groups;
-        }
-    } else {
-        check(server, &user, "", "users", "", "", name)?;
+    for name in names {
+        headers.remove(name);
     }
-    for group in &groups {
-        check(server, &user, "", "groups", "", "", group)?;
-        acting.groups.push((*group).into());
-    }
-    for (key, value) in extras {
-        check(server, &user, "authentication.k8s.io", "userextras", &key, "", &value)?;
-        acting.extra.entry(key).or_default().push(value);
-    }
-    if !uid.is_empty() {
-        check(server, &user, "authentication.k8s.io", "uids", "", "", uid)?;
-    }
-    let anonymous = name == "system:anonymous";
-    let implied = if anonymous { UNAUTHENTICATED } else { AUTHENTICATED };
-    if !acting.in_group(AUTHENTICATED) && !acting.in_group(UNAUTHENTICATED) {
-        acting.groups.push(implied.into());
-    }
-    Ok(Arc::new(acting))
+    Ok(Some(wanted))
 }
 
 /// A user without a name, as Go prints it.
-fn shown(uid: &str, groups: &[&str], extras: &[(String, String)]) -> String {
-    let list = |items: &[&str]| {
+fn shown(wanted: &User) -> String {
+    let list = |items: &[String]| {
         let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
         format!("[]string{{{}}}", items.join(", "))
     };
-    let groups = if groups.is_empty() { "[]string(nil)".to_owned() } else { list(groups) };
-    let mut by_key: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (key, value) in extras {
-        by_key.entry(key).or_default().push(value);
-    }
-    let extra = if by_key.is_empty() {
+    let groups = if wanted.groups.is_empty() { "[]string(nil)".to_owned() } else { list(&wanted.groups) };
+    let extra = if wanted.extra.is_empty() {
         "map[string][]string(nil)".to_owned()
     } else {
-        let entries: Vec<String> =
-            by_key.iter().map(|(key, values)| format!("{key:?}:{}", list(values))).collect();
-        format!("map[string][]string{{{}}}", entries.join(", "))
+        let entries = wanted.extra.iter().map(|(key, values)| format!("{key:?}:{}", list(values)));
+        format!("map[string][]string{{{}}}", entries.collect::<Vec<_>>().join(", "))
     };
-    format!("&user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:{extra}}}")
-}
-
-fn check(
-    server: &Server,
-    user: &User,
-    group: &str,
-    resource: &str,
-    subresource: &str,
-    namespace: &str,
-    name: &str,
-) -> Result<(), ApiError> {
-    let version = if group.is_empty() { "" } else { "v1" };
-    let attributes = Attributes {
-        user,
-        verb: "impersonate",
-        is_resource: true,
-        group,
-        version,
-        resource,
-        subresource,
-        namespace,
-        name,
-        path: "",
-    };
-    match authorization::decide(&server.parts.authorizers, &attributes) {
-        Decision::Allow(_) => Ok(()),
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(attributes.forbidden(&reason)),
-    }
+    format!("&user.DefaultInfo{{Name:\"\", UID:{:?}, Groups:{groups}, Extra:{extra}}}", wanted.uid)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -14,8 +14,14 @@ use vkube_store::{Store, sqlite::SqliteStore};
 use crate::{
     admission::{self, Chain},
     aggregation::{availability, front_proxy},
-    authentication::{Authenticators, service_account::Issuer, static_tokens::StaticTokens},
-    authorization::{AlwaysAllow, AlwaysDeny, Authorizer, node::Node},
+    audit::{self, Audit},
+    authentication::{self, Authenticators},
+    authorization::{
+        AlwaysAllow, AlwaysDeny, Authorizer,
+        configuration::{self, Authorizer as Chosen},
+        node::Node,
+        webhook::{self, Webhook},
+    },
     bootstrap,
     connect::Connector,
     custom,
@@ -37,10 +43,16 @@ pub struct Options {
     pub listen: Option<SocketAddr>,
     /// What to serve TLS with. Needed to listen.
     pub tls: Option<TlsFiles>,
-    /// The tokens of `--token-auth-file`.
-    pub static_tokens: StaticTokens,
+    /// How users show who they are.
+    pub authentication: authentication::Options,
     /// `--authorization-mode`
     pub authorization_modes: Vec<String>,
+    /// `--authorization-webhook-*`, for the mode `Webhook`.
+    pub authorization_webhook: Option<webhook::Options>,
+    /// `--authorization-config`, which decides instead of the modes.
+    pub authorization_configuration: Option<PathBuf>,
+    /// `--audit-*`, if there is a policy and a log.
+    pub audit: Option<audit::Options>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
     pub enable_admission: Vec<String>,
     /// `--disable-admission-plugins`
@@ -65,8 +77,11 @@ impl Default for Options {
             data_dir: None,
             listen: None,
             tls: None,
-            static_tokens: StaticTokens::default(),
+            authentication: authentication::Options::default(),
             authorization_modes: vec!["RBAC".into()],
+            authorization_webhook: None,
+            authorization_configuration: None,
+            audit: None,
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
             service_range: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 16)),
@@ -116,14 +131,31 @@ pub enum Error {
         source: std::io::Error,
     },
     /// An authorization mode that does not exist.
-    #[error("{0:?} is not a valid authorization mode; valid are AlwaysAllow, AlwaysDeny, Node, RBAC")]
+    #[error(
+        "{0:?} is not a valid authorization mode; valid are AlwaysAllow, AlwaysDeny, Node, RBAC, Webhook"
+    )]
     Mode(String),
+    /// The mode `Webhook` without a webhook, or the other way round.
+    #[error("--authorization-mode=Webhook and --authorization-webhook-config-file go together")]
+    NoWebhook,
+    /// The configuration of authorization is refused.
+    #[error(transparent)]
+    Authorization(#[from] configuration::Error),
+    /// A webhook cannot be asked.
+    #[error(transparent)]
+    Webhook(#[from] webhook::Error),
+    /// There is no audit as configured.
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     /// The service range cannot be used.
     #[error(transparent)]
     Range(#[from] crate::service_allocation::range::Unusable),
     /// The first objects could not be written.
     #[error("failed to bootstrap the cluster")]
     Bootstrap(#[from] ApiError),
+    /// Users cannot show who they are as configured.
+    #[error(transparent)]
+    Authentication(#[from] authentication::options::Error),
     /// Admission plugins that cannot be had.
     #[error(transparent)]
     Admission(#[from] admission::Error),
@@ -165,18 +197,21 @@ impl Instance {
             Some(allocator) => allocator,
             None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
         };
-        let rbac = Rbac::default();
-        let node = options.authorization_modes.iter().any(|m| m == "Node").then(Node::default);
+        let chosen = chosen(
+            options.authorization_modes,
+            options.authorization_webhook,
+            options.authorization_configuration.as_deref(),
+        )?;
+        let has = |wanted: &str| chosen.iter().any(|c| matches!(c, Chosen::Mode(mode) if mode == wanted));
+        let (rbac, node) = (Rbac::default(), has("Node").then(Node::default));
+        let (has_rbac, allows_all) = (has("RBAC"), has("AlwaysAllow"));
         let server = Server::new(Parts {
             store: store.clone(),
-            authenticators: Authenticators {
-                static_tokens: options.static_tokens,
-                service_accounts: Issuer::new(options.issuer),
-                anonymous: true,
-            },
-            authorizers: authorizers(&options.authorization_modes, &rbac, node.as_ref())?,
-            rbac: options.authorization_modes.iter().any(|m| m == "RBAC").then(|| rbac.clone()),
+            authenticators: Authenticators::new(options.authentication, options.issuer, allows_all)?,
+            authorizers: authorizers(chosen, &rbac, node.as_ref())?,
+            rbac: has_rbac.then(|| rbac.clone()),
             flow_control: FlowControl::new(options.seats),
+            audit: options.audit.map(Audit::new).transpose()?,
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,
@@ -239,23 +274,44 @@ async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, Ap
     page.entries.iter().map(stored::decode).collect()
 }
 
+/// The authorizers that were asked for, in order.
+fn chosen(
+    modes: Vec<String>,
+    mut webhook: Option<webhook::Options>,
+    configuration: Option<&Path>,
+) -> Result<Vec<Chosen>, Error> {
+    if let Some(path) = configuration {
+        return Ok(configuration::load(path)?);
+    }
+    let mut chosen = Vec::with_capacity(modes.len());
+    for mode in modes {
+        chosen.push(match mode.as_str() {
+            "Webhook" => Chosen::Webhook(webhook.take().ok_or(Error::NoWebhook)?),
+            _ => Chosen::Mode(mode),
+        });
+    }
+    if webhook.is_some() { Err(Error::NoWebhook) } else { Ok(chosen) }
+}
+
 fn authorizers(
-    modes: &[String],
+    chosen: Vec<Chosen>,
     rbac: &Rbac,
     node: Option<&Node>,
 ) -> Result<Vec<Box<dyn Authorizer>>, Error> {
-    modes
-        .iter()
-        .map(|mode| -> Result<Box<dyn Authorizer>, Error> {
-            match (mode.as_str(), node) {
-                ("RBAC", _) => Ok(Box::new(rbac.clone())),
-                ("Node", Some(node)) => Ok(Box::new(node.clone())),
-                ("AlwaysAllow", _) => Ok(Box::new(AlwaysAllow)),
-                ("AlwaysDeny", _) => Ok(Box::new(AlwaysDeny)),
-                (other, _) => Err(Error::Mode(other.into())),
-            }
-        })
-        .collect()
+    let made = chosen.into_iter().map(|one| -> Result<Box<dyn Authorizer>, Error> {
+        let mode = match one {
+            Chosen::Webhook(options) => return Ok(Box::new(Webhook::new(options)?)),
+            Chosen::Mode(mode) => mode,
+        };
+        match (mode.as_str(), node) {
+            ("RBAC", _) => Ok(Box::new(rbac.clone())),
+            ("Node", Some(node)) => Ok(Box::new(node.clone())),
+            ("AlwaysAllow", _) => Ok(Box::new(AlwaysAllow)),
+            ("AlwaysDeny", _) => Ok(Box::new(AlwaysDeny)),
+            (other, _) => Err(Error::Mode(other.into())),
+        }
+    });
+    made.collect()
 }
 
 /// The addresses that a serving certificate of a server at `listen` must name.

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod aggregation;
+pub mod audit;
 pub mod authentication;
 pub mod authorization;
 pub mod body;

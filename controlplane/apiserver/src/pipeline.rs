@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 
 use crate::{
-    aggregation, authentication, authorization,
+    aggregation, audit, authentication, authorization,
     body::{Request, Response},
     impersonation,
     negotiation::{self, Encoding},
@@ -17,8 +17,18 @@ use crate::{
     user::User,
 };
 
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
+
 /// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote server.
-pub async fn serve(server: &Server, mut request: Request) -> Response {
+pub async fn serve(server: &Server, request: Request) -> Response {
+    match &server.parts.audit {
+        None => answer(server, request).await,
+        Some(audit) => audit.follow(request, |request| answer(server, request)).await,
+    }
+}
+
+async fn answer(server: &Server, mut request: Request) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let encoding = negotiation::encoding(&query, request.headers());
     let mut response = match run(server, &mut request, query, encoding).await {
@@ -46,13 +56,20 @@ async fn run(
     }
     let user = match request.extensions_mut().remove::<Arc<User>>() {
         Some(user) => user,
-        None => authentication::authenticate(server, request).await?,
+        None => authentication::authenticate(server, request).await.inspect_err(|_| audit::refused(&info))?,
     };
-    let user = impersonation::impersonate(server, request.headers(), user)?;
+    let name = authorization::selected_name(&info, &query);
+    let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
+    audit::authenticated(&own, &info);
+    let acting = impersonation::impersonate(server, request.headers_mut(), &own).await?;
+    if let Some(acting) = &acting {
+        audit::acts_as(&acting.user, acting.constraint);
+    }
+    let user = acting.map_or_else(|| user.clone(), |acting| acting.user);
     let (class, seat) = server.parts.flow_control.admit(&user, &info).await;
     let mut response = match seat {
         Ok(_seat) => {
-            let answer = proceed(server, request, info, user, query).await;
+            let answer = proceed(server, request, info, &name, user, query).await;
             answer.unwrap_or_else(|error| respond::error(&error, encoding))
         }
         Err(refusal) => *refusal,
@@ -67,14 +84,23 @@ async fn proceed(
     server: &Server,
     request: &mut Request,
     info: RequestInfo,
+    name: &str,
     user: Arc<User>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let name = authorization::selected_name(&info, &query);
-    let attributes = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
-    match authorization::decide(&server.parts.authorizers, &attributes) {
-        authorization::Decision::Allow(_) => {}
+    let attributes = authorization::Attributes { name, ..authorization::Attributes::of(&user, &info) };
+    match authorization::decide(&server.parts.authorizers, &attributes).await {
+        authorization::Decision::Allow(reason) => {
+            audit::annotate(DECISION, || "allow".into());
+            audit::annotate(REASON, || reason);
+        }
+        authorization::Decision::Failed(why) => {
+            audit::annotate(REASON, || "internal error".into());
+            return Ok(respond::undecided(request.uri(), &why));
+        }
         authorization::Decision::Deny(reason) | authorization::Decision::NoOpinion(reason) => {
+            audit::annotate(DECISION, || "forbid".into());
+            audit::annotate(REASON, || reason.clone());
             return Err(attributes.forbidden(&reason));
         }
     }

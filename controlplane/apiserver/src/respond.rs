@@ -1,7 +1,7 @@
 //! Responses: documents in the encoding that the client accepts.
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
 
 use crate::{
@@ -52,6 +52,14 @@ pub fn error(error: &ApiError, encoding: Encoding) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
+}
+
+/// The answer when nobody can say whether the request is allowed.
+pub fn undecided(uri: &Uri, why: &str) -> Response {
+    let uri = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    // What could be taken for a page by a browser is not sent back.
+    let shown = uri.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;");
+    text(StatusCode::INTERNAL_SERVER_ERROR, format!("Internal Server Error: {shown:?}: {why}\n"))
 }
 
 /// The answer for a path that nobody serves.

@@ -36,6 +36,9 @@ pub async fn route(
         Definition::Custom(custom) => custom.deprecation.clone(),
         Definition::Builtin(builtin) => builtin.kind_rules.deprecation().map(ToOwned::to_owned),
     };
+    if deprecation.is_some() {
+        crate::audit::annotate("k8s.io/deprecated", || "true".into());
+    }
     let encoding = negotiation::encoding(&query, request.headers());
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {

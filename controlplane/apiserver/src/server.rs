@@ -20,12 +20,14 @@ use vkube_store::Store;
 use crate::{
     admission::Chain,
     aggregation::Aggregation,
+    audit::Audit,
     authentication::Authenticators,
     authorization::Authorizer,
     body::{Body, BoxError, Request, Response},
     catalog::Catalog,
     connect::Connector,
     flow_control::FlowControl,
+    impersonation::LastModes,
     metrics::Counters,
     pipeline,
     rbac::authorizer::Rbac,
@@ -49,6 +51,8 @@ pub struct Parts {
     pub rbac: Option<Rbac>,
     /// Which requests run, and which wait.
     pub flow_control: FlowControl,
+    /// What is told of requests; nothing without a policy.
+    pub audit: Option<Arc<Audit>>,
     /// What objects must be like.
     pub admission: Chain,
     /// Where streams to pods, nodes and services go; without one they are refused.
@@ -78,6 +82,8 @@ pub struct Inner {
     pub catalog: Catalog,
     /// What other servers serve.
     pub aggregation: Aggregation,
+    /// How users act as others.
+    pub impersonation: LastModes,
     /// What the server counts about itself.
     pub counters: Counters,
     ready: AtomicBool,
@@ -105,6 +111,7 @@ impl Server {
                 parts,
                 catalog: Catalog::default(),
                 aggregation: Aggregation::default(),
+                impersonation: LastModes::default(),
                 counters: Counters::default(),
                 ready: AtomicBool::new(false),
             }),

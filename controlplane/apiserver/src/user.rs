@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 /// An authenticated user (`authentication.k8s.io/v1 UserInfo`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
@@ -22,6 +24,11 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 /// The group of everyone who did not.
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
+/// The extra that tells one credential of a user from another.
+pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+/// The user of requests without credentials.
+pub const ANONYMOUS: &str = "system:anonymous";
+
 impl User {
     /// A user with these groups, and `system:authenticated`.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
@@ -36,7 +43,30 @@ impl User {
 
     /// Whoever does not authenticate.
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
+        Self { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
+    }
+
+    /// In the group of everyone who authenticated, unless it already says of itself whether it did.
+    pub fn authenticated(mut self) -> Self {
+        if self.name != ANONYMOUS && !self.in_group(AUTHENTICATED) && !self.in_group(UNAUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.into());
+        }
+        self
+    }
+
+    /// As `UserInfo`, without what is empty.
+    pub fn to_value(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
     }
 
     /// Whether it is in a group.

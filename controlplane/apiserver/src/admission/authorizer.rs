@@ -183,7 +183,7 @@ const ALL_VERSIONS: &str = "*";
 
 impl Subject {
     fn decide(&self, attributes: &authorization::Attributes<'_>) -> Value<'static> {
-        foreign(Verdict(authorization::decide(&self.server.parts.authorizers, attributes)))
+        foreign(Verdict(authorization::decide_at_once(&self.server.parts.authorizers, attributes)))
     }
 }
 
@@ -196,7 +196,10 @@ impl Foreign for Verdict {
         if !arguments.is_empty() {
             return None;
         }
-        let (Decision::Allow(reason) | Decision::Deny(reason) | Decision::NoOpinion(reason)) = &self.0;
+        let (Decision::Allow(reason)
+        | Decision::Deny(reason)
+        | Decision::NoOpinion(reason)
+        | Decision::Failed(reason)) = &self.0;
         Some(Ok(match function {
             "allowed" => Value::Bool(matches!(self.0, Decision::Allow(_))),
             "reason" => Value::text(reason.clone()),

@@ -17,6 +17,10 @@ use crate::{
 const PREFIX: &str = "pod-security.kubernetes.io/";
 const LATEST: &str = "latest";
 
+/// What the audit is told: the level that is enforced, and how pods fall short of the one to be noted.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+
 pub struct PodSecurity;
 
 /// How secure pods must be.
@@ -52,6 +56,7 @@ impl std::fmt::Display for Demand {
 /// What a namespace demands.
 struct Policy {
     enforce: Demand,
+    audit: Demand,
     warn: Demand,
 }
 
@@ -69,7 +74,8 @@ impl Policy {
         let enforce = demand("enforce");
         // Who enforces wants to be warned too, if not told otherwise.
         let warn = if label("warn").is_none() { enforce.clone() } else { demand("warn") };
-        Self { enforce, warn }
+        let audit = if label("audit").is_none() { enforce.clone() } else { demand("audit") };
+        Self { enforce, audit, warn }
     }
 }
 
@@ -115,6 +121,7 @@ impl Plugin for PodSecurity {
             if let Some(path) = template(attributes)
                 && let Some(policy) = policy(attributes).await?
             {
+                note(&policy, object, path);
                 warnings.extend(warning(&policy, object, path));
             }
             Ok(())
@@ -139,8 +146,7 @@ fn template(attributes: &Attributes<'_>) -> Option<&'static str> {
 
 async fn policy(attributes: &Attributes<'_>) -> Result<Option<Policy>, ApiError> {
     let namespace = attributes.server.find("", "namespaces", "", attributes.namespace).await?;
-    let policy = namespace.as_ref().map(Policy::of);
-    Ok(policy.filter(|p| p.enforce.level.max(p.warn.level) > Level::Privileged))
+    Ok(namespace.as_ref().map(Policy::of))
 }
 
 async fn pod(attributes: &Attributes<'_>, pod: &Value, warnings: &mut Vec<String>) -> Result<(), ApiError> {
@@ -148,6 +154,8 @@ async fn pod(attributes: &Attributes<'_>, pod: &Value, warnings: &mut Vec<String
         return Ok(());
     }
     let Some(policy) = policy(attributes).await? else { return Ok(()) };
+    crate::audit::annotate(ENFORCED, || policy.enforce.to_string());
+    note(&policy, pod, "");
     let found = checks::violations(pod, policy.enforce.level);
     if !found.is_empty() {
         let why = format!("violates PodSecurity {:?}: {}", policy.enforce.to_string(), found.join(", "));
@@ -158,9 +166,27 @@ async fn pod(attributes: &Attributes<'_>, pod: &Value, warnings: &mut Vec<String
 }
 
 fn warning(policy: &Policy, object: &Value, path: &str) -> Option<String> {
-    let found = checks::violations(at(object, path), policy.warn.level);
+    violation(&policy.warn, at(object, path))
+}
+
+/// Notes for the audit what the namespace wants to be noted.
+fn note(policy: &Policy, object: &Value, path: &str) {
+    // Most namespaces want nothing, and most servers have no audit.
+    if policy.audit.level > Level::Privileged
+        && crate::audit::is_on()
+        && let Some(violation) = violation(&policy.audit, at(object, path))
+    {
+        crate::audit::annotate(VIOLATIONS, || violation);
+    }
+}
+
+fn violation(demand: &Demand, pod: &Value) -> Option<String> {
+    if demand.level == Level::Privileged {
+        return None;
+    }
+    let found = checks::violations(pod, demand.level);
     (!found.is_empty())
-        .then(|| format!("would violate PodSecurity {:?}: {}", policy.warn.to_string(), found.join(", ")))
+        .then(|| format!("would violate PodSecurity {:?}: {}", demand.to_string(), found.join(", ")))
 }
 
 /// Whether an update changes what the levels are about and pods can change at all.

@@ -11,6 +11,7 @@
 mod client;
 mod exchange;
 mod mutating;
+mod notes;
 #[cfg(test)]
 mod tests;
 mod validating;
@@ -36,6 +37,7 @@ use super::{
     warn,
 };
 use crate::{
+    audit,
     follow::Follower,
     metadata,
     registry::access::{at, list_at, opt_int, str_at},
@@ -157,7 +159,7 @@ impl Webhook {
         let answer =
             exchange::answer(&body, &uid, version, mutating).map_err(|why| calling(why.to_string()))?;
         for (key, value) in &answer.annotations {
-            tracing::info!(target: "audit", key = format!("{}/{key}", self.name), value);
+            audit::annotate(&format!("{}/{key}", self.name), || value.clone());
         }
         let mut warnings = warnings.lock().unwrap_or_else(PoisonError::into_inner);
         for warning in &answer.warnings {

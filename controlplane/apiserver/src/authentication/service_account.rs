@@ -1,9 +1,11 @@
 //! Tokens of service accounts: issuing and verifying bound tokens (RS256 JWTs, KEP-1205), and the
 //! documents by which others can verify them.
 
+mod verify;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use rsa::{
     RsaPrivateKey,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding},
@@ -23,8 +25,9 @@ use crate::{
     respond,
     server::Server,
     status::{ApiError, GroupResource},
-    user::User,
 };
+
+pub use self::verify::verify;
 
 /// Where the signing key is kept; outside of what the API can reach.
 const KEY: &str = "/vkube/service-account-key";
@@ -160,13 +163,15 @@ pub async fn issue(call: &Call, request: &mut Value, _dry_run: bool) -> Result<(
     bind(call, request, &mut private).await?;
 
     let now = call.now.as_second();
+    let id = uuid::Uuid::new_v4().to_string();
+    crate::audit::annotate("authentication.kubernetes.io/issued-credential-id", || format!("JTI={id}"));
     let claims = json!({
         "aud": audiences,
         "exp": now + seconds,
         "iat": now,
         "nbf": now,
         "iss": issuer.url,
-        "jti": uuid::Uuid::new_v4().to_string(),
+        "jti": id,
         "kubernetes.io": private,
         "sub": format!("system:serviceaccount:{namespace}:{name}"),
     });
@@ -233,79 +238,6 @@ async fn bind(call: &Call, request: &Value, private: &mut Value) -> Result<(), A
         }
     }
     Ok(())
-}
-
-/// The user of a token, and the audiences asked for that it is good for; `None` if it is not good.
-pub async fn verify(
-    server: &Server,
-    token: &str,
-    audiences: &[String],
-) -> Result<Option<(User, Vec<String>)>, ApiError> {
-    let issuer = &server.parts.authenticators.service_accounts;
-    if token.split('.').count() != 3 {
-        return Ok(None);
-    }
-    let keys = issuer.keys(server.store()).await?;
-    let mut validation = Validation::new(Algorithm::RS256);
-    validation.set_issuer(&[&issuer.url]);
-    validation.validate_aud = false;
-    validation.validate_nbf = true;
-    let Ok(data) = jsonwebtoken::decode::<Value>(token, &keys.decoding, &validation) else { return Ok(None) };
-    let claims = data.claims;
-    let own = [issuer.url.clone()];
-    let wanted = if audiences.is_empty() { &own[..] } else { audiences };
-    let names = claims.get("aud").and_then(Value::as_array);
-    let good: Vec<String> =
-        wanted.iter().filter(|w| names.into_iter().flatten().any(|n| n == w.as_str())).cloned().collect();
-    if good.is_empty() {
-        return Ok(None);
-    }
-    let text = |pointer: &str| claims.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let namespace = text("/kubernetes.io/namespace");
-    let (name, uid) = (text("/kubernetes.io/serviceaccount/name"), text("/kubernetes.io/serviceaccount/uid"));
-    if !lives(server, "serviceaccounts", namespace, name, uid).await? {
-        return Ok(None);
-    }
-    let mut user = User::service_account(namespace, name, uid);
-    for (kind, plural) in [("pod", "pods"), ("secret", "secrets"), ("node", "nodes")] {
-        let part = |field: &str| text(&format!("/kubernetes.io/{kind}/{field}")).to_owned();
-        let (name, uid) = (part("name"), part("uid"));
-        if name.is_empty() {
-            continue;
-        }
-        let namespace = if kind == "node" { "" } else { namespace };
-        let merely_names = kind == "node" && !text("/kubernetes.io/pod/name").is_empty();
-        if !merely_names && !lives(server, plural, namespace, &name, &uid).await? {
-            return Ok(None);
-        }
-        if kind != "secret" {
-            user.extra.insert(format!("authentication.kubernetes.io/{kind}-name"), vec![name]);
-            if !uid.is_empty() {
-                user.extra.insert(format!("authentication.kubernetes.io/{kind}-uid"), vec![uid]);
-            }
-        }
-    }
-    let id = format!("JTI={}", text("/jti"));
-    user.extra.insert("authentication.kubernetes.io/credential-id".into(), vec![id]);
-    Ok(Some((user, good)))
-}
-
-/// Whether the very object still exists that a token is bound to.
-async fn lives(
-    server: &Server,
-    plural: &str,
-    namespace: &str,
-    name: &str,
-    uid: &str,
-) -> Result<bool, ApiError> {
-    let found = server.find("", plural, namespace, name).await?;
-    Ok(found.is_some_and(|o| metadata::text(&o, "uid") == uid && !metadata_expired(&o)))
-}
-
-/// An object that has been deleting for longer than its grace period and a minute counts as gone.
-fn metadata_expired(object: &Value) -> bool {
-    let Ok(at) = metadata::text(object, "deletionTimestamp").parse::<jiff::Timestamp>() else { return false };
-    at + jiff::SignedDuration::from_secs(60) < jiff::Timestamp::now()
 }
 
 /// `/.well-known/openid-configuration` and `/openid/v1/jwks`

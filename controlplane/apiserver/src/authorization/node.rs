@@ -19,11 +19,13 @@ use crate::{
     status::ApiError,
 };
 
-const GROUP: &str = "system:nodes";
-const PREFIX: &str = "system:node:";
+/// The group of kubelets.
+pub const GROUP: &str = "system:nodes";
+/// What the names of kubelets begin with; the name of the node follows.
+pub const PREFIX: &str = "system:node:";
 
 /// The objects that a pod needs, as `(resource, name)`; all are in its namespace.
-type Needs = BTreeSet<(&'static str, String)>;
+pub type Needs = BTreeSet<(&'static str, String)>;
 
 #[derive(Debug, Default)]
 struct Graph {
@@ -177,7 +179,8 @@ impl Authorizer for Node {
     }
 }
 
-fn needs(pod: &Value) -> Needs {
+/// What a pod needs on its node.
+pub fn needs(pod: &Value) -> Needs {
     let mut needs = Needs::new();
     let mut need = |resource: &'static str, name: &str| {
         if !name.is_empty() {

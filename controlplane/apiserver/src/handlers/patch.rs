@@ -59,6 +59,7 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let form = form(request, &call.definition)?;
     let options = WriteOptions::read(&call.query, &call.user_agent, "PatchOptions", form == Form::Apply)?;
     let body = read_body(request).await?;
+    crate::audit::request_patch(&body);
     if form == Form::Apply {
         return apply(call, &body, &options).await?.respond(call);
     }

@@ -1,7 +1,7 @@
 //! Reviews: questions about users and their rights, answered at once and never stored.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{call::Call, call::read_body};
 use crate::{
@@ -29,26 +29,11 @@ pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, 
     match plural.as_str() {
         "selfsubjectreviews" => {
             review["metadata"] = json!({"creationTimestamp": crate::metadata::time(call.now)});
-            review["status"] = json!({"userInfo": user_info(call)});
+            review["status"] = json!({"userInfo": call.user.to_value()});
         }
         "tokenreviews" => crate::authentication::review_token(&call.server, &mut review).await?,
         "selfsubjectrulesreviews" => crate::rbac::review_rules(call, &mut review)?,
-        _ => crate::rbac::review_access(call, &mut review)?,
+        _ => crate::rbac::review_access(call, &mut review).await?,
     }
     call.respond_as_is(StatusCode::CREATED, &review)
-}
-
-fn user_info(call: &Call) -> Value {
-    let user = &call.user;
-    let mut info = json!({"username": user.name});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.as_str().into();
-    }
-    if !user.groups.is_empty() {
-        info["groups"] = json!(user.groups);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }

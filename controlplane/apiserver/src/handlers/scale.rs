@@ -68,6 +68,7 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let options =
         WriteOptions::read(&call.query, &call.user_agent, "PatchOptions", form == patch::Form::Apply)?;
     let body = read_body(request).await?;
+    crate::audit::request_patch(&body);
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;

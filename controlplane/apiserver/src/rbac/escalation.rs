@@ -16,7 +16,7 @@ use crate::{
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Refuses a role or binding by which its writer would give away more than they have.
-pub fn check(attributes: &Attributes<'_>, object: &Value) -> Result<(), ApiError> {
+pub async fn check(attributes: &Attributes<'_>, object: &Value) -> Result<(), ApiError> {
     let Some(rbac) = &attributes.server.parts.rbac else { return Ok(()) };
     let writes = matches!(attributes.operation, Operation::Create | Operation::Update);
     if !writes
@@ -27,8 +27,8 @@ pub fn check(attributes: &Attributes<'_>, object: &Value) -> Result<(), ApiError
         return Ok(());
     }
     match attributes.definition.plural() {
-        "roles" | "clusterroles" => role(attributes, rbac, object),
-        "rolebindings" | "clusterrolebindings" => binding(attributes, rbac, object),
+        "roles" | "clusterroles" => role(attributes, rbac, object).await,
+        "rolebindings" | "clusterrolebindings" => binding(attributes, rbac, object).await,
         _ => Ok(()),
     }
 }
@@ -38,8 +38,8 @@ fn grants(object: &Value) -> [&Value; 4] {
     ["/rules", "/aggregationRule", "/roleRef", "/subjects"].map(|path| at(object, path))
 }
 
-fn role(attributes: &Attributes<'_>, rbac: &Rbac, role: &Value) -> Result<(), ApiError> {
-    if allowed(attributes, "escalate", attributes.definition.plural(), attributes.name) {
+async fn role(attributes: &Attributes<'_>, rbac: &Rbac, role: &Value) -> Result<(), ApiError> {
+    if allowed(attributes, "escalate", attributes.definition.plural(), attributes.name).await {
         return Ok(());
     }
     confirm(attributes, rbac, role, &Rule::of(role))?;
@@ -57,13 +57,13 @@ fn role(attributes: &Attributes<'_>, rbac: &Rbac, role: &Value) -> Result<(), Ap
     Ok(())
 }
 
-fn binding(attributes: &Attributes<'_>, rbac: &Rbac, binding: &Value) -> Result<(), ApiError> {
+async fn binding(attributes: &Attributes<'_>, rbac: &Rbac, binding: &Value) -> Result<(), ApiError> {
     let (kind, name) = (str_at(binding, "/roleRef/kind"), str_at(binding, "/roleRef/name"));
     let (plural, namespace) = match kind {
         "ClusterRole" => ("clusterroles", ""),
         _ => ("roles", attributes.namespace),
     };
-    if allowed(attributes, "bind", plural, name) {
+    if allowed(attributes, "bind", plural, name).await {
         return Ok(());
     }
     match rbac.role(namespace, name) {
@@ -73,7 +73,7 @@ fn binding(attributes: &Attributes<'_>, rbac: &Rbac, binding: &Value) -> Result<
 }
 
 /// Whether the writer may use this verb of RBAC's own.
-fn allowed(attributes: &Attributes<'_>, verb: &str, plural: &str, name: &str) -> bool {
+async fn allowed(attributes: &Attributes<'_>, verb: &str, plural: &str, name: &str) -> bool {
     let asked = authorization::Attributes {
         user: attributes.user,
         verb,
@@ -86,7 +86,7 @@ fn allowed(attributes: &Attributes<'_>, verb: &str, plural: &str, name: &str) ->
         name,
         path: "",
     };
-    let decision = authorization::decide(&attributes.server.parts.authorizers, &asked);
+    let decision = authorization::decide(&attributes.server.parts.authorizers, &asked).await;
     matches!(decision, Decision::Allow(_))
 }
 

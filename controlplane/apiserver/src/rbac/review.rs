@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Answers a SubjectAccessReview or one of its siblings.
-pub fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiError> {
+pub async fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiError> {
     validate(call, review)?;
     let user = reviewed_user(call, review);
     let text = |pointer: &str| review.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -40,10 +40,11 @@ pub fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiError> {
         let [verb, path] = ["/spec/nonResourceAttributes/verb", "/spec/nonResourceAttributes/path"].map(text);
         Attributes::path(&user, verb, path)
     };
-    let status = match authorization::decide(&call.server.parts.authorizers, &attributes) {
+    let status = match authorization::decide(&call.server.parts.authorizers, &attributes).await {
         Decision::Allow(reason) => with_reason(json!({"allowed": true}), &reason),
         Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), &reason),
         Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), &reason),
+        Decision::Failed(why) => json!({"allowed": false, "evaluationError": why}),
     };
     review["status"] = status;
     Ok(())

@@ -15,6 +15,7 @@ use crate::{
         evaluation::{BUDGET, Evaluation, Failure, Subject},
         warn,
     },
+    audit,
     cel::{self, Lazy},
     follow::Follower,
     registry::access::{list_at, opt_str, str_at},
@@ -278,7 +279,7 @@ impl Dispatch<'_, '_> {
             for annotation in annotations {
                 match annotation {
                     Ok((key, value)) => {
-                        tracing::info!(target: "audit", key = format!("{}/{key}", policy.name), value);
+                        audit::annotate(&format!("{}/{key}", policy.name), || value);
                     }
                     Err(why) => self.deny(policy, Some(binding), why, Reason::Invalid),
                 }
@@ -309,7 +310,7 @@ impl Dispatch<'_, '_> {
                         "validationActions": actions,
                     }]);
                     let key = "validation.policy.admission.k8s.io/validation_failure";
-                    tracing::info!(target: "audit", key, %value);
+                    audit::annotate(key, || value.to_string());
                 }
             }
         }

@@ -1,31 +1,25 @@
 //! Calls of webhooks: one POST over TLS.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use http_body_util::Full;
+use rustls::ClientConfig;
 use serde_json::Value;
-use tokio_rustls::TlsConnector;
 
 use crate::{
-    outbound::{dial, resolve, trust},
+    outbound::{
+        exchange::{self, Connection, Idle},
+        refusal, resolve, trust,
+    },
     registry::access::{get, opt_int, str_at},
     server::Server,
 };
-
-/// The largest answer, in bytes: larger than a patch of the largest object.
-const MAX_ANSWER: usize = 16 << 20;
-
-/// How many connections wait for the next call; more are rarely busy at the same time.
-const MAX_IDLE: usize = 2;
 
 /// Why a call failed, in the words of kube-apiserver.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +54,7 @@ pub struct Client {
     /// PEM; empty means the authorities of the machine.
     bundle: Vec<u8>,
     tls: OnceLock<Result<Arc<ClientConfig>, trust::Error>>,
-    idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
+    idle: Idle,
 }
 
 /// A destination, taken apart.
@@ -89,7 +83,7 @@ impl Client {
             // What is no base64 was refused when it was written.
             bundle: STANDARD.decode(str_at(config, "/caBundle")).unwrap_or_default(),
             tls: OnceLock::new(),
-            idle: Mutex::default(),
+            idle: Idle::default(),
         }
     }
 
@@ -123,7 +117,7 @@ impl Client {
             .await
             .map_err(|_| call("context deadline exceeded".into()))?
             .map_err(call)?;
-        if status.is_success() { Ok(answer) } else { Err(Error::Answer(refused(status, &answer))) }
+        if status.is_success() { Ok(answer) } else { Err(Error::Answer(refusal::shown(status, &answer))) }
     }
 
     async fn exchange(
@@ -140,43 +134,12 @@ impl Client {
                 .header(header::ACCEPT, "application/json, */*")
                 .header(header::USER_AGENT, "kube-apiserver-admission")
                 .body(Full::new(body.clone()))
-                .map_err(|why| why.to_string())
         };
-        while let Some(mut idle) = self.take() {
-            // The other side may have closed it in the meantime; then nothing was sent.
-            match idle.try_send_request(request()?).await {
-                Ok(response) => return self.answer(response, idle).await,
-                Err(unsent) if unsent.message().is_some() => {}
-                Err(failed) => return Err(failed.error().to_string()),
-            }
-        }
-        let mut connection = self.connect(server, place).await?;
-        let response = connection.send_request(request()?).await.map_err(|why| why.to_string())?;
-        self.answer(response, connection).await
+        let answer = self.idle.send(request, self.connect(server, place)).await?;
+        Ok((answer.status(), answer.into_body()))
     }
 
-    async fn answer(
-        &self,
-        response: http::Response<hyper::body::Incoming>,
-        connection: SendRequest<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|why| why.to_string())?.to_bytes();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE && !connection.is_closed() {
-            idle.push(connection);
-        }
-        Ok((status, body))
-    }
-
-    fn take(&self) -> Option<SendRequest<Full<Bytes>>> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|connection| !connection.is_closed());
-        idle.pop()
-    }
-
-    async fn connect(&self, server: &Server, place: &Place) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn connect(&self, server: &Server, place: &Place) -> Result<Connection, String> {
         let (host, port) = match &self.destination {
             Destination::Url(_) => (place.host.clone(), place.port),
             Destination::Service { namespace, name, port, .. } => {
@@ -185,43 +148,6 @@ impl Client {
         };
         let tls = self.tls.get_or_init(|| trust::config(&self.bundle, None).map(Arc::new));
         let tls = tls.clone().map_err(|why| why.to_string())?;
-        let name = ServerName::try_from(place.host.clone()).map_err(|why| why.to_string())?;
-        let stream = dial::dial(&host, port).await?;
-        let stream = TlsConnector::from(tls).connect(name, stream).await;
-        let stream = stream.map_err(|why| trust::shown(&why))?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|why| why.to_string())?;
-        // It ends with its sender.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to a webhook ended");
-            }
-        });
-        Ok(sender)
-    }
-}
-
-/// What an answer that is an error says: its status, if it is one, or what its code means.
-fn refused(status: StatusCode, body: &[u8]) -> String {
-    let document: Value = serde_json::from_slice(body).unwrap_or_default();
-    if str_at(&document, "/kind") == "Status" && !str_at(&document, "/message").is_empty() {
-        return str_at(&document, "/message").into();
-    }
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim();
-    let text = if text.is_empty() { "unknown" } else { text };
-    match status.as_u16() {
-        400 => "the server rejected our request for an unknown reason".into(),
-        401 => "the server has asked for the client to provide credentials".into(),
-        403 => text.into(),
-        404 => "the server could not find the requested resource".into(),
-        405 => "the server does not allow this method on the requested resource".into(),
-        409 => "the server reported a conflict".into(),
-        422 => "the server rejected our request due to an error in our request".into(),
-        429 => "the server has received too many requests and has asked us to try again later".into(),
-        503 => "the server is currently unable to handle the request".into(),
-        504 => "the server was unable to return a response in the time allotted, but may still be processing the request".into(),
-        500.. => format!("an error on the server ({text:?}) has prevented the request from succeeding"),
-        code => format!("the server responded with the status code {code} but did not return more information"),
+        exchange::connect(&host, port, Some(tls), &place.host).await
     }
 }

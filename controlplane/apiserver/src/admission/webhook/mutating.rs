@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Error, Index, Webhook, is_exempt};
+use super::{Error, Index, is_exempt, notes::Call};
 use crate::{
     admission::{Attributes, Plugin, review::keep_owners},
+    audit,
     follow::Follower,
     patch::json_patch,
     resource::Definition,
@@ -50,16 +51,23 @@ impl Plugin for MutatingAdmissionWebhook {
                 state.webhooks.begin(again, object);
                 again
             };
-            for hook in hooks.iter() {
+            for (place, hook) in hooks.iter().enumerate() {
                 let Some(resource) = hook.matches(attributes, object).await? else { continue };
                 // One that was not called before is not called in the second pass either.
                 if again && !shared.reinvocation().webhooks.is_due(&hook.key) {
                     continue;
                 }
-                let changed = match call(hook, attributes, object, &resource, warnings).await {
+                let noted = Call { hook, pass: u8::from(again), place };
+                let called = call(noted, attributes, object, &resource, warnings).await;
+                // Keys of notes are made only where somebody reads them.
+                if audit::is_on() {
+                    noted.mutated(*called.as_ref().unwrap_or(&false));
+                }
+                let changed = match called {
                     Ok(changed) => changed,
                     Err(error) => {
                         hook.failed(error)?;
+                        noted.failed_open("mutation");
                         false
                     }
                 };
@@ -80,12 +88,13 @@ impl Plugin for MutatingAdmissionWebhook {
 
 /// Calls a webhook and makes its changes; whether there were any.
 async fn call(
-    hook: &Webhook,
+    noted: Call<'_>,
     attributes: &Attributes<'_>,
     object: &mut Value,
     resource: &Definition,
     warnings: &mut Vec<String>,
 ) -> Result<bool, Error> {
+    let hook = noted.hook;
     let shown = attributes.at_version(object, resource);
     let answer = hook.call(attributes, &shown, resource, true, &Mutex::new(&mut *warnings)).await?;
     if answer.patch.as_array().is_none_or(Vec::is_empty) {
@@ -105,5 +114,8 @@ async fn call(
     keep_owners(object, &mut patched, warnings);
     let changed = patched != *object;
     *object = patched;
+    if audit::is_on() {
+        noted.patched(&answer.patch);
+    }
     Ok(changed)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 
-use super::{Index, Webhook, is_exempt};
+use super::{Index, Webhook, is_exempt, notes::Call};
 use crate::{
     admission::{Attributes, Plugin},
     follow::Follower,
@@ -43,19 +43,24 @@ impl Plugin for ValidatingAdmissionWebhook {
         }
         Box::pin(async move {
             let mut called = Vec::new();
-            for hook in hooks.iter() {
+            for (place, hook) in hooks.iter().enumerate() {
                 if let Some(resource) = hook.matches(attributes, object).await? {
-                    called.push((hook, resource));
+                    called.push((Call { hook, pass: 0, place }, resource));
                 }
             }
             let warnings = Mutex::new(warnings);
-            let calls = called.iter().map(|(hook, resource)| {
+            let calls = called.iter().map(|(noted, resource)| {
+                let hook = noted.hook;
                 let object = attributes.at_version(object, resource);
                 let warnings = &warnings;
                 async move {
                     match hook.call(attributes, &object, resource, false, warnings).await {
                         Ok(_) => Ok(()),
-                        Err(error) => hook.failed(error),
+                        Err(error) => {
+                            hook.failed(error)?;
+                            noted.failed_open("validation");
+                            Ok(())
+                        }
                     }
                 }
             });
