@@ -26,7 +26,9 @@ use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator};
 use crate::queue::Queue;
 use crate::reference_index::ReferenceIndex;
+use crate::resources::general::General;
 use crate::resources::pod::{ApiEndpoint, Surroundings};
+use crate::rules::Rule;
 
 /// The field manager of everything written to the host.
 pub(crate) const MANAGER: &str = "vkube-syncer";
@@ -45,6 +47,8 @@ pub(crate) enum Kind {
     NetworkPolicy,
     PodDisruptionBudget,
     Ingress,
+    /// A kind that is synchronised by the rule of this number.
+    Rule(u16),
     Pod,
     Node,
 }
@@ -64,6 +68,8 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::Pod => "Pod",
             Self::Node => "Node",
+            // Told by the rule: `Context::named`.
+            Self::Rule(_) => "",
         }
     }
 
@@ -129,6 +135,8 @@ pub(crate) struct Context {
     pub host_side: HostCaches,
     pub queue: Queue<Task>,
     pub references: Mutex<ReferenceIndex>,
+    /// The rules for kinds without code of their own.
+    pub rules: Vec<General>,
     /// Services being created through the allocator.
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
@@ -139,8 +147,12 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new(translator: Translator, virtual_client: Client, host_client: Client) -> Self {
+        let config = &translator.config;
+        let general = |rule: &Rule| General::new(rule.clone(), &config.host_namespace);
+        let rules = config.rules.general.iter().map(general).collect();
         Self {
             translator,
+            rules,
             virtual_client,
             host_client,
             virtual_side: VirtualCaches::default(),
@@ -156,6 +168,24 @@ impl Context {
     /// Asks for work on a virtual object.
     pub fn enqueue(&self, kind: Kind, key: ObjectKey) {
         self.queue.add(Task { kind, key });
+    }
+
+    /// The API version and the name of a kind.
+    pub fn named(&self, kind: Kind) -> (String, String) {
+        let Kind::Rule(number) = kind else { return (kind.api_version().into(), kind.name().into()) };
+        let shape = self.rules.get(usize::from(number)).and_then(|rule| rule.shape.get());
+        shape.map(|shape| (shape.api.api_version.clone(), shape.api.kind.clone())).unwrap_or_default()
+    }
+
+    /// Whether tenants may use a class: no rule limits them to those of the host, or this is one of them.
+    pub fn offers(&self, resource: &str, class: &str) -> Result<bool> {
+        let mut rules = self.rules.iter();
+        let limit = rules.find(|general| general.rule.limits(resource));
+        let Some(limit) = limit else { return Ok(true) };
+        if !limit.is_host_filled() {
+            return Err(Error::Waiting("the host's classes"));
+        }
+        Ok(limit.host(&ObjectKey::new("", class)).is_some())
     }
 
     /// The host name of a virtual object.
@@ -328,7 +358,7 @@ impl Context {
     }
 }
 
-fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
+pub(crate) fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
     DeleteParams {
         grace_period_seconds: grace.map(|grace| grace.max(0) as u32),
         preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
@@ -337,7 +367,7 @@ fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
 }
 
 /// "Not found" and "another object has the name now" both mean that the one meant is gone.
-fn gone(result: kube::Result<()>) -> kube::Result<()> {
+pub(crate) fn gone(result: kube::Result<()>) -> kube::Result<()> {
     match result {
         Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
         other => other,

@@ -26,15 +26,17 @@ mod names;
 mod queue;
 mod reference_index;
 mod resources;
+mod rules;
 mod sanitise;
 mod syncer;
 mod watch;
 
 pub use allocation::{Allocation, AllocationError, ServiceAllocator};
-pub use config::{Config, Kinds, NodeSync};
+pub use config::{Config, Images, Kinds, NodeSync};
 pub use dns::{DnsError, DnsServer, Zone};
 pub use error::Error;
 pub use hypervisor::{Body, BoxError, Hypervisor, StreamTarget};
 pub use labels::{ObjectKey, Translator};
 pub use names::Names;
+pub use rules::{ChangeSpec, Compile, Direction, Evaluated, Expression, Inputs, PatchSpec, RuleSpec, Rules};
 pub use syncer::Syncer;

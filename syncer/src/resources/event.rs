@@ -123,16 +123,17 @@ pub(crate) async fn report(cx: &Context, kind: Kind, key: &ObjectKey, message: &
         Kind::Service => cx.virtual_side.services.get(key).and_then(|service| service.metadata.uid.clone()),
         _ => None,
     };
+    let (api_version, kind) = cx.named(kind);
     let namespace = if key.namespace.is_empty() { "default" } else { &key.namespace };
     let event = Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{}", key.name, digest(&[kind.name(), message, &now.0.to_string()], 16))),
+            name: Some(format!("{}.{}", key.name, digest(&[&kind, message, &now.0.to_string()], 16))),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
-            api_version: Some(kind.api_version().into()),
-            kind: Some(kind.name().into()),
+            api_version: Some(api_version),
+            kind: Some(kind),
             name: Some(key.name.clone()),
             namespace: Some(key.namespace.clone()).filter(|namespace| !namespace.is_empty()),
             uid,

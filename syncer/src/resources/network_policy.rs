@@ -7,7 +7,7 @@
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use super::mirror::mirror;
+use super::mirror::{mirror, mirrored};
 use super::pod::by_namespace_labels;
 use crate::context::{Context, Kind};
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::queue::Outcome;
 /// Brings one NetworkPolicy in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let object = cx.virtual_object::<NetworkPolicy>(key).await?;
-    let desired = object.map(|object| to_host(&cx.translator, object));
+    let desired = mirrored(cx, Kind::NetworkPolicy, object, to_host)?;
     mirror(cx, Kind::NetworkPolicy, key, &cx.host_side.network_policies, desired).await
 }
 

@@ -11,6 +11,7 @@ use kube::{Api, Resource};
 use tokio::sync::{mpsc, watch};
 
 use super::Syncer;
+use super::by_rule::namespace_appeared;
 use crate::cache::Change;
 use crate::config::NodeSync;
 use crate::context::{Context, Kind, Task};
@@ -23,7 +24,7 @@ use crate::watch::{Scope, cached, cached_slim, followed};
 const EVENTS: usize = 64;
 
 /// A watch at work; it ends only with the syncer.
-type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub(super) type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Syncer {
     /// All watches. Sets the number of caches that have to fill.
@@ -48,7 +49,11 @@ impl Syncer {
                 outstanding,
                 move |change| {
                     if let Some(object) = change.object() {
-                        relabel(cx, object.metadata.name.as_deref().unwrap_or_default());
+                        let name = object.metadata.name.as_deref().unwrap_or_default();
+                        relabel(cx, name);
+                        if change.old.is_none() {
+                            namespace_appeared(cx, name);
+                        }
                     }
                 },
             )
@@ -202,7 +207,7 @@ impl Syncer {
 
         let cx = &*self.context;
         let host = &cx.host_side;
-        let kinds = cx.translator.config.kinds;
+        let config = &cx.translator.config;
         let mut jobs: Vec<Job> = vec![
             follow_needed::<ConfigMap>(cx, Kind::ConfigMap, || metadata_of(&host.config_maps.all())),
             follow_needed::<Secret>(cx, Kind::Secret, || metadata_of(&host.secrets.all())),
@@ -212,7 +217,7 @@ impl Syncer {
             }),
             self.events(),
         ];
-        if kinds.ingresses {
+        if config.syncs(Kind::Ingress) {
             jobs.push(self.optional(&host.ingresses, Kind::Ingress));
             jobs.push(
                 followed(Api::<Ingress>::all(cx.virtual_client.clone()), Scope::default(), move |seen| {
@@ -229,18 +234,19 @@ impl Syncer {
                 .boxed(),
             );
         }
-        if kinds.network_policies {
+        if config.syncs(Kind::NetworkPolicy) {
             jobs.push(self.optional(&host.network_policies, Kind::NetworkPolicy));
             jobs.push(follow::<NetworkPolicy>(cx, Kind::NetworkPolicy, || {
                 metadata_of(&host.network_policies.all())
             }));
         }
-        if kinds.pod_disruption_budgets {
+        if config.syncs(Kind::PodDisruptionBudget) {
             jobs.push(self.optional(&host.disruption_budgets, Kind::PodDisruptionBudget));
             jobs.push(follow::<PodDisruptionBudget>(cx, Kind::PodDisruptionBudget, || {
                 metadata_of(&host.disruption_budgets.all())
             }));
         }
+        jobs.extend(self.by_rule());
         jobs
     }
 
@@ -326,7 +332,7 @@ fn relabel(cx: &Context, namespace: &str) {
 }
 
 /// Records what an object refers to and looks at what became needed or unneeded.
-fn refer(cx: &Context, source: Task, targets: Vec<Task>) {
+pub(super) fn refer(cx: &Context, source: Task, targets: Vec<Task>) {
     let changed = cx.references().set(source, targets);
     for task in changed {
         cx.queue.add(task);
@@ -375,7 +381,7 @@ where
     followed(api, Scope::default().metadata(), move |seen| match seen {
         Some((object, _)) => {
             let key = ObjectKey::of(&object.metadata);
-            if cx.references().needs(kind, &key) {
+            if cx.translator.config.syncs_all(kind) || cx.references().needs(kind, &key) {
                 cx.enqueue(kind, key);
             }
         }
