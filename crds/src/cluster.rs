@@ -11,6 +11,7 @@ use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
 };
 use crate::status::VirtualClusterStatus;
+use crate::sync::Sync;
 
 /// What a user asks of a virtual cluster. `spec: {}` is a complete request.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ pub struct VirtualClusterSpec {
     /// Where and as what the cluster's pods run on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// What the cluster shares with its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,

@@ -10,6 +10,7 @@ mod quantity;
 mod schemas;
 mod settings;
 mod status;
+mod sync;
 
 pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
@@ -30,6 +31,7 @@ pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,
 };
+pub use sync::{FromHost, NodeMode, Nodes, Sync, SyncPatch, ToHost};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

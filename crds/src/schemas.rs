@@ -24,6 +24,15 @@ pub fn string_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Places on the host and in the virtual cluster.
+pub fn mappings(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 320},
+    })
+}
+
 /// Tolerations of a pod.
 pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -63,6 +63,8 @@ pub struct Settings {
     pub additional: Vec<AdditionalKubeconfig>,
     /// Where and as what the cluster's pods run.
     pub workloads: Workloads,
+    /// What the cluster shares with its host.
+    pub sync: vkube_crds::Sync,
     /// Bounds of the workloads.
     pub isolation: Isolation,
     /// What becomes of the host namespace on deletion.
@@ -135,6 +137,8 @@ pub fn validate(
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
+    let sync = spec.sync.clone().unwrap_or_default();
+    wrong.extend((options.check_sync)(&sync).into_iter().map(|why| format!("sync.{why}")));
     let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
     if workloads.priority_class_name.as_ref() == Some(&priority_class) {
         wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
@@ -179,6 +183,7 @@ pub fn validate(
         server: kubeconfig.server,
         additional: kubeconfig.additional,
         workloads,
+        sync,
         isolation,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
     })

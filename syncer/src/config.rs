@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 
 use crate::context::Kind;
 use crate::rules::Rules;
@@ -116,15 +116,15 @@ impl Config {
 }
 
 /// What tenants see as nodes. A node appears in the virtual cluster while one of its pods runs there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum NodeSync {
     /// Made-up nodes of a generous size; needs no rights on the host beyond the namespace.
     #[default]
     Synthetic,
     /// Sanitised copies of the host's nodes; needs to get, list and watch nodes on the host.
     Used,
-    /// Like `Used`, for all host nodes with these labels, used or not. Empty = all nodes.
-    Selected(BTreeMap<String, String>),
+    /// Like `Used`, and besides all host nodes that the selector chooses, used or not. An empty one chooses all.
+    Selected(LabelSelector),
 }
 
 /// Replacements of what image names begin with; the longest that fits wins.

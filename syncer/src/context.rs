@@ -13,11 +13,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::allocation::Pending;
@@ -141,6 +143,7 @@ pub(crate) struct Context {
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
     settled: Mutex<HashMap<Task, String>>,
+    namespace_owner: OnceCell<OwnerReference>,
     /// Since when kept nodes run none of the tenant's pods.
     idle_nodes: Mutex<HashMap<String, Instant>>,
 }
@@ -161,6 +164,7 @@ impl Context {
             references: Mutex::default(),
             pending: Pending::default(),
             settled: Mutex::default(),
+            namespace_owner: OnceCell::new(),
             idle_nodes: Mutex::default(),
         }
     }
@@ -186,6 +190,23 @@ impl Context {
             return Err(Error::Waiting("the host's classes"));
         }
         Ok(limit.host(&ObjectKey::new("", class)).is_some())
+    }
+
+    /// The host namespace as the owner of what is ours outside of it, so that it goes when the virtual cluster does.
+    pub async fn namespace_owner(&self) -> Result<OwnerReference> {
+        let read = || async {
+            let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.host_client.clone());
+            let found =
+                api.get_metadata(&self.translator.config.host_namespace).await.map_err(Error::Host)?;
+            Ok(OwnerReference {
+                api_version: "v1".into(),
+                kind: "Namespace".into(),
+                name: found.metadata.name.unwrap_or_default(),
+                uid: found.metadata.uid.unwrap_or_default(),
+                ..OwnerReference::default()
+            })
+        };
+        self.namespace_owner.get_or_try_init(read).await.cloned()
     }
 
     /// The host name of a virtual object.

@@ -82,6 +82,12 @@ pub struct Options {
     /// The host's runtime class of every pod.
     #[arg(long, value_name = "NAME")]
     pub workload_runtime_class: Option<String>,
+    /// An image, or what its name begins with, and what stands there instead on the host.
+    #[arg(long, value_name = "FROM=TO")]
+    pub workload_image: Vec<String>,
+    /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
+    #[arg(long, value_name = "JSON")]
+    pub sync: Option<String>,
 }
 
 /// Runs until the process is told to stop.

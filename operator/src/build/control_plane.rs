@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use vkube_crds::{Quantity, Workloads, labels};
+use vkube_crds::{Quantity, Sync, Workloads, labels};
 
 use super::identity::metadata;
 use super::quota::amounts;
@@ -133,6 +133,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(arguments.iter().flat_map(|(flag, value)| [*flag, *value]))
                 .map(ToOwned::to_owned)
                 .chain(workload_arguments(&settings.workloads))
+                .chain(sync_argument(&settings.sync))
                 .collect(),
         ),
         env: Some(vec![
@@ -195,7 +196,14 @@ fn workload_arguments(workloads: &Workloads) -> Vec<String> {
     let priority =
         workloads.priority_class_name.iter().map(|name| format!("--workload-priority-class={name}"));
     let runtime = workloads.runtime_class_name.iter().map(|name| format!("--workload-runtime-class={name}"));
-    selectors.chain(tolerations).chain(priority).chain(runtime).collect()
+    let images = workloads.images.iter().map(|(from, to)| format!("--workload-image={from}={to}"));
+    selectors.chain(tolerations).chain(priority).chain(runtime).chain(images).collect()
+}
+
+/// What the control plane is told of what it shares with the host; nothing where nothing is chosen.
+fn sync_argument(sync: &Sync) -> Option<String> {
+    let json = (*sync != Sync::default()).then(|| serde_json::to_string(sync))?;
+    json.ok().map(|json| format!("--sync={json}"))
 }
 
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {

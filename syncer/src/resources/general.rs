@@ -148,9 +148,9 @@ fn document(object: &DynamicObject) -> Value {
 /// Whether everything that `wanted` says stands in `live` too: the server may have filled in more.
 fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
-        (Value::Object(live), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(field, wanted)| live.get(field).map_or(wanted.is_null(), |live| holds(live, wanted))),
+        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| {
+            live.get(field).map_or_else(|| wanted.is_null(), |live| holds(live, wanted))
+        }),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len() && live.iter().zip(wanted).all(|(live, wanted)| holds(live, wanted))
         }

@@ -53,7 +53,10 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
     }
 
     grants::check(cx, rule, &object).await?;
-    let desired = desired(cx, rule, shape, &object)?;
+    let mut desired = desired(cx, rule, shape, &object)?;
+    if key.namespace.is_empty() {
+        desired.metadata.owner_references = Some(vec![cx.namespace_owner().await?]);
+    }
     let stamp = desired.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED)).map(String::as_str);
     let current = live
         .as_ref()
