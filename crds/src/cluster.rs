@@ -193,6 +193,15 @@ pub struct Networking {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub cluster_domain: Option<String>,
+    /// Names, or `*.` and a domain, that are answered with an address, or as the host answers for another name, such as
+    /// that of one of its services.
+    #[serde(rename = "resolveDNS", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::mappings")]
+    pub resolve_dns: BTreeMap<String, String>,
+    /// Domains that have resolvers of their own, by address.
+    #[serde(rename = "forwardDNS", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::resolvers")]
+    pub forward_dns: BTreeMap<String, Vec<String>>,
 }
 
 /// The credentials written next to the VirtualCluster.

@@ -33,6 +33,20 @@ pub fn mappings(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Domains and the addresses of their resolvers.
+pub fn resolvers(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {
+            "type": "array",
+            "maxItems": 8,
+            "x-kubernetes-list-type": "atomic",
+            "items": {"type": "string", "minLength": 1, "maxLength": 64},
+        },
+    })
+}
+
 /// Tolerations of a pod.
 pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

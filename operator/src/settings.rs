@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Toleration;
 use vkube_crds::{
-    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Quantity,
+    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Networking, Quantity,
     VirtualCluster, Workloads, labels,
 };
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub namespace_annotations: BTreeMap<String, String>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
+    /// Names inside the cluster.
+    pub networking: Networking,
     /// DNS domain of the cluster.
     pub cluster_domain: String,
     /// How clients reach the API server.
@@ -137,8 +139,9 @@ pub fn validate(
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
+    let networking = spec.networking.clone().unwrap_or_default();
     let sync = spec.sync.clone().unwrap_or_default();
-    wrong.extend((options.check_sync)(&sync).into_iter().map(|why| format!("sync.{why}")));
+    wrong.extend((options.check)(spec));
     let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
     if workloads.priority_class_name.as_ref() == Some(&priority_class) {
         wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
@@ -171,11 +174,8 @@ pub fn validate(
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
         volume,
-        cluster_domain: spec
-            .networking
-            .as_ref()
-            .and_then(|networking| networking.cluster_domain.clone())
-            .unwrap_or_else(|| "cluster.local".into()),
+        cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
+        networking,
         expose,
         validity,
         renew_before,

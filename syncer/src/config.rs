@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 
 use crate::context::Kind;
+use crate::dns::DnsOverrides;
 use crate::rules::Rules;
 
 /// The settings of one syncer.
@@ -58,6 +59,9 @@ pub struct Config {
     /// Which optional kinds reach the host.
     pub kinds: Kinds,
 
+    /// Names that are answered otherwise than the virtual cluster and the host's resolvers do.
+    pub dns: DnsOverrides,
+
     /// What is synchronised besides, and how.
     pub rules: Rules,
 
@@ -91,6 +95,7 @@ impl Config {
             reserved_labels: Vec::new(),
             nodes: NodeSync::default(),
             kinds: Kinds::default(),
+            dns: DnsOverrides::default(),
             rules: Rules::default(),
             images: Images::default(),
             kubelet_version: "v1.36.2".into(),

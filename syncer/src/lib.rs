@@ -33,7 +33,7 @@ mod watch;
 
 pub use allocation::{Allocation, AllocationError, ServiceAllocator};
 pub use config::{Config, Images, Kinds, NodeSync};
-pub use dns::{DnsError, DnsServer, Zone};
+pub use dns::{DnsError, DnsOverrides, DnsServer, Zone};
 pub use error::Error;
 pub use hypervisor::{Body, BoxError, Hypervisor, StreamTarget};
 pub use labels::{ObjectKey, Translator};

@@ -85,6 +85,12 @@ pub struct Options {
     /// An image, or what its name begins with, and what stands there instead on the host.
     #[arg(long, value_name = "FROM=TO")]
     pub workload_image: Vec<String>,
+    /// A name, or `*.` and a domain, and the address or the name of the host that it stands for.
+    #[arg(long, value_name = "NAME=TARGET")]
+    pub resolve_dns: Vec<String>,
+    /// A domain and the addresses of its resolvers.
+    #[arg(long, value_name = "DOMAIN=ADDRESS,…")]
+    pub forward_dns: Vec<String>,
     /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
     #[arg(long, value_name = "JSON")]
     pub sync: Option<String>,

@@ -64,7 +64,7 @@ pub async fn run(options: Options) -> Outcome {
         } else {
             vkube_operator::InternalAddress::ServiceName
         },
-        check_sync: crate::sync::problems,
+        check: crate::sync::problems,
         ..defaults
     };
     let shutdown = CancellationToken::new();

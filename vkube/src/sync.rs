@@ -1,9 +1,11 @@
 //! What a VirtualCluster says of synchronisation, as the syncer takes it. Expressions are the API server's.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use vkube_apiserver::cel::{self, Budget, Program, Scope, Type, Variables};
-use vkube_crds::{NodeMode, Sync, SyncPatch};
-use vkube_syncer::{ChangeSpec, Direction, Expression, NodeSync, PatchSpec, RuleSpec, Rules};
+use vkube_crds::{NodeMode, Sync, SyncPatch, VirtualClusterSpec};
+use vkube_syncer::{ChangeSpec, Direction, DnsOverrides, Expression, NodeSync, PatchSpec, RuleSpec, Rules};
 
 /// What an expression may do, in the steps of [`Budget`]; ten times what a long one about a large object takes.
 const STEPS: u64 = 1_000_000;
@@ -46,8 +48,24 @@ pub fn rules(sync: &Sync) -> Result<Rules, Vec<String>> {
     }
 }
 
-/// Everything that is wrong with what is asked for.
-pub fn problems(sync: &Sync) -> Vec<String> {
+/// Names that are answered otherwise, or everything that is wrong with them.
+pub fn dns(
+    names: &BTreeMap<String, String>,
+    stubs: &BTreeMap<String, Vec<String>>,
+) -> Result<DnsOverrides, Vec<String>> {
+    DnsOverrides::parse(names, stubs)
+}
+
+/// Everything that is wrong with what a spec asks of synchronisation and names.
+pub fn problems(spec: &VirtualClusterSpec) -> Vec<String> {
+    let sync = spec.sync.clone().unwrap_or_default();
+    let networking = spec.networking.clone().unwrap_or_default();
+    let in_dns = dns(&networking.resolve_dns, &networking.forward_dns).err().unwrap_or_default();
+    let in_dns = in_dns.into_iter().map(|why| format!("networking: {why}"));
+    in_dns.chain(sync_problems(&sync).into_iter().map(|why| format!("sync: {why}"))).collect()
+}
+
+fn sync_problems(sync: &Sync) -> Vec<String> {
     let mut problems = rules(sync).err().unwrap_or_default();
     let nodes = sync.nodes.clone().unwrap_or_default();
     let is_selected = nodes.mode == Some(NodeMode::Selected);
@@ -108,7 +126,7 @@ mod tests {
     use super::*;
 
     fn wrong(sync: Value) -> String {
-        problems(&serde_json::from_value(sync).unwrap()).join("; ")
+        problems(&serde_json::from_value(json!({ "sync": sync })).unwrap()).join("; ")
     }
 
     #[test]

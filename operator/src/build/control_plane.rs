@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use vkube_crds::{Quantity, Sync, Workloads, labels};
+use vkube_crds::{Networking, Quantity, Sync, Workloads, labels};
 
 use super::identity::metadata;
 use super::quota::amounts;
@@ -134,6 +134,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .map(ToOwned::to_owned)
                 .chain(workload_arguments(&settings.workloads))
                 .chain(sync_argument(&settings.sync))
+                .chain(dns_arguments(&settings.networking))
                 .collect(),
         ),
         env: Some(vec![
@@ -204,6 +205,14 @@ fn workload_arguments(workloads: &Workloads) -> Vec<String> {
 fn sync_argument(sync: &Sync) -> Option<String> {
     let json = (*sync != Sync::default()).then(|| serde_json::to_string(sync))?;
     json.ok().map(|json| format!("--sync={json}"))
+}
+
+/// What the control plane is told of names; nothing where nothing is chosen.
+fn dns_arguments(networking: &Networking) -> Vec<String> {
+    let names = networking.resolve_dns.iter().map(|(name, target)| format!("--resolve-dns={name}={target}"));
+    let stubs = networking.forward_dns.iter();
+    let stubs = stubs.map(|(domain, resolvers)| format!("--forward-dns={domain}={}", resolvers.join(",")));
+    names.chain(stubs).collect()
 }
 
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {

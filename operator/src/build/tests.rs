@@ -47,7 +47,11 @@ fn a_cluster_with_everything_chosen() {
             "priorityClassName": "important",
         },
         "backingStore": {"volume": {"enabled": false}},
-        "networking": {"clusterDomain": "demo.internal"},
+        "networking": {
+            "clusterDomain": "demo.internal",
+            "resolveDNS": {"*.corp.example.com": "192.0.2.1"},
+            "forwardDNS": {"example.org": ["192.0.2.53", "192.0.2.54"]},
+        },
         "expose": {"type": "LoadBalancer", "externalAddress": "demo.example.com", "service": {
             "annotations": {"lb": "internal"}, "labels": {"l": "v"}, "nodePort": 30443,
             "loadBalancerClass": "example.com/lb", "loadBalancerSourceRanges": ["10.0.0.0/8"],

@@ -12,6 +12,7 @@ use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, virtual_uid};
 use crate::names::digest;
 use crate::resources::pod;
+use crate::rules::Direction;
 use crate::sanitise::Sanitiser;
 
 /// The virtual object an event is about.
@@ -55,6 +56,13 @@ fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
     }
     let host_key = ObjectKey::new(namespace.clone(), name);
     let host = &cx.host_side;
+    let by_rule = || {
+        let of_kind = cx.rules.iter().filter(|general| {
+            general.rule.direction == Direction::ToHost
+                && general.shape.get().is_some_and(|shape| shape.api.kind == kind)
+        });
+        of_kind.filter_map(|general| general.host(&host_key)).map(|object| object.metadata.clone()).next()
+    };
     let metadata = match kind {
         "Pod" => host.pods.get(&host_key).map(|object| object.metadata.clone()),
         "Service" => host.services.get(&host_key).map(|object| object.metadata.clone()),
@@ -66,7 +74,7 @@ fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
         "Ingress" => host.ingresses.get(&host_key).map(|object| object.metadata.clone()),
         "NetworkPolicy" => host.network_policies.get(&host_key).map(|object| object.metadata.clone()),
         "PodDisruptionBudget" => host.disruption_budgets.get(&host_key).map(|object| object.metadata.clone()),
-        _ => return None,
+        _ => by_rule(),
     };
     let (key, uid) = match metadata {
         Some(metadata) => (cx.translator.origin(kind, &metadata)?, virtual_uid(&metadata).map(str::to_owned)),

@@ -52,6 +52,8 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         cluster_domain: options.cluster_domain.clone(),
         nodes: sync::nodes(&shared),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
+        dns: sync::dns(&pairs(&options.resolve_dns)?, &resolvers(&options.forward_dns)?)
+            .map_err(|wrong| wrong.join("; "))?,
         images: Images::new(pairs(&options.workload_image)?),
         node_selector: pairs(&options.workload_node_selector)?,
         tolerations: tolerations(&options.workload_toleration)?,
@@ -87,6 +89,11 @@ fn pairs(pairs: &[String]) -> Result<BTreeMap<String, String>, String> {
         Ok((key.to_owned(), value.to_owned()))
     };
     pairs.iter().map(pair).collect()
+}
+
+fn resolvers(texts: &[String]) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let split = |addresses: String| addresses.split(',').map(ToOwned::to_owned).collect();
+    Ok(pairs(texts)?.into_iter().map(|(domain, addresses)| (domain, split(addresses))).collect())
 }
 
 fn tolerations(texts: &[String]) -> Result<Vec<Toleration>, String> {

@@ -1,5 +1,6 @@
 mod conditions;
 mod decisions;
+mod fields;
 mod translation;
 mod updates;
 
