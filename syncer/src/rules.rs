@@ -112,6 +112,9 @@ pub(crate) struct Rule {
     pub patches: Vec<Patch>,
 }
 
+pub(crate) const SERVICES: &str = "services";
+pub(crate) const ENDPOINTS: &str = "endpoints";
+
 /// Kinds that pods cannot do without.
 const ALWAYS: [Kind; 5] =
     [Kind::Pod, Kind::Service, Kind::PersistentVolumeClaim, Kind::ConfigMap, Kind::Secret];
@@ -173,6 +176,26 @@ impl Rules {
         if is_namespaced && spec.direction == Direction::FromHost && spec.mappings.is_empty() {
             wrong("needs mappings, which say what of the host's namespaces appears where".into());
         }
+        if spec.resource == SERVICES {
+            // A Service of the host is shown by where it is reached.
+            let endpoints = RuleSpec {
+                resource: ENDPOINTS.into(),
+                selector: LabelSelector::default(),
+                patches: Vec::new(),
+                ..spec.clone()
+            };
+            self.add_general(&endpoints, catalogue::known(ENDPOINTS), mappings.clone(), Vec::new());
+        }
+        self.add_general(spec, known, mappings, patches);
+    }
+
+    fn add_general(
+        &mut self,
+        spec: &RuleSpec,
+        known: Option<&'static Known>,
+        mappings: Vec<Mapping>,
+        patches: Vec<Patch>,
+    ) {
         let parse = |path: &&str| Path::parse(path).ok();
         let references = known.into_iter().flat_map(|known| known.references).filter_map(|(path, kind)| {
             Some(Reference { path: Path::parse(path).ok()?, kind: (*kind).to_owned() })

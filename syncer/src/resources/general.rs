@@ -3,6 +3,7 @@
 mod definition;
 mod from_host;
 mod grants;
+mod services;
 mod to_host;
 
 use std::sync::{Arc, OnceLock};

@@ -93,7 +93,7 @@ const fn route(resource: &'static str, kind: &'static str, version: &'static str
 /// All rows.
 pub(crate) const KNOWN: &[Known] = &[
     coded("pods", Kind::Pod, "Pod", Ways::ToHost),
-    coded("services", Kind::Service, "Service", Ways::ToHost),
+    coded("services", Kind::Service, "Service", Ways::Both),
     coded("endpoints", Kind::Endpoints, "Endpoints", Ways::ToHost),
     coded("endpointslices.discovery.k8s.io", Kind::EndpointSlice, "EndpointSlice", Ways::ToHost),
     coded("persistentvolumeclaims", Kind::PersistentVolumeClaim, "PersistentVolumeClaim", Ways::ToHost),

@@ -11,8 +11,8 @@ use crate::cache::Change;
 use crate::context::{Context, Kind, Task};
 use crate::labels::{FROM_HOST, ObjectKey};
 use crate::resources::general::{self, General};
-use crate::rules::Direction;
 use crate::rules::selector::query;
+use crate::rules::{Direction, ENDPOINTS, SERVICES};
 use crate::watch::{Scope, cached};
 
 impl Syncer {
@@ -86,11 +86,21 @@ async fn from_host(cx: &Context, kind: Kind, general: &General) {
         Some(cached(api, scope, &side.objects, &nobody, move |change: &Change<DynamicObject>| {
             let Some(object) = change.object() else { return };
             for key in general::targets(cx, general, &ObjectKey::of(&object.metadata)) {
+                if general.rule.resource == SERVICES {
+                    enqueue_endpoints(cx, &key);
+                }
                 cx.enqueue(kind, key);
             }
         }))
     });
     join(virtual_side, join_all(host_sides)).await;
+}
+
+/// The endpoints of a Service of the host are shown as the Service says.
+fn enqueue_endpoints(cx: &Context, key: &ObjectKey) {
+    for (number, _) in (0_u16..).zip(&cx.rules).filter(|(_, general)| general.rule.limits(ENDPOINTS)) {
+        cx.enqueue(Kind::Rule(number), key.clone());
+    }
 }
 
 /// A namespace is there now that objects of the host may have waited for.

@@ -1,7 +1,9 @@
 //! Kinds that are synchronised by rule.
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, Event, Namespace, Pod, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -581,5 +583,47 @@ async fn cluster_scoped_objects_go_to_the_host_under_names_of_their_own() {
     let here: Api<PriorityClass> = Api::all(world.tenant.clone());
     here.delete("high", &DeleteParams::default()).await.unwrap();
     gone(there, &name).await;
+    world.stop().await;
+}
+
+fn endpoint_ips(endpoints: &Endpoints) -> Vec<String> {
+    let subsets = endpoints.subsets.iter().flatten();
+    subsets.flat_map(|subset| subset.addresses.iter().flatten().map(|address| address.ip.clone())).collect()
+}
+
+#[tokio::test]
+async fn r1_r3_services_of_the_host_are_shown_by_where_they_are_reached() {
+    let pair = |name: &str| (format!("data/{name}"), format!("shop/{name}"));
+    let from =
+        RuleSpec { mappings: vec![pair("db"), pair("peers")], ..rule(Direction::FromHost, "services") };
+    let world = World::with(|config| config.rules = rules(&[from])).await;
+    create_all::<Namespace>(&world.host, json!({ "metadata": { "name": "data" } })).await;
+    let service = |name: &str, ip: Value| json!({ "metadata": { "name": name }, "spec": { "clusterIP": ip, "ports": [{ "port": 5432 }] } });
+    let endpoints = |name: &str, ips: &[&str]| {
+        let addresses: Vec<Value> = ips.iter().map(|ip| json!({ "ip": ip })).collect();
+        let subsets = json!([{ "addresses": addresses, "ports": [{ "port": 5432 }] }]);
+        json!({ "metadata": { "name": name }, "subsets": if ips.is_empty() { json!([]) } else { subsets } })
+    };
+    let db: Service = create_in(&world.host, "data", service("db", Value::Null)).await;
+    create_in::<Endpoints>(&world.host, "data", endpoints("db", &["10.1.0.1"])).await;
+    create_in::<Service>(&world.host, "data", service("peers", json!("None"))).await;
+    create_in::<Endpoints>(&world.host, "data", endpoints("peers", &["10.1.0.2", "10.1.0.3"])).await;
+
+    let address = db.spec.unwrap().cluster_ip.unwrap();
+    let shown = world.tenant_has::<Service>("db", |_| true).await;
+    assert_eq!(shown.spec.unwrap().cluster_ip.as_deref(), Some("None"));
+    world.tenant_has::<Endpoints>("db", |shown| endpoint_ips(shown) == [address.as_str()]).await;
+    world.tenant_has::<Endpoints>("peers", |shown| endpoint_ips(shown).len() == 2).await;
+
+    let there: Api<Endpoints> = Api::namespaced(world.host.clone(), "data");
+    for ips in [&[][..], &["10.1.0.2", "10.1.0.3"][..]] {
+        let next = Patch::Merge(endpoints("peers", ips));
+        there.patch("peers", &PatchParams::default(), &next).await.unwrap();
+        world.tenant_has::<Endpoints>("peers", |shown| endpoint_ips(shown).len() == ips.len()).await;
+    }
+    let services: Api<Service> = Api::namespaced(world.host.clone(), "data");
+    services.delete("db", &DeleteParams::default()).await.unwrap();
+    world.tenant_lacks::<Service>("db").await;
+    world.tenant_lacks::<Endpoints>("db").await;
     world.stop().await;
 }

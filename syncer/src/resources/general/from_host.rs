@@ -9,14 +9,15 @@ use serde_json::Value;
 
 use super::super::mirror::applied;
 use super::super::tune::patched;
+use super::services;
 use super::{General, Shape, delete, document, holds, write_status};
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_invalid, is_not_found};
 use crate::labels::{APPLIED, FROM_HOST, HOST_OBJECT, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours};
 use crate::names::digest;
 use crate::queue::Outcome;
-use crate::rules::Rule;
 use crate::rules::catalogue::Place;
+use crate::rules::{ENDPOINTS, Rule, SERVICES};
 
 /// On objects of the operator's, which hold keys to the virtual cluster.
 const MANAGED: &str = "vkube.dev/managed";
@@ -75,7 +76,12 @@ pub(super) async fn reconcile(cx: &Context, general: &General, key: &ObjectKey) 
         }
         return Ok(Outcome::Done);
     };
-    let wanted = wanted(&general.rule, shape, &host, key)?;
+    let Some(wanted) = wanted(cx, &general.rule, shape, &host, key)? else {
+        if let Some(live) = live {
+            delete(&api, &live.metadata).await.map_err(Error::Virtual)?;
+        }
+        return Ok(Outcome::Done);
+    };
     let written = match live {
         Some(live) if is_same(&live, &wanted) => live,
         Some(live) => {
@@ -121,8 +127,14 @@ async fn conflict(api: &kube::Api<DynamicObject>, key: &ObjectKey) -> Result<Out
     }
 }
 
-/// The virtual object that shows `host`.
-fn wanted(rule: &Rule, shape: &Shape, host: &DynamicObject, key: &ObjectKey) -> Result<DynamicObject> {
+/// The virtual object that shows `host`; `None` if there is nothing to show.
+fn wanted(
+    cx: &Context,
+    rule: &Rule,
+    shape: &Shape,
+    host: &DynamicObject,
+    key: &ObjectKey,
+) -> Result<Option<DynamicObject>> {
     let from = ObjectKey::of(&host.metadata);
     let labels = host.metadata.labels.iter().flatten().filter(|(key, _)| !is_ours(key));
     let mut labels: BTreeMap<String, String> =
@@ -146,6 +158,14 @@ fn wanted(rule: &Rule, shape: &Shape, host: &DynamicObject, key: &ObjectKey) -> 
             fields.remove(field);
         }
     }
+    match rule.resource.as_str() {
+        SERVICES => services::show_service(&mut object.data),
+        ENDPOINTS => match services::source(cx, &from) {
+            Some(service) => services::show_endpoints(&service, &mut object.data),
+            None => return Ok(None),
+        },
+        _ => {}
+    }
     for path in &rule.dropped {
         path.remove(&mut object.data);
     }
@@ -157,7 +177,7 @@ fn wanted(rule: &Rule, shape: &Shape, host: &DynamicObject, key: &ObjectKey) -> 
     }
     let stamp = digest(&[&serde_json::to_string(&object).unwrap_or_default()], 20);
     object.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
-    Ok(object)
+    Ok(Some(object))
 }
 
 /// Whether the live object is what is wanted: nothing is missing, and nothing was added but what a server fills in.
