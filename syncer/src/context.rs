@@ -26,6 +26,7 @@ use crate::allocation::Pending;
 use crate::cache::Cache;
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator};
+use crate::ledger::Ledger;
 use crate::queue::Queue;
 use crate::reference_index::ReferenceIndex;
 use crate::resources::general::General;
@@ -143,6 +144,8 @@ pub(crate) struct Context {
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
     settled: Mutex<HashMap<Task, String>>,
+    /// Kinds that leave something behind if the settings change.
+    pub ledger: Ledger,
     namespace_owner: OnceCell<OwnerReference>,
     /// Since when kept nodes run none of the tenant's pods.
     idle_nodes: Mutex<HashMap<String, Instant>>,
@@ -164,6 +167,7 @@ impl Context {
             references: Mutex::default(),
             pending: Pending::default(),
             settled: Mutex::default(),
+            ledger: Ledger::default(),
             namespace_owner: OnceCell::new(),
             idle_nodes: Mutex::default(),
         }

@@ -35,6 +35,8 @@ pub const OBJECT_NAMESPACE: &str = "vkube.dev/object-namespace";
 pub const OBJECT_NAME: &str = "vkube.dev/object-name";
 /// Host annotation: the uid of the virtual object.
 pub const OBJECT_UID: &str = "vkube.dev/object-uid";
+/// Host label of objects that belong to the virtual cluster itself, and not to its tenant.
+pub const MANAGED: &str = "vkube.dev/managed";
 /// Virtual label of an object that the host owns.
 pub const FROM_HOST: &str = "vkube.dev/from-host";
 /// Virtual annotation: where on the host an object comes from.

@@ -22,6 +22,7 @@ mod dns;
 mod error;
 mod hypervisor;
 mod labels;
+mod ledger;
 mod names;
 mod queue;
 mod reference_index;

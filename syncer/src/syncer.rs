@@ -22,6 +22,7 @@ use crate::dns::Zone;
 use crate::error::Error;
 use crate::hypervisor::Hypervisor;
 use crate::labels::Translator;
+use crate::ledger;
 use crate::queue::Outcome;
 use crate::resources::{self, event, pod};
 use crate::sanitise::Sanitiser;
@@ -87,7 +88,7 @@ impl Syncer {
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), ()) = futures::future::join(watches, work) => {}
+            ((), (), ()) = futures::future::join3(watches, work, ledger::open(&self.context)) => {}
         }
     }
 

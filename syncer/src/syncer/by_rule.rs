@@ -1,5 +1,7 @@
 //! The watches of rules: on both sides, once the kind is known to be served.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::future::{join, join_all};
 use kube::api::DynamicObject;
@@ -10,10 +12,14 @@ use super::watches::{Job, refer};
 use crate::cache::Change;
 use crate::context::{Context, Kind, Task};
 use crate::labels::{FROM_HOST, ObjectKey};
+use crate::ledger::{self, Entry};
 use crate::resources::general::{self, General};
 use crate::rules::selector::query;
 use crate::rules::{Direction, ENDPOINTS, SERVICES};
 use crate::watch::{Scope, cached};
+
+/// How often an attempt is repeated that the host refused.
+const RETRY: Duration = Duration::from_secs(10);
 
 impl Syncer {
     /// The watches of all rules. Pods and DNS do not depend on them, so nothing waits for them.
@@ -37,6 +43,13 @@ async fn follow(cx: &Context, kind: Kind, general: &General) {
 }
 
 async fn sides(cx: &Context, kind: Kind, general: &General) {
+    let Some(shape) = general.shape.get() else { return };
+    while let Err(error) =
+        ledger::enter(cx, Entry::new(general.rule.direction, &shape.api, shape.place)).await
+    {
+        tracing::warn!(resource = general.rule.resource, %error, "cannot begin to synchronise");
+        tokio::time::sleep(RETRY).await;
+    }
     match general.rule.direction {
         Direction::ToHost => to_host(cx, kind, general).await,
         Direction::FromHost => from_host(cx, kind, general).await,

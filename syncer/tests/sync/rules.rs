@@ -627,3 +627,36 @@ async fn r1_r3_services_of_the_host_are_shown_by_where_they_are_reached() {
     world.tenant_lacks::<Endpoints>("db").await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn r6_what_a_rule_that_is_taken_back_left_behind_is_removed_at_the_next_start() {
+    let mappings = vec![("data/*".into(), "shop/*".into())];
+    let from = RuleSpec { mappings, ..rule(Direction::FromHost, "configmaps") };
+    let ingresses = "ingresses.networking.k8s.io";
+    let all = [from, rule(Direction::ToHost, WIDGETS), rule(Direction::ToHost, ingresses)];
+    let world = World::with(|config| config.rules = rules(&all)).await;
+    define_widgets(&world).await;
+    create_all::<Namespace>(&world.host, json!({ "metadata": { "name": "data" } })).await;
+    config_map(&world.host, "data", "settings", "1").await;
+    world.tenant_has::<ConfigMap>("settings", |_| true).await;
+    served(&world).await;
+    let here = widgets(&world.tenant, "shop");
+    let there = widgets(&world.host, HOST_NAMESPACE);
+    here.create(&PostParams::default(), &widget("w", json!({}))).await.unwrap();
+    widget_has(&there, &world.name("w"), |_| true).await;
+    there.create(&PostParams::default(), &widget("foreign", json!({}))).await.unwrap();
+    let ingress = json!({
+        "metadata": { "name": "web" },
+        "spec": { "defaultBackend": { "service": { "name": "web", "port": { "number": 80 } } } },
+    });
+    world.tenant_create::<Ingress>(ingress).await;
+    world.host_has::<Ingress>("web", |_| true).await;
+
+    let world = world.pause().await.reconfigure(|config| config.rules = rules(&[])).resume().await;
+    widget_gone(&there, &world.name("w")).await;
+    world.tenant_lacks::<ConfigMap>("settings").await;
+    world.host_lacks::<Ingress>("web").await;
+    assert!(there.get_opt("foreign").await.unwrap().is_some());
+    assert!(here.get_opt("w").await.unwrap().is_some(), "the tenant's own object stays");
+    world.stop().await;
+}

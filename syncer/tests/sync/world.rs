@@ -162,6 +162,13 @@ impl World {
         self
     }
 
+    /// Changes the settings; they count from the next start.
+    pub fn reconfigure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), self.config.clone()));
+        self
+    }
+
     pub async fn stop(mut self) {
         self.stop.cancel();
         if let Some(running) = self.running.take() {

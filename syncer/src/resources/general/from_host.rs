@@ -13,14 +13,14 @@ use super::services;
 use super::{General, Shape, delete, document, holds, write_status};
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_invalid, is_not_found};
-use crate::labels::{APPLIED, FROM_HOST, HOST_OBJECT, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours};
+use crate::labels::{
+    APPLIED, FROM_HOST, HOST_OBJECT, MANAGED, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours,
+};
 use crate::names::digest;
 use crate::queue::Outcome;
 use crate::rules::catalogue::Place;
 use crate::rules::{ENDPOINTS, Rule, SERVICES};
 
-/// On objects of the operator's, which hold keys to the virtual cluster.
-const MANAGED: &str = "vkube.dev/managed";
 /// Every namespace has its own.
 const ROOT_CA: &str = "kube-root-ca.crt";
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
