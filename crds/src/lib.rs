@@ -70,4 +70,8 @@ pub mod labels {
     pub const POLICY: &str = "vkube.dev/policy";
     /// On a host pod: what it is, `control-plane` for the control plane itself.
     pub const COMPONENT: &str = "vkube.dev/component";
+    /// On a tenant's pod: a NetworkPolicy of the tenant's says who may reach it, so the host's permission does not count.
+    pub const TENANT_INGRESS: &str = "vkube.dev/tenant-ingress";
+    /// On a tenant's pod: a NetworkPolicy of the tenant's says whom it may reach.
+    pub const TENANT_EGRESS: &str = "vkube.dev/tenant-egress";
 }

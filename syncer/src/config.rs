@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 
 use crate::context::Kind;
 use crate::dns::DnsOverrides;
+use crate::network::NetworkBounds;
 use crate::rules::Rules;
 
 /// The settings of one syncer.
@@ -59,6 +60,9 @@ pub struct Config {
     /// Which optional kinds reach the host.
     pub kinds: Kinds,
 
+    /// What the host's own network policies allow. `None` = it has none, so tenants' policies mean what they say.
+    pub network: Option<NetworkBounds>,
+
     /// Names that are answered otherwise than the virtual cluster and the host's resolvers do.
     pub dns: DnsOverrides,
 
@@ -95,6 +99,7 @@ impl Config {
             reserved_labels: Vec::new(),
             nodes: NodeSync::default(),
             kinds: Kinds::default(),
+            network: None,
             dns: DnsOverrides::default(),
             rules: Rules::default(),
             images: Images::default(),

@@ -106,6 +106,8 @@ pub(crate) struct VirtualCaches {
     pub endpoint_slices: Cache<EndpointSlice>,
     pub nodes: Meta<Node>,
     pub persistent_volumes: Meta<PersistentVolume>,
+    /// Empty unless they are synchronised.
+    pub network_policies: Cache<NetworkPolicy>,
 }
 
 /// Objects of this virtual cluster in the host namespace.
@@ -379,7 +381,8 @@ impl Context {
                 ))
             })
             .collect();
-        Ok(Surroundings { api, dns, services, namespaces })
+        let policies = self.virtual_side.network_policies.namespace(namespace);
+        Ok(Surroundings { api, dns, services, namespaces, policies })
     }
 }
 

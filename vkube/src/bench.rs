@@ -2,6 +2,7 @@
 
 mod footprint;
 mod process;
+mod sync;
 
 use clap::Subcommand;
 
@@ -12,11 +13,14 @@ use crate::cli::Outcome;
 pub enum Command {
     /// Memory, CPU and start time of one idle virtual cluster.
     Footprint(footprint::Options),
+    /// How fast pods of a virtual cluster are on the host, and what many of them cost.
+    Sync(sync::Options),
 }
 
 /// Measures.
 pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Footprint(options) => footprint::run(options).await,
+        Command::Sync(options) => sync::run(options).await,
     }
 }

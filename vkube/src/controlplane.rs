@@ -91,6 +91,9 @@ pub struct Options {
     /// A domain and the addresses of its resolvers.
     #[arg(long, value_name = "DOMAIN=ADDRESS,…")]
     pub forward_dns: Vec<String>,
+    /// What the host's own network policies allow, as JSON; without, tenants' policies mean what they say.
+    #[arg(long, value_name = "JSON")]
+    pub network_bounds: Option<String>,
     /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
     #[arg(long, value_name = "JSON")]
     pub sync: Option<String>,

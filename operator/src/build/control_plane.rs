@@ -13,12 +13,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
+use serde_json::json;
 use vkube_crds::{Networking, Quantity, Sync, Workloads, labels};
 
 use super::identity::metadata;
 use super::quota::amounts;
 use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
-use crate::settings::Settings;
+use crate::settings::{Network, Settings};
 
 /// Port of the virtual API server in its pod.
 pub const API_PORT: i32 = 8443;
@@ -135,6 +136,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(workload_arguments(&settings.workloads))
                 .chain(sync_argument(&settings.sync))
                 .chain(dns_arguments(&settings.networking))
+                .chain(settings.isolation.network.as_ref().map(network_argument))
                 .collect(),
         ),
         env: Some(vec![
@@ -213,6 +215,18 @@ fn dns_arguments(networking: &Networking) -> Vec<String> {
     let stubs = networking.forward_dns.iter();
     let stubs = stubs.map(|(domain, resolvers)| format!("--forward-dns={domain}={}", resolvers.join(",")));
     names.chain(stubs).collect()
+}
+
+/// How far network policies of tenants may go.
+fn network_argument(network: &Network) -> String {
+    let egress = network.egress.iter().map(|block| json!({"cidr": block.cidr, "except": block.except}));
+    let ingress = network.ingress.iter().map(|cidr| json!({"cidr": cidr}));
+    let bounds = json!({
+        "egress": egress.collect::<Vec<_>>(),
+        "ingress": ingress.collect::<Vec<_>>(),
+        "namespaces": network.namespaces,
+    });
+    format!("--network-bounds={bounds}")
 }
 
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {

@@ -202,7 +202,7 @@ impl Syncer {
     /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
     fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
-        use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+        use k8s_openapi::api::networking::v1::Ingress;
         use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
         let cx = &*self.context;
@@ -236,9 +236,7 @@ impl Syncer {
         }
         if config.syncs(Kind::NetworkPolicy) {
             jobs.push(self.optional(&host.network_policies, Kind::NetworkPolicy));
-            jobs.push(follow::<NetworkPolicy>(cx, Kind::NetworkPolicy, || {
-                metadata_of(&host.network_policies.all())
-            }));
+            jobs.push(self.network_policies());
         }
         if config.syncs(Kind::PodDisruptionBudget) {
             jobs.push(self.optional(&host.disruption_budgets, Kind::PodDisruptionBudget));
@@ -248,6 +246,26 @@ impl Syncer {
         }
         jobs.extend(self.by_rule());
         jobs
+    }
+
+    /// Policies go to the host, and the pods that they isolate carry it in their labels.
+    fn network_policies(&self) -> Job<'_> {
+        use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+        let cx = &*self.context;
+        async move {
+            let (nobody, _) = watch::channel(1);
+            let all: Api<NetworkPolicy> = Api::all(cx.virtual_client.clone());
+            let cache = &cx.virtual_side.network_policies;
+            cached(all, Scope::default(), cache, &nobody, move |change| {
+                let Some(object) = change.object() else { return };
+                let key = ObjectKey::of(&object.metadata);
+                relabel(cx, &key.namespace);
+                cx.enqueue(Kind::NetworkPolicy, key);
+            })
+            .await;
+        }
+        .boxed()
     }
 
     /// A host cache that nothing waits for.

@@ -660,3 +660,34 @@ async fn r6_what_a_rule_that_is_taken_back_left_behind_is_removed_at_the_next_st
     assert!(here.get_opt("w").await.unwrap().is_some(), "the tenant's own object stays");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn n1_network_policies_reach_the_host_and_mark_the_pods_that_they_isolate() {
+    use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+    let policies = rule(Direction::ToHost, "networkpolicies.networking.k8s.io");
+    let world = World::with(|config| config.rules = rules(&[policies])).await;
+    let pod = |name: &str, app: &str| {
+        json!({
+            "metadata": { "name": name, "labels": { "app": app } },
+            "spec": { "serviceAccountName": "robot", "containers": [{ "name": "app", "image": "app:1" }] },
+        })
+    };
+    let is_marked = |pod: &Pod| pod.labels().contains_key("vkube.dev/tenant-ingress");
+    world.tenant_create::<Pod>(pod("db", "db")).await;
+    world.host_has::<Pod>("db", |pod| !is_marked(pod)).await;
+    let policy = json!({
+        "metadata": { "name": "db" },
+        "spec": { "podSelector": { "matchLabels": { "app": "db" } }, "policyTypes": ["Ingress", "Egress"] },
+    });
+    world.tenant_create::<NetworkPolicy>(policy).await;
+    let host = world.host_has::<NetworkPolicy>("db", |_| true).await;
+    assert_eq!(host.spec.unwrap().policy_types.unwrap(), ["Ingress", "Egress"]);
+    world.host_has::<Pod>("db", is_marked).await;
+    world.tenant_create::<Pod>(pod("web", "web")).await;
+    world.host_has::<Pod>("web", |pod| !is_marked(pod)).await;
+    world.tenant_api::<NetworkPolicy>().delete("db", &DeleteParams::default()).await.unwrap();
+    world.host_lacks::<NetworkPolicy>("db").await;
+    world.host_has::<Pod>("db", |pod| !is_marked(pod)).await;
+    world.stop().await;
+}

@@ -52,6 +52,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         cluster_domain: options.cluster_domain.clone(),
         nodes: sync::nodes(&shared),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
+        network: options.network_bounds.as_deref().map(serde_json::from_str).transpose()?,
         dns: sync::dns(&pairs(&options.resolve_dns)?, &resolvers(&options.forward_dns)?)
             .map_err(|wrong| wrong.join("; "))?,
         images: Images::new(pairs(&options.workload_image)?),

@@ -43,5 +43,6 @@ fn surroundings() -> Surroundings {
             ("red".to_owned(), team("b")),
         ]
         .into(),
+        policies: Vec::new(),
     }
 }

@@ -8,10 +8,13 @@ use k8s_openapi::api::core::v1::{
     Container, EphemeralContainer, Pod, PodSpec, SecretProjection, Service, Volume,
 };
 use k8s_openapi::api::core::v1::{KeyToPath, VolumeProjection};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 
 use super::{downward, environment, naming, references, scheduling, tokens};
 use crate::labels::Translator;
+use crate::network::{TENANT_EGRESS, TENANT_INGRESS};
+use crate::resources::network_policy::isolates;
 use crate::rules::Direction;
 
 /// Host annotation: the keys of labels and annotations that come from the virtual pod, so that one removed there
@@ -40,6 +43,8 @@ pub(crate) struct Surroundings {
     pub services: Vec<Arc<Service>>,
     /// The labels of all virtual namespaces.
     pub namespaces: HashMap<String, BTreeMap<String, String>>,
+    /// The network policies of the pod's namespace, if they are synchronised.
+    pub policies: Vec<Arc<NetworkPolicy>>,
 }
 
 /// The host pod to create for a virtual pod.
@@ -108,6 +113,11 @@ pub(crate) fn metadata(
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     for (key, value) in surroundings.namespaces.get(namespace).into_iter().flatten() {
         labels.insert(Translator::namespace_label_key(key), value.clone());
+    }
+
+    let (ingress, egress) = isolates(&surroundings.policies, pod.metadata.labels.as_ref());
+    for (label, _) in [(TENANT_INGRESS, ingress), (TENANT_EGRESS, egress)].iter().filter(|(_, is)| *is) {
+        labels.insert((*label).into(), "true".into());
     }
 
     let annotations = metadata.annotations.get_or_insert_default();
