@@ -114,7 +114,7 @@ where
 }
 
 /// Waits for a complaint of the syncer about an object of `shop`.
-async fn complaint(world: &World, about: &str) -> String {
+pub async fn complaint(world: &World, about: &str) -> String {
     let api: Api<Event> = Api::namespaced(world.tenant.clone(), "shop");
     let all = kube::runtime::watcher(api, kube::runtime::watcher::Config::default());
     let told = kube::runtime::WatchStreamExt::applied_objects(all).filter_map(|event| {
