@@ -11,6 +11,7 @@ use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
 };
 use crate::status::VirtualClusterStatus;
+use crate::sync::Sync;
 
 /// What a user asks of a virtual cluster. `spec: {}` is a complete request.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ pub struct VirtualClusterSpec {
     /// Where and as what the cluster's pods run on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// What the cluster shares with its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
@@ -189,6 +193,15 @@ pub struct Networking {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub cluster_domain: Option<String>,
+    /// Names, or `*.` and a domain, that are answered with an address, or as the host answers for another name, such as
+    /// that of one of its services.
+    #[serde(rename = "resolveDNS", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::mappings")]
+    pub resolve_dns: BTreeMap<String, String>,
+    /// Domains that have resolvers of their own, by address.
+    #[serde(rename = "forwardDNS", default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::resolvers")]
+    pub forward_dns: BTreeMap<String, Vec<String>>,
 }
 
 /// The credentials written next to the VirtualCluster.

@@ -10,6 +10,7 @@ mod quantity;
 mod schemas;
 mod settings;
 mod status;
+mod sync;
 
 pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
@@ -30,6 +31,7 @@ pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,
 };
+pub use sync::{FromHost, NodeMode, Nodes, Sync, SyncPatch, ToHost};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";
@@ -68,4 +70,8 @@ pub mod labels {
     pub const POLICY: &str = "vkube.dev/policy";
     /// On a host pod: what it is, `control-plane` for the control plane itself.
     pub const COMPONENT: &str = "vkube.dev/component";
+    /// On a tenant's pod: a NetworkPolicy of the tenant's says who may reach it, so the host's permission does not count.
+    pub const TENANT_INGRESS: &str = "vkube.dev/tenant-ingress";
+    /// On a tenant's pod: a NetworkPolicy of the tenant's says whom it may reach.
+    pub const TENANT_EGRESS: &str = "vkube.dev/tenant-egress";
 }

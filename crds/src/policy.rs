@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::settings::{BackingStore, Certificates, ControlPlane, Expose, ExposeType, Isolation, Workloads};
+use crate::sync::Sync;
 use crate::{Quantity, schemas};
 
 /// What an administrator allows, defaults and enforces for virtual clusters.
@@ -94,6 +95,9 @@ pub struct PolicySettings {
     /// Where and as what the cluster's pods run on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
+    /// What the cluster shares with its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,

@@ -24,6 +24,29 @@ pub fn string_map(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Places on the host and in the virtual cluster.
+pub fn mappings(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 320},
+    })
+}
+
+/// Domains and the addresses of their resolvers.
+pub fn resolvers(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {
+            "type": "array",
+            "maxItems": 8,
+            "x-kubernetes-list-type": "atomic",
+            "items": {"type": "string", "minLength": 1, "maxLength": 64},
+        },
+    })
+}
+
 /// Tolerations of a pod.
 pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

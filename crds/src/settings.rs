@@ -225,6 +225,11 @@ pub struct Workloads {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub runtime_class_name: Option<String>,
+    /// Images by what their names begin with, such as a registry, and what stands there instead on the host. The longest
+    /// beginning wins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::string_map")]
+    pub images: BTreeMap<String, String>,
 }
 
 /// What becomes of the host namespace when the cluster is deleted.

@@ -46,6 +46,10 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
         Object::of(identity::cluster_binding(identity)),
         Object::of(service::internal(identity)),
     ];
+    if settings.sync.has_rules() {
+        objects.push(Object::of(identity::sync_binding(identity)));
+        objects.push(Object::of(identity::cluster_sync_binding(identity)));
+    }
     objects.extend(service::external(identity, settings).map(Object::of));
     objects.extend(quota::quotas(identity, settings).into_iter().map(Object::of));
     objects.extend(quota::limits(identity, settings).map(Object::of));
@@ -56,6 +60,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
 /// Objects that [`guards`] builds only under some settings, and that go when it no longer does.
 pub fn optional(identity: &Identity) -> Vec<Key> {
     let mut keys = vec![service::external_key(identity)];
+    keys.extend(identity::sync_keys(identity));
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));
     keys

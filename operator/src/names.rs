@@ -22,6 +22,12 @@ pub const KUBECONFIG_ROLE: &str = "vkube-kubeconfig";
 pub const CONTROL_PLANE_ROLE: &str = "vkube-controlplane";
 /// ClusterRole bound to a control plane for the whole host: reading nodes.
 pub const HOST_READER_ROLE: &str = "vkube-controlplane-nodes";
+/// ClusterRole bound to a control plane in its host namespace if it synchronises further resources. It is aggregated:
+/// administrators add to it by roles labelled `vkube.dev/aggregate-to-sync: "true"`.
+pub const SYNC_ROLE: &str = "vkube-sync";
+/// The same for the whole host: classes, definitions and other namespaces. Its parts are labelled
+/// `vkube.dev/aggregate-to-sync-cluster: "true"`.
+pub const SYNC_CLUSTER_ROLE: &str = "vkube-sync-cluster";
 /// Priority class of control planes.
 pub const PRIORITY_CLASS: &str = "vkube-control-plane";
 /// Value of [`labels::COMPONENT`] on the control plane.
@@ -117,6 +123,16 @@ impl Identity {
     /// Name of the ClusterRoleBinding of the control plane.
     pub fn cluster_binding(&self) -> String {
         format!("vkube:{}", self.host_namespace)
+    }
+
+    /// Name of the RoleBinding by which the control plane synchronises further resources.
+    pub fn sync_binding(&self) -> String {
+        format!("{}-sync", self.account())
+    }
+
+    /// Name of the ClusterRoleBinding by which the control plane synchronises further resources.
+    pub fn cluster_sync_binding(&self) -> String {
+        format!("vkube:{}:sync", self.host_namespace)
     }
 
     /// Name of the RoleBinding that lets the operator write kubeconfig Secrets next to the VirtualCluster.

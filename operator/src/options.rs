@@ -33,6 +33,8 @@ pub struct Options {
     /// Whether the API server must answer through its Service before a cluster is ready. Needs the host's Service
     /// network, so it is off when the operator runs outside its host.
     pub probe: bool,
+    /// What the control plane will not accept of a spec, as `path: why`: expressions, names, what cannot be synchronised.
+    pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
 }
 
 impl Options {
@@ -50,6 +52,7 @@ impl Options {
             persistence: true,
             internal_address: InternalAddress::ServiceName,
             probe: true,
+            check: |_| Vec::new(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Toleration;
 use vkube_crds::{
-    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Quantity,
+    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Networking, Quantity,
     VirtualCluster, Workloads, labels,
 };
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub namespace_annotations: BTreeMap<String, String>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
+    /// Names inside the cluster.
+    pub networking: Networking,
     /// DNS domain of the cluster.
     pub cluster_domain: String,
     /// How clients reach the API server.
@@ -63,6 +65,8 @@ pub struct Settings {
     pub additional: Vec<AdditionalKubeconfig>,
     /// Where and as what the cluster's pods run.
     pub workloads: Workloads,
+    /// What the cluster shares with its host.
+    pub sync: vkube_crds::Sync,
     /// Bounds of the workloads.
     pub isolation: Isolation,
     /// What becomes of the host namespace on deletion.
@@ -135,6 +139,9 @@ pub fn validate(
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
+    let networking = spec.networking.clone().unwrap_or_default();
+    let sync = spec.sync.clone().unwrap_or_default();
+    wrong.extend((options.check)(spec));
     let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
     if workloads.priority_class_name.as_ref() == Some(&priority_class) {
         wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
@@ -167,11 +174,8 @@ pub fn validate(
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
         volume,
-        cluster_domain: spec
-            .networking
-            .as_ref()
-            .and_then(|networking| networking.cluster_domain.clone())
-            .unwrap_or_else(|| "cluster.local".into()),
+        cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
+        networking,
         expose,
         validity,
         renew_before,
@@ -179,6 +183,7 @@ pub fn validate(
         server: kubeconfig.server,
         additional: kubeconfig.additional,
         workloads,
+        sync,
         isolation,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
     })

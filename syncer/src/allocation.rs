@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::context::{Context, Kind, MANAGER};
+use crate::error::Error;
 use crate::labels::ObjectKey;
-use crate::resources::{service, stamp};
+use crate::resources::{refuse_foreign, service, stamp, tuned};
 use crate::sanitise::Sanitiser;
 
 /// How long a host Service may wait for its virtual one: longer than any create takes, webhooks included.
@@ -132,7 +133,13 @@ impl ServiceAllocator {
         }
 
         let guard = (!dry_run).then(|| cx.pending.hold(&key));
-        let mut host = service::to_host(&cx.translator, &service);
+        if cx.host_side.services.get(&cx.host_key(&key)).is_none() {
+            let free = refuse_foreign::<Service>(cx, Kind::Service, &key).await;
+            free.map_err(|error| self.refused(&key, error))?;
+        }
+        let host = service::to_host(&cx.translator, &service);
+        let host = tuned(cx, Kind::Service, &service, host);
+        let mut host = host.map_err(|error| self.refused(&key, error))?;
         stamp(&mut host);
         let name = host.metadata.name.clone().unwrap_or_default();
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
@@ -154,6 +161,17 @@ impl ServiceAllocator {
         cx.pending.forget(&key);
         // The reconciler decides: it looks for the virtual Service and removes the host's only without one.
         cx.enqueue(Kind::Service, key);
+    }
+
+    /// Why the syncer did not ask the host, in the tenant's terms.
+    fn refused(&self, key: &ObjectKey, error: Error) -> AllocationError {
+        match error {
+            Error::Host(error) => self.explain(key, error),
+            error => {
+                let sanitiser = Sanitiser::new(&self.context.translator, &key.namespace).knows(&key.name);
+                refuse(409, "Conflict", &sanitiser.clean(&error.to_string()))
+            }
+        }
     }
 
     /// The host's refusal in the tenant's terms.

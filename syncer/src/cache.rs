@@ -22,6 +22,8 @@ struct State<K> {
     objects: Objects<K>,
     /// What a list has told so far; `None` outside of lists.
     listing: Option<Objects<K>>,
+    /// Whether a list has been complete.
+    filled: bool,
 }
 
 type Objects<K> = BTreeMap<ObjectKey, Arc<K>>;
@@ -42,7 +44,7 @@ impl<K: Resource> Change<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { state: RwLock::new(State { objects: BTreeMap::new(), listing: None }) }
+        Self { state: RwLock::new(State { objects: BTreeMap::new(), listing: None, filled: false }) }
     }
 }
 
@@ -64,6 +66,11 @@ impl<K: Resource> Cache<K> {
     /// All objects.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.read(|objects| objects.values().cloned().collect())
+    }
+
+    /// Whether everything there is has been told at least once.
+    pub fn is_filled(&self) -> bool {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).filled
     }
 
     /// The first object that `test` accepts.
@@ -100,6 +107,7 @@ impl<K: Resource> Cache<K> {
             }
             Event::Listed(_) => {
                 let new = state.listing.take().unwrap_or_default();
+                state.filled = true;
                 let old = std::mem::replace(&mut state.objects, new);
                 difference(old, &state.objects)
             }

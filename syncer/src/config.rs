@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Toleration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+
+use crate::context::Kind;
+use crate::dns::DnsOverrides;
+use crate::network::NetworkBounds;
+use crate::rules::Rules;
 
 /// The settings of one syncer.
 #[derive(Clone, Debug)]
@@ -55,6 +60,18 @@ pub struct Config {
     /// Which optional kinds reach the host.
     pub kinds: Kinds,
 
+    /// What the host's own network policies allow. `None` = it has none, so tenants' policies mean what they say.
+    pub network: Option<NetworkBounds>,
+
+    /// Names that are answered otherwise than the virtual cluster and the host's resolvers do.
+    pub dns: DnsOverrides,
+
+    /// What is synchronised besides, and how.
+    pub rules: Rules,
+
+    /// Where pods get their images from, by what the tenants' image names begin with.
+    pub images: Images,
+
     /// The kubelet version that synthetic nodes report; the version of the virtual API server.
     pub kubelet_version: String,
 
@@ -82,22 +99,81 @@ impl Config {
             reserved_labels: Vec::new(),
             nodes: NodeSync::default(),
             kinds: Kinds::default(),
+            network: None,
+            dns: DnsOverrides::default(),
+            rules: Rules::default(),
+            images: Images::default(),
             kubelet_version: "v1.36.2".into(),
             owner: None,
         }
     }
+
+    /// Whether a kind with code of its own is synchronised.
+    pub(crate) fn syncs(&self, kind: Kind) -> bool {
+        let default = match kind {
+            Kind::Ingress => self.kinds.ingresses,
+            Kind::NetworkPolicy => self.kinds.network_policies,
+            Kind::PodDisruptionBudget => self.kinds.pod_disruption_budgets,
+            _ => true,
+        };
+        self.rules.tuning(kind).map_or(default, |tuning| tuning.enabled)
+    }
+
+    /// Whether all objects of a kind are synchronised, and not only those that are referred to.
+    pub(crate) fn syncs_all(&self, kind: Kind) -> bool {
+        self.rules.tuning(kind).is_some_and(|tuning| tuning.all)
+    }
 }
 
 /// What tenants see as nodes. A node appears in the virtual cluster while one of its pods runs there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum NodeSync {
     /// Made-up nodes of a generous size; needs no rights on the host beyond the namespace.
     #[default]
     Synthetic,
     /// Sanitised copies of the host's nodes; needs to get, list and watch nodes on the host.
     Used,
-    /// Like `Used`, for all host nodes with these labels, used or not. Empty = all nodes.
-    Selected(BTreeMap<String, String>),
+    /// Like `Used`, and besides all host nodes that the selector chooses, used or not. An empty one chooses all.
+    Selected(LabelSelector),
+}
+
+/// Replacements of what image names begin with; the longest that fits wins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Images(BTreeMap<String, String>);
+
+impl Images {
+    /// Replacements by what they replace: a registry, a repository, or a whole image name.
+    pub fn new(replacements: BTreeMap<String, String>) -> Self {
+        Self(replacements)
+    }
+
+    /// Whether nothing is replaced.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The image to use for `image`, if it is another one. A name without a registry is one of `docker.io`.
+    pub(crate) fn translate(&self, image: &str) -> Option<String> {
+        let full = qualified(image);
+        let fits = |from: &String| {
+            [image, &full].into_iter().find_map(|name| {
+                let rest = name.strip_prefix(from.as_str())?;
+                let at_border = rest.is_empty() || from.ends_with('/') || rest.starts_with(['/', ':', '@']);
+                at_border.then(|| rest.to_owned())
+            })
+        };
+        let fitting = self.0.iter().filter_map(|(from, to)| Some((from.len(), to, fits(from)?)));
+        fitting.max_by_key(|(length, ..)| *length).map(|(_, to, rest)| format!("{to}{rest}"))
+    }
+}
+
+/// An image name with its registry.
+fn qualified(image: &str) -> String {
+    match image.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => image.to_owned(),
+        Some(_) => format!("docker.io/{image}"),
+        None => format!("docker.io/library/{image}"),
+    }
 }
 
 /// Optional kinds.
@@ -114,5 +190,30 @@ pub struct Kinds {
 impl Default for Kinds {
     fn default() -> Self {
         Self { ingresses: false, network_policies: false, pod_disruption_budgets: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(image: &str) -> Option<String> {
+        let pairs =
+            [("docker.io", "mirror.local/hub"), ("docker.io/library/nginx", "own/nginx"), ("a.b/c:1", "d:2")];
+        Images::new(pairs.map(|(from, to)| (from.to_owned(), to.to_owned())).into()).translate(image)
+    }
+
+    #[test]
+    fn the_longest_beginning_of_an_image_name_is_replaced() {
+        assert_eq!(translated("nginx:1.27").as_deref(), Some("own/nginx:1.27"));
+        assert_eq!(translated("busybox").as_deref(), Some("mirror.local/hub/library/busybox"));
+        assert_eq!(translated("docker.io/x/y@sha256:0").as_deref(), Some("mirror.local/hub/x/y@sha256:0"));
+        assert_eq!(translated("a.b/c:1").as_deref(), Some("d:2"));
+    }
+
+    #[test]
+    fn a_beginning_ends_at_the_end_of_a_part() {
+        assert_eq!(translated("a.b/c:11"), None);
+        assert_eq!(translated("docker.io.example.com/x"), None);
     }
 }

@@ -13,20 +13,25 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::allocation::Pending;
 use crate::cache::Cache;
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator};
+use crate::ledger::Ledger;
 use crate::queue::Queue;
 use crate::reference_index::ReferenceIndex;
+use crate::resources::general::General;
 use crate::resources::pod::{ApiEndpoint, Surroundings};
+use crate::rules::Rule;
 
 /// The field manager of everything written to the host.
 pub(crate) const MANAGER: &str = "vkube-syncer";
@@ -45,6 +50,8 @@ pub(crate) enum Kind {
     NetworkPolicy,
     PodDisruptionBudget,
     Ingress,
+    /// A kind that is synchronised by the rule of this number.
+    Rule(u16),
     Pod,
     Node,
 }
@@ -64,6 +71,8 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::Pod => "Pod",
             Self::Node => "Node",
+            // Told by the rule: `Context::named`.
+            Self::Rule(_) => "",
         }
     }
 
@@ -97,6 +106,8 @@ pub(crate) struct VirtualCaches {
     pub endpoint_slices: Cache<EndpointSlice>,
     pub nodes: Meta<Node>,
     pub persistent_volumes: Meta<PersistentVolume>,
+    /// Empty unless they are synchronised.
+    pub network_policies: Cache<NetworkPolicy>,
 }
 
 /// Objects of this virtual cluster in the host namespace.
@@ -129,18 +140,27 @@ pub(crate) struct Context {
     pub host_side: HostCaches,
     pub queue: Queue<Task>,
     pub references: Mutex<ReferenceIndex>,
+    /// The rules for kinds without code of their own.
+    pub rules: Vec<General>,
     /// Services being created through the allocator.
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
     settled: Mutex<HashMap<Task, String>>,
+    /// Kinds that leave something behind if the settings change.
+    pub ledger: Ledger,
+    namespace_owner: OnceCell<OwnerReference>,
     /// Since when kept nodes run none of the tenant's pods.
     idle_nodes: Mutex<HashMap<String, Instant>>,
 }
 
 impl Context {
     pub fn new(translator: Translator, virtual_client: Client, host_client: Client) -> Self {
+        let config = &translator.config;
+        let general = |rule: &Rule| General::new(rule.clone(), &config.host_namespace);
+        let rules = config.rules.general.iter().map(general).collect();
         Self {
             translator,
+            rules,
             virtual_client,
             host_client,
             virtual_side: VirtualCaches::default(),
@@ -149,6 +169,8 @@ impl Context {
             references: Mutex::default(),
             pending: Pending::default(),
             settled: Mutex::default(),
+            ledger: Ledger::default(),
+            namespace_owner: OnceCell::new(),
             idle_nodes: Mutex::default(),
         }
     }
@@ -156,6 +178,41 @@ impl Context {
     /// Asks for work on a virtual object.
     pub fn enqueue(&self, kind: Kind, key: ObjectKey) {
         self.queue.add(Task { kind, key });
+    }
+
+    /// The API version and the name of a kind.
+    pub fn named(&self, kind: Kind) -> (String, String) {
+        let Kind::Rule(number) = kind else { return (kind.api_version().into(), kind.name().into()) };
+        let shape = self.rules.get(usize::from(number)).and_then(|rule| rule.shape.get());
+        shape.map(|shape| (shape.api.api_version.clone(), shape.api.kind.clone())).unwrap_or_default()
+    }
+
+    /// Whether tenants may use a class: no rule limits them to those of the host, or this is one of them.
+    pub fn offers(&self, resource: &str, class: &str) -> Result<bool> {
+        let mut rules = self.rules.iter();
+        let limit = rules.find(|general| general.rule.limits(resource));
+        let Some(limit) = limit else { return Ok(true) };
+        if !limit.is_host_filled() {
+            return Err(Error::Waiting("the host's classes"));
+        }
+        Ok(limit.host(&ObjectKey::new("", class)).is_some())
+    }
+
+    /// The host namespace as the owner of what is ours outside of it, so that it goes when the virtual cluster does.
+    pub async fn namespace_owner(&self) -> Result<OwnerReference> {
+        let read = || async {
+            let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.host_client.clone());
+            let found =
+                api.get_metadata(&self.translator.config.host_namespace).await.map_err(Error::Host)?;
+            Ok(OwnerReference {
+                api_version: "v1".into(),
+                kind: "Namespace".into(),
+                name: found.metadata.name.unwrap_or_default(),
+                uid: found.metadata.uid.unwrap_or_default(),
+                ..OwnerReference::default()
+            })
+        };
+        self.namespace_owner.get_or_try_init(read).await.cloned()
     }
 
     /// The host name of a virtual object.
@@ -324,11 +381,12 @@ impl Context {
                 ))
             })
             .collect();
-        Ok(Surroundings { api, dns, services, namespaces })
+        let policies = self.virtual_side.network_policies.namespace(namespace);
+        Ok(Surroundings { api, dns, services, namespaces, policies })
     }
 }
 
-fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
+pub(crate) fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
     DeleteParams {
         grace_period_seconds: grace.map(|grace| grace.max(0) as u32),
         preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
@@ -337,7 +395,7 @@ fn delete_params(uid: Option<String>, grace: Option<i64>) -> DeleteParams {
 }
 
 /// "Not found" and "another object has the name now" both mean that the one meant is gone.
-fn gone(result: kube::Result<()>) -> kube::Result<()> {
+pub(crate) fn gone(result: kube::Result<()>) -> kube::Result<()> {
     match result {
         Err(error) if is_not_found(&error) || is_conflict(&error) => Ok(()),
         other => other,

@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use crate::rules::patch::PatchError;
+
 /// A failed piece of synchronisation.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,9 +19,19 @@ pub enum Error {
     #[error("waiting for {0}")]
     Waiting(&'static str),
 
+    /// An object of the name is there that is somebody else's.
+    #[error("{0:?} exists already and belongs to somebody else")]
+    Foreign(String),
+
     /// The object cannot be represented on the host.
     #[error("{0}")]
     Unsupported(String),
+}
+
+impl From<PatchError> for Error {
+    fn from(error: PatchError) -> Self {
+        Self::Unsupported(error.to_string())
+    }
 }
 
 impl Error {
@@ -39,7 +51,7 @@ impl Error {
                 Some(status) => matches!(status.code, 409 | 429 | 500..),
                 None => true,
             },
-            Self::Unsupported(_) => false,
+            Self::Unsupported(_) | Self::Foreign(_) => false,
         }
     }
 }

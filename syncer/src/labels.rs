@@ -35,7 +35,13 @@ pub const OBJECT_NAMESPACE: &str = "vkube.dev/object-namespace";
 pub const OBJECT_NAME: &str = "vkube.dev/object-name";
 /// Host annotation: the uid of the virtual object.
 pub const OBJECT_UID: &str = "vkube.dev/object-uid";
-/// Host annotation: digest of the document last applied; tells a removal in the virtual object from a no-op.
+/// Host label of objects that belong to the virtual cluster itself, and not to its tenant.
+pub const MANAGED: &str = "vkube.dev/managed";
+/// Virtual label of an object that the host owns.
+pub const FROM_HOST: &str = "vkube.dev/from-host";
+/// Virtual annotation: where on the host an object comes from.
+pub const HOST_OBJECT: &str = "vkube.dev/host-object";
+/// Annotation: digest of the document last applied; tells a removal in the virtual object from a no-op.
 pub const APPLIED: &str = "vkube.dev/applied";
 
 const TENANT_LABEL: &str = "tenant.vkube.dev/";
@@ -100,13 +106,24 @@ impl Translator {
         annotations.insert(OBJECT_NAMESPACE.into(), key.namespace.clone());
         annotations.insert(OBJECT_NAME.into(), key.name.clone());
 
+        let is_global = key.namespace.is_empty();
         ObjectMeta {
-            name: Some(self.names.host(&key.namespace, &key.name)),
-            namespace: Some(self.config.host_namespace.clone()),
+            name: Some(self.host_name(&key)),
+            namespace: (!is_global).then(|| self.config.host_namespace.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: self.config.owner.clone().map(|owner| vec![owner]),
+            // An owner in a namespace owns nothing outside of it.
+            owner_references: self.config.owner.clone().filter(|_| !is_global).map(|owner| vec![owner]),
             ..ObjectMeta::default()
+        }
+    }
+
+    /// The name on the host of a virtual object, of a namespace or cluster-scoped.
+    pub fn host_name(&self, key: &ObjectKey) -> String {
+        if key.namespace.is_empty() {
+            self.names.global(&self.config.host_namespace, &key.name)
+        } else {
+            self.names.host(&key.namespace, &key.name)
         }
     }
 
@@ -167,7 +184,7 @@ impl Translator {
             return None;
         }
         let key = ObjectKey::new(annotations.get(OBJECT_NAMESPACE)?, annotations.get(OBJECT_NAME)?);
-        (host.name.as_deref() == Some(self.names.host(&key.namespace, &key.name).as_str())).then_some(key)
+        (host.name.as_deref() == Some(self.host_name(&key).as_str())).then_some(key)
     }
 }
 
@@ -178,7 +195,7 @@ pub fn virtual_uid(host: &ObjectMeta) -> Option<&str> {
 
 /// A tenant's annotations as the host carries them: without our own and without `kubectl`'s copy of the virtual
 /// document, which would mislead host tools.
-fn host_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+pub(crate) fn host_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
     annotations
         .into_iter()
         .flatten()
@@ -188,7 +205,7 @@ fn host_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<
 }
 
 /// Whether a key lies in `vkube.dev` or below it.
-fn is_ours(key: &str) -> bool {
+pub(crate) fn is_ours(key: &str) -> bool {
     key.split_once('/').is_some_and(|(domain, _)| domain == "vkube.dev" || domain.ends_with(".vkube.dev"))
 }
 

@@ -63,6 +63,16 @@ impl Names {
         self.hashed(namespace, name, Some(role))
     }
 
+    /// The host name of a cluster-scoped virtual object. All namespaces of the host share these names, so they are
+    /// always hashed, and the host namespace is part of the hash: clusters of one name live in several.
+    pub fn global(&self, host_namespace: &str, name: &str) -> String {
+        let hash = digest(&[&self.cluster, host_namespace, name], HASH);
+        let mut host = readable(name, LIMIT - SEPARATOR.len() - HASH);
+        host.push_str(SEPARATOR);
+        host.push_str(&hash);
+        host
+    }
+
     /// Reads a plain host name back into (namespace, name); `None` for any other string.
     pub fn parse<'a>(&self, host: &'a str) -> Option<(&'a str, &'a str)> {
         if host.len() > LIMIT || separators(host) != 2 {

@@ -4,6 +4,7 @@ pub(crate) mod config_map;
 pub(crate) mod endpoint_slice;
 pub(crate) mod endpoints;
 pub(crate) mod event;
+pub(crate) mod general;
 pub(crate) mod ingress;
 pub(crate) mod kubernetes_service;
 mod mirror;
@@ -14,12 +15,14 @@ pub(crate) mod pod;
 pub(crate) mod pod_disruption_budget;
 pub(crate) mod secret;
 pub(crate) mod service;
+mod tune;
 
 use crate::context::{Context, Kind, Task};
 use crate::error::Result;
 use crate::queue::Outcome;
 
-pub(crate) use self::mirror::stamp;
+pub(crate) use self::mirror::{refuse_foreign, stamp};
+pub(crate) use self::tune::tuned;
 
 /// Brings one virtual object and what belongs to it on the host in step.
 pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
@@ -35,6 +38,7 @@ pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
         Kind::NetworkPolicy => Box::pin(network_policy::reconcile(cx, key)).await,
         Kind::PodDisruptionBudget => Box::pin(pod_disruption_budget::reconcile(cx, key)).await,
         Kind::Ingress => Box::pin(ingress::reconcile(cx, key)).await,
+        Kind::Rule(number) => Box::pin(general::reconcile(cx, number, key)).await,
         Kind::Pod => Box::pin(pod::reconcile(cx, key)).await,
         Kind::Node => Box::pin(node::reconcile(cx, key)).await,
     }

@@ -3,6 +3,7 @@
 //! Nothing is reconciled before every cache is complete: a host object that has not been listed yet would look
 //! as if it had vanished, and its virtual pod would be finished.
 
+mod by_rule;
 mod watches;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::dns::Zone;
 use crate::error::Error;
 use crate::hypervisor::Hypervisor;
 use crate::labels::Translator;
+use crate::ledger;
 use crate::queue::Outcome;
 use crate::resources::{self, event, pod};
 use crate::sanitise::Sanitiser;
@@ -86,7 +88,7 @@ impl Syncer {
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), ()) = futures::future::join(watches, work) => {}
+            ((), (), ()) = futures::future::join3(watches, work, ledger::open(&self.context)) => {}
         }
     }
 
@@ -114,7 +116,7 @@ impl Syncer {
     async fn report(&self, task: &Task, error: &Error) {
         let cx = &*self.context;
         if error.is_transient() {
-            tracing::debug!(kind = task.kind.name(), object = %task.key, %error, "trying again");
+            tracing::debug!(kind = cx.named(task.kind).1, object = %task.key, %error, "trying again");
             return;
         }
         let text = error.status().map_or_else(|| error.to_string(), |status| status.message.clone());
@@ -127,7 +129,7 @@ impl Syncer {
         if self.reported().insert(task.clone(), message.clone()).as_ref() == Some(&message) {
             return;
         }
-        tracing::warn!(kind = task.kind.name(), object = %task.key, %error, "cannot synchronise");
+        tracing::warn!(kind = cx.named(task.kind).1, object = %task.key, %error, "cannot synchronise");
         if let Err(error) = event::report(cx, task.kind, &task.key, &message).await {
             tracing::debug!(%error, "cannot write an event");
         }

@@ -4,6 +4,7 @@ mod controllers;
 mod footprint;
 mod process;
 mod standalone;
+mod sync;
 
 use clap::Subcommand;
 
@@ -18,6 +19,8 @@ pub enum Command {
     Footprint(footprint::Options),
     /// CPU per pod of many Deployments, and what all controllers cost when idle.
     Controllers(controllers::Options),
+    /// How fast pods of a virtual cluster are on the host, and what many of them cost.
+    Sync(sync::Options),
 }
 
 /// Measures.
@@ -25,5 +28,6 @@ pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Footprint(options) => footprint::run(options).await,
         Command::Controllers(options) => controllers::run(options).await,
+        Command::Sync(options) => sync::run(options).await,
     }
 }

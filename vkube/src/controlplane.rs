@@ -100,6 +100,21 @@ pub struct Options {
     /// What is told of it.
     #[command(flatten)]
     pub audit: audit::Flags,
+    /// An image, or what its name begins with, and what stands there instead on the host.
+    #[arg(long, value_name = "FROM=TO")]
+    pub workload_image: Vec<String>,
+    /// A name, or `*.` and a domain, and the address or the name of the host that it stands for.
+    #[arg(long, value_name = "NAME=TARGET")]
+    pub resolve_dns: Vec<String>,
+    /// A domain and the addresses of its resolvers.
+    #[arg(long, value_name = "DOMAIN=ADDRESS,…")]
+    pub forward_dns: Vec<String>,
+    /// What the host's own network policies allow, as JSON; without, tenants' policies mean what they say.
+    #[arg(long, value_name = "JSON")]
+    pub network_bounds: Option<String>,
+    /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
+    #[arg(long, value_name = "JSON")]
+    pub sync: Option<String>,
 }
 
 /// Runs until the process is told to stop.

@@ -9,6 +9,7 @@ mod kubeconfig;
 mod operator;
 mod sandbox;
 mod stop;
+mod sync;
 
 use std::process::ExitCode;
 

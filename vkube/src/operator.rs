@@ -64,6 +64,7 @@ pub async fn run(options: Options) -> Outcome {
         } else {
             vkube_operator::InternalAddress::ServiceName
         },
+        check: crate::sync::problems,
         ..defaults
     };
     let shutdown = CancellationToken::new();

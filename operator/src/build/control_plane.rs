@@ -13,12 +13,13 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
-use vkube_crds::{Quantity, Workloads, labels};
+use serde_json::json;
+use vkube_crds::{Networking, Quantity, Sync, Workloads, labels};
 
 use super::identity::metadata;
 use super::quota::amounts;
 use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
-use crate::settings::Settings;
+use crate::settings::{Network, Settings};
 
 /// Port of the virtual API server in its pod.
 pub const API_PORT: i32 = 8443;
@@ -133,6 +134,9 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(arguments.iter().flat_map(|(flag, value)| [*flag, *value]))
                 .map(ToOwned::to_owned)
                 .chain(workload_arguments(&settings.workloads))
+                .chain(sync_argument(&settings.sync))
+                .chain(dns_arguments(&settings.networking))
+                .chain(settings.isolation.network.as_ref().map(network_argument))
                 .collect(),
         ),
         env: Some(vec![
@@ -195,7 +199,34 @@ fn workload_arguments(workloads: &Workloads) -> Vec<String> {
     let priority =
         workloads.priority_class_name.iter().map(|name| format!("--workload-priority-class={name}"));
     let runtime = workloads.runtime_class_name.iter().map(|name| format!("--workload-runtime-class={name}"));
-    selectors.chain(tolerations).chain(priority).chain(runtime).collect()
+    let images = workloads.images.iter().map(|(from, to)| format!("--workload-image={from}={to}"));
+    selectors.chain(tolerations).chain(priority).chain(runtime).chain(images).collect()
+}
+
+/// What the control plane is told of what it shares with the host; nothing where nothing is chosen.
+fn sync_argument(sync: &Sync) -> Option<String> {
+    let json = (*sync != Sync::default()).then(|| serde_json::to_string(sync))?;
+    json.ok().map(|json| format!("--sync={json}"))
+}
+
+/// What the control plane is told of names; nothing where nothing is chosen.
+fn dns_arguments(networking: &Networking) -> Vec<String> {
+    let names = networking.resolve_dns.iter().map(|(name, target)| format!("--resolve-dns={name}={target}"));
+    let stubs = networking.forward_dns.iter();
+    let stubs = stubs.map(|(domain, resolvers)| format!("--forward-dns={domain}={}", resolvers.join(",")));
+    names.chain(stubs).collect()
+}
+
+/// How far network policies of tenants may go.
+fn network_argument(network: &Network) -> String {
+    let egress = network.egress.iter().map(|block| json!({"cidr": block.cidr, "except": block.except}));
+    let ingress = network.ingress.iter().map(|cidr| json!({"cidr": cidr}));
+    let bounds = json!({
+        "egress": egress.collect::<Vec<_>>(),
+        "ingress": ingress.collect::<Vec<_>>(),
+        "namespaces": network.namespaces,
+    });
+    format!("--network-bounds={bounds}")
 }
 
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {

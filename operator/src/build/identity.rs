@@ -10,7 +10,11 @@ use kube::Resource as _;
 use kube::api::ObjectMeta;
 use vkube_crds::VirtualCluster;
 
-use crate::names::{CONTROL_PLANE_ROLE, HOST_READER_ROLE, Identity, KUBECONFIG_ROLE, TENANT_ROLE};
+use super::object::Key;
+use crate::names::{
+    CONTROL_PLANE_ROLE, HOST_READER_ROLE, Identity, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE, SYNC_ROLE,
+    TENANT_ROLE,
+};
 use crate::options::Options;
 
 /// Lets the operator build and tear down what is in the host namespace.
@@ -63,6 +67,36 @@ pub(super) fn cluster_binding(identity: &Identity) -> ClusterRoleBinding {
         role_ref: cluster_role(HOST_READER_ROLE),
         subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
     }
+}
+
+/// What the control plane may do in its host namespace for further resources.
+pub(super) fn sync_binding(identity: &Identity) -> RoleBinding {
+    RoleBinding {
+        metadata: metadata(identity, &identity.host_namespace, &identity.sync_binding()),
+        role_ref: cluster_role(SYNC_ROLE),
+        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
+    }
+}
+
+/// What the control plane may do on the host at large for further resources.
+pub(super) fn cluster_sync_binding(identity: &Identity) -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: ObjectMeta {
+            name: Some(identity.cluster_sync_binding()),
+            labels: Some(identity.labels()),
+            ..ObjectMeta::default()
+        },
+        role_ref: cluster_role(SYNC_CLUSTER_ROLE),
+        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
+    }
+}
+
+/// The bindings that exist only if further resources are synchronised.
+pub(super) fn sync_keys(identity: &Identity) -> [Key; 2] {
+    [
+        Key::new::<RoleBinding>(Some(&identity.host_namespace), &identity.sync_binding()),
+        Key::new::<ClusterRoleBinding>(None, &identity.cluster_sync_binding()),
+    ]
 }
 
 /// Owner reference to the VirtualCluster, for objects in its own namespace; elsewhere it would be dangling.

@@ -3,6 +3,9 @@
 //! Everything is denied, then allowed: pods of the namespace among themselves; anyone to the API server, which
 //! authenticates; the control plane to API servers and DNS; workloads to what the settings say. Link-local addresses,
 //! where clouds hand out credentials, are out of reach of all.
+//!
+//! Policies add up, so where a tenant's own policy isolates a pod, what is allowed here must step back: the control plane
+//! labels such pods, and the settings tell it how far the tenant's policies may go.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +25,9 @@ use crate::settings::{Network, Settings};
 
 const DENY: &str = "vc-deny";
 const CONTROL_PLANE_POLICY: &str = "vc-control-plane";
-const WORKLOADS: &str = "vc-workloads";
+const CLUSTER: &str = "vc-cluster";
+const INWARDS: &str = "vc-workloads-ingress";
+const OUTWARDS: &str = "vc-workloads-egress";
 
 /// Ports at which API servers listen: the host's, and those of webhooks and aggregated APIs.
 const API_PORTS: [i32; 3] = [443, 6443, 8443];
@@ -30,12 +35,18 @@ const API_PORTS: [i32; 3] = [443, 6443, 8443];
 /// The policies; none if switched off.
 pub(super) fn policies(identity: &Identity, settings: &Settings) -> Vec<NetworkPolicy> {
     let Some(network) = &settings.isolation.network else { return Vec::new() };
-    vec![deny(identity), control_plane(identity), workloads(identity, network)]
+    vec![
+        deny(identity),
+        control_plane(identity),
+        cluster(identity),
+        inwards(identity, network),
+        outwards(identity, network),
+    ]
 }
 
 /// Every object that this module may build.
 pub(super) fn keys(identity: &Identity) -> Vec<Key> {
-    [DENY, CONTROL_PLANE_POLICY, WORKLOADS]
+    [DENY, CONTROL_PLANE_POLICY, CLUSTER, INWARDS, OUTWARDS]
         .map(|name| Key::new::<NetworkPolicy>(Some(&identity.host_namespace), name))
         .to_vec()
 }
@@ -65,27 +76,62 @@ fn control_plane(identity: &Identity) -> NetworkPolicy {
     )
 }
 
-fn workloads(identity: &Identity, network: &Network) -> NetworkPolicy {
-    let select = LabelSelector {
-        match_expressions: Some(vec![LabelSelectorRequirement {
-            key: labels::COMPONENT.into(),
-            operator: "NotIn".into(),
-            values: Some(vec![CONTROL_PLANE.into()]),
-        }]),
-        ..LabelSelector::default()
-    };
+/// What all workloads need: the API server and DNS, and that the control plane reaches them, for webhooks and streams.
+fn cluster(identity: &Identity) -> NetworkPolicy {
+    let control_plane =
+        LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
+    let control_plane =
+        NetworkPolicyPeer { pod_selector: Some(control_plane), ..NetworkPolicyPeer::default() };
+    let ingress = vec![from_peers(vec![control_plane.clone()])];
+    policy(identity, CLUSTER, workload_pods(None), ingress, vec![to_peers(vec![control_plane])])
+}
+
+/// Who may reach workloads, unless the tenant's own policies say so.
+fn inwards(identity: &Identity, network: &Network) -> NetworkPolicy {
     let mut ingress = vec![from_peers(vec![this_namespace()])];
     let mut outsiders: Vec<_> = network.namespaces.iter().map(|name| namespace(name)).collect();
     outsiders.extend(network.ingress.iter().map(|cidr| block(cidr, Vec::new())));
     if !outsiders.is_empty() {
         ingress.push(from_peers(outsiders));
     }
+    let select = workload_pods(Some(labels::TENANT_INGRESS));
+    one_way("Ingress", policy(identity, INWARDS, select, ingress, Vec::new()))
+}
+
+/// Whom workloads may reach, unless the tenant's own policies say so.
+fn outwards(identity: &Identity, network: &Network) -> NetworkPolicy {
     let mut egress = vec![to_peers(vec![this_namespace()])];
     let outside: Vec<_> = network.egress.iter().map(|to| block(&to.cidr, to.except.clone())).collect();
     if !outside.is_empty() {
         egress.push(to_peers(outside));
     }
-    policy(identity, WORKLOADS, select, ingress, egress)
+    let select = workload_pods(Some(labels::TENANT_EGRESS));
+    one_way("Egress", policy(identity, OUTWARDS, select, Vec::new(), egress))
+}
+
+/// The tenant's pods, without those that have a label.
+fn workload_pods(without: Option<&str>) -> LabelSelector {
+    let not_control_plane = LabelSelectorRequirement {
+        key: labels::COMPONENT.into(),
+        operator: "NotIn".into(),
+        values: Some(vec![CONTROL_PLANE.into()]),
+    };
+    let without = without.map(|label| LabelSelectorRequirement {
+        key: label.into(),
+        operator: "DoesNotExist".into(),
+        values: None,
+    });
+    LabelSelector {
+        match_expressions: Some(std::iter::once(not_control_plane).chain(without).collect()),
+        ..LabelSelector::default()
+    }
+}
+
+fn one_way(kind: &str, mut policy: NetworkPolicy) -> NetworkPolicy {
+    if let Some(spec) = &mut policy.spec {
+        spec.policy_types = Some(vec![kind.into()]);
+    }
+    policy
 }
 
 fn policy(

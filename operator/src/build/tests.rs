@@ -47,7 +47,11 @@ fn a_cluster_with_everything_chosen() {
             "priorityClassName": "important",
         },
         "backingStore": {"volume": {"enabled": false}},
-        "networking": {"clusterDomain": "demo.internal"},
+        "networking": {
+            "clusterDomain": "demo.internal",
+            "resolveDNS": {"*.corp.example.com": "192.0.2.1"},
+            "forwardDNS": {"example.org": ["192.0.2.53", "192.0.2.54"]},
+        },
         "expose": {"type": "LoadBalancer", "externalAddress": "demo.example.com", "service": {
             "annotations": {"lb": "internal"}, "labels": {"l": "v"}, "nodePort": 30443,
             "loadBalancerClass": "example.com/lb", "loadBalancerSourceRanges": ["10.0.0.0/8"],
@@ -57,6 +61,13 @@ fn a_cluster_with_everything_chosen() {
             "tolerations": [{"key": "tenants", "operator": "Exists", "effect": "NoSchedule"}],
             "priorityClassName": "tenants",
             "runtimeClassName": "sandboxed",
+            "images": {"docker.io": "mirror.example.com"},
+        },
+        "sync": {
+            "toHost": {"certificates.cert-manager.io": {
+                "patches": [{"path": "spec.secretName", "reference": "Secret"}],
+            }},
+            "nodes": {"mode": "Virtual"},
         },
         "isolation": {
             "podSecurity": "restricted",
@@ -100,9 +111,12 @@ fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
         mk(json!({"isolation": {"resourceQuota": off, "limitRange": off, "networkPolicy": off}}));
     let built = guards(&identity, &settings);
     let optional = optional(&identity);
-    assert_eq!(optional.len(), 8);
+    assert_eq!(optional.len(), 12);
     assert!(built.iter().all(|object| !optional.contains(&object.key)));
-    let (_, everything) = mk(json!({"expose": {"type": "NodePort"}}));
+    let (_, everything) = mk(json!({
+        "expose": {"type": "NodePort"},
+        "sync": {"toHost": {"ingresses.networking.k8s.io": {}}},
+    }));
     let built = guards(&identity, &everything);
     assert!(optional.iter().all(|key| built.iter().any(|object| object.key == *key)));
 }

@@ -7,12 +7,17 @@
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, OPERATOR, labels};
-use crate::names::{CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, TENANT_ROLE};
+use crate::names::{
+    CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE, SYNC_ROLE, TENANT_ROLE,
+};
 
 const READ: &[&str] = &["get", "list", "watch"];
 const WRITE: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 /// Server-side apply creates what is missing.
 const APPLY: &[&str] = &["create", "delete", "get", "list", "patch"];
+
+const AGGREGATE_TO_SYNC: &str = "vkube.dev/aggregate-to-sync";
+const AGGREGATE_TO_SYNC_CLUSTER: &str = "vkube.dev/aggregate-to-sync-cluster";
 
 pub(super) fn all() -> Vec<Value> {
     vec![
@@ -26,6 +31,10 @@ pub(super) fn all() -> Vec<Value> {
         cluster_role(KUBECONFIG_ROLE, &[rule(&[""], &["secrets"], WRITE)]),
         cluster_role(CONTROL_PLANE_ROLE, &control_plane()),
         cluster_role(HOST_READER_ROLE, &host_reader()),
+        gathering(SYNC_ROLE, AGGREGATE_TO_SYNC),
+        gathering(SYNC_CLUSTER_ROLE, AGGREGATE_TO_SYNC_CLUSTER),
+        contribution("vkube-sync-known", AGGREGATE_TO_SYNC, &sync_known()),
+        contribution("vkube-sync-cluster-known", AGGREGATE_TO_SYNC_CLUSTER, &sync_cluster_known()),
         aggregated("vkube-view", &["view"], &view()),
         aggregated("vkube-edit", &["edit", "admin"], &edit()),
         binding("ClusterRoleBinding", None),
@@ -41,7 +50,8 @@ pub(super) fn all() -> Vec<Value> {
 
 /// On the whole host.
 fn operator() -> Vec<Value> {
-    let roles = [CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, TENANT_ROLE];
+    let roles =
+        [CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, SYNC_ROLE, SYNC_CLUSTER_ROLE, TENANT_ROLE];
     vec![
         rule(
             &["vkube.dev"],
@@ -131,6 +141,50 @@ fn host_reader() -> Vec<Value> {
     vec![rule(&[""], &["nodes"], READ)]
 }
 
+/// A control plane, in its host namespace, for resources that are synchronised by rule. Custom resources of others are
+/// for administrators to allow.
+fn sync_known() -> Vec<Value> {
+    vec![
+        // Its own namespace, as the owner of what is its own outside of it.
+        rule(&[""], &["namespaces"], &["get"]),
+        rule(&[""], &["serviceaccounts"], WRITE),
+        rule(
+            &["gateway.networking.k8s.io"],
+            &[
+                "backendtlspolicies",
+                "gateways",
+                "grpcroutes",
+                "httproutes",
+                "tcproutes",
+                "tlsroutes",
+                "udproutes",
+            ],
+            WRITE,
+        ),
+        rule(&["resource.k8s.io"], &["resourceclaims", "resourceclaimtemplates"], WRITE),
+        rule(&["snapshot.storage.k8s.io"], &["volumesnapshots"], WRITE),
+    ]
+}
+
+/// A control plane, on the whole host, for what the host shows by rule: classes and definitions, which tell of no
+/// tenant.
+fn sync_cluster_known() -> Vec<Value> {
+    vec![
+        rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"], READ),
+        rule(&["gateway.networking.k8s.io"], &["gatewayclasses"], READ),
+        rule(&["networking.k8s.io"], &["ingressclasses"], READ),
+        rule(&["node.k8s.io"], &["runtimeclasses"], READ),
+        rule(&["resource.k8s.io"], &["deviceclasses"], READ),
+        rule(&["scheduling.k8s.io"], &["priorityclasses"], READ),
+        rule(&["snapshot.storage.k8s.io"], &["volumesnapshotclasses"], READ),
+        rule(
+            &["storage.k8s.io"],
+            &["csidrivers", "csinodes", "csistoragecapacities", "storageclasses"],
+            READ,
+        ),
+    ]
+}
+
 fn view() -> Vec<Value> {
     vec![rule(&["vkube.dev"], &["virtualclusters", "virtualclusters/status", "virtualclusterpolicies"], READ)]
 }
@@ -154,6 +208,24 @@ fn cluster_role(name: &str, rules: &[Value]) -> Value {
         "metadata": {"name": name, "labels": labels()},
         "rules": rules,
     })
+}
+
+/// A role made of all roles with a label.
+fn gathering(name: &str, label: &str) -> Value {
+    let mut role = cluster_role(name, &[]);
+    role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
+    // The host's controller fills them in.
+    if let Some(fields) = role.as_object_mut() {
+        fields.remove("rules");
+    }
+    role
+}
+
+/// A part of a role made of all roles with a label.
+fn contribution(name: &str, label: &str, rules: &[Value]) -> Value {
+    let mut role = cluster_role(name, rules);
+    role["metadata"]["labels"][label] = json!("true");
+    role
 }
 
 /// A role that becomes part of those that people have.

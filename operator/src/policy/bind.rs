@@ -115,6 +115,7 @@ fn settings_errors(settings: &PolicySettings) -> Vec<String> {
     cluster.spec.expose.clone_from(&settings.expose);
     cluster.spec.certificates.clone_from(&settings.certificates);
     cluster.spec.workloads.clone_from(&settings.workloads);
+    cluster.spec.sync.clone_from(&settings.sync);
     cluster.spec.isolation.clone_from(&settings.isolation);
     crate::settings::validate(&cluster, &crate::Options::new("image"), &BTreeMap::new())
         .err()

@@ -42,8 +42,10 @@ impl Upstream {
 
     /// Passes a question on as it came and returns the first answer as it came. The question goes from a port of
     /// its own, so its identifier and the random port guard the answer as with any stub resolver.
-    pub async fn ask(&self, question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
-        for resolver in &self.resolvers {
+    ///
+    /// `own` are the resolvers to ask instead of the usual ones.
+    pub async fn ask(&self, own: Option<&[SocketAddr]>, question: &[u8], over_tcp: bool) -> Option<Vec<u8>> {
+        for resolver in own.unwrap_or(&self.resolvers) {
             let answer = async {
                 if over_tcp { ask_tcp(*resolver, question).await } else { ask_udp(*resolver, question).await }
             };

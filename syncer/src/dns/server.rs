@@ -247,6 +247,14 @@ impl Desk {
                     }
                     name = target;
                 }
+                Answer::Elsewhere { record, target } => {
+                    answer.add_answer(*record);
+                    let kind = query.query_type();
+                    if kind == RecordType::CNAME {
+                        break;
+                    }
+                    return Local::Remote(Remote::Alias(Box::new(answer), target, kind));
+                }
                 Answer::Records { answers, additionals } => {
                     if answers.is_empty() {
                         answer.add_authority(self.zone.authority());
@@ -265,7 +273,10 @@ impl Desk {
         match remote {
             Remote::Question(message) => {
                 let answer = match permit {
-                    Ok(_permit) => self.upstream.ask(question, over_tcp).await,
+                    Ok(_permit) => {
+                        let own = message.queries.first().and_then(|query| self.zone.resolvers(query.name()));
+                        self.upstream.ask(own, question, over_tcp).await
+                    }
                     Err(_) => None,
                 };
                 Some(
@@ -277,11 +288,12 @@ impl Desk {
             Remote::Alias(mut answer, name, kind) => {
                 // The alias itself is a valid answer, should nobody know its target.
                 if let Ok(_permit) = permit {
+                    let own = self.zone.resolvers(&name);
                     let mut outside = Message::new(0, MessageType::Query, OpCode::Query);
                     outside.metadata.recursion_desired = true;
                     outside.add_query(Query::query(name, kind));
                     let bytes = outside.to_vec().ok()?;
-                    let reply = self.upstream.ask(&bytes, over_tcp).await;
+                    let reply = self.upstream.ask(own, &bytes, over_tcp).await;
                     if let Some(reply) = reply.and_then(|reply| Message::from_vec(&reply).ok()) {
                         answer.add_answers(reply.answers);
                     }

@@ -10,7 +10,7 @@
 //! | `dns-version.<domain>`                        | TXT                                                    |
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 
+use super::overrides::Target;
 use crate::context::{Context, VirtualCaches};
 use crate::labels::ObjectKey;
 use crate::resources::endpoint_slice::SERVICE_NAME;
@@ -45,6 +46,8 @@ pub(super) enum Answer {
     Records { answers: Vec<Record>, additionals: Vec<Record> },
     /// The name is an alias of one outside.
     Alias { record: Box<Record>, target: Name },
+    /// The name is an alias of one that the host's resolvers know, whatever it looks like.
+    Elsewhere { record: Box<Record>, target: Name },
     /// No such name.
     Unknown,
     /// Not a name of this cluster.
@@ -60,10 +63,12 @@ impl Zone {
 
     /// Answers a question for `name`.
     pub(super) fn answer(&self, name: &Name, kind: RecordType) -> Answer {
-        let view = View {
-            caches: &self.context.virtual_side,
-            domain: &self.context.translator.config.cluster_domain,
-        };
+        let config = &self.context.translator.config;
+        let text = name.to_ascii().to_ascii_lowercase();
+        if let Some(target) = config.dns.target(text.trim_end_matches('.')) {
+            return overridden(name, kind, target);
+        }
+        let view = View { caches: &self.context.virtual_side, domain: &config.cluster_domain };
         let answer = view.answer(name, kind);
         match answer {
             Answer::Foreign => answer,
@@ -71,6 +76,11 @@ impl Zone {
             _ if *self.is_ready.borrow() > 0 => Answer::NotReady,
             answer => answer,
         }
+    }
+
+    /// The resolvers of the domain that a name lies in, if the settings give it its own.
+    pub(super) fn resolvers(&self, name: &Name) -> Option<&[SocketAddr]> {
+        self.context.translator.config.dns.resolvers(&name.to_ascii())
     }
 
     /// The zone's start of authority, which goes with answers that hold no records.
@@ -320,6 +330,17 @@ fn typed(name: &Name, kind: RecordType, data: Vec<RData>) -> Answer {
         }
     }
     Answer::Records { answers, additionals: Vec::new() }
+}
+
+fn overridden(name: &Name, kind: RecordType, target: &Target) -> Answer {
+    match target {
+        Target::Address(address) => typed(name, kind, vec![address_data(*address)]),
+        Target::Host(target) => {
+            let data = RData::CNAME(CNAME(target.clone()));
+            let record = Record::from_rdata(name.clone(), TTL, data);
+            Answer::Elsewhere { record: Box::new(record), target: target.clone() }
+        }
+    }
 }
 
 fn alias(name: &Name, target: &str) -> Answer {

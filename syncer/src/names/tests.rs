@@ -96,6 +96,20 @@ proptest! {
     }
 
     #[test]
+    fn no_two_cluster_scoped_objects_of_any_cluster_share_a_host_name(
+        objects in prop::collection::hash_set((label(), label(), subdomain()), 2..40),
+    ) {
+        let mut seen = HashMap::new();
+        for (cluster, host_namespace, name) in &objects {
+            let host = Names::new(cluster.clone()).global(host_namespace, name);
+            prop_assert!(host.len() <= LIMIT);
+            prop_assert!(is_subdomain(&host), "{}", host);
+            let other = seen.insert(host.clone(), (cluster, host_namespace, name));
+            prop_assert!(other.is_none(), "{} stands for {:?} too", host, other);
+        }
+    }
+
+    #[test]
     fn a_plain_name_reads_back_to_its_object(namespace in label(), name in subdomain(), cluster in label()) {
         let names = Names::new(cluster);
         let host = names.host(&namespace, &name);

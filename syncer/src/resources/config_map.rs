@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
-use super::mirror::mirror;
+use super::mirror::{is_needed, mirror, mirrored};
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -10,9 +10,9 @@ use crate::queue::Outcome;
 
 /// Brings one ConfigMap in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
-    let needed = cx.references().needs(Kind::ConfigMap, key);
+    let needed = is_needed(cx, Kind::ConfigMap, key);
     let object = if needed { cx.virtual_object::<ConfigMap>(key).await? } else { None };
-    let desired = object.map(|object| to_host(&cx.translator, object));
+    let desired = mirrored(cx, Kind::ConfigMap, object, to_host)?;
     mirror(cx, Kind::ConfigMap, key, &cx.host_side.config_maps, desired).await
 }
 

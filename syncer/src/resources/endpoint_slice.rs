@@ -7,7 +7,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 
 use super::endpoints::{has_manual_endpoints, to_host_pod};
-use super::mirror::mirror;
+use super::mirror::{mirror, mirrored};
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -22,7 +22,8 @@ const CONTROLLERS: [&str; 2] =
 /// Brings one EndpointSlice in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let slice = cx.virtual_side.endpoint_slices.get(key).filter(|slice| is_synced(cx, key, slice));
-    let desired = slice.map(|slice| to_host(&cx.translator, &slice));
+    let slice = slice.map(|slice| (*slice).clone());
+    let desired = mirrored(cx, Kind::EndpointSlice, slice, |translator, slice| to_host(translator, &slice))?;
     mirror(cx, Kind::EndpointSlice, key, &cx.host_side.endpoint_slices, desired).await
 }
 

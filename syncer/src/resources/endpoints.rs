@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, ObjectReference, Service};
 
-use super::mirror::mirror;
+use super::mirror::{mirror, mirrored};
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -15,7 +15,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     let service = cx.virtual_side.services.get(key);
     let is_synced = service.is_some_and(|service| has_manual_endpoints(key, &service));
     let object = if is_synced { cx.virtual_object::<Endpoints>(key).await? } else { None };
-    let desired = object.map(|object| to_host(&cx.translator, object));
+    let desired = mirrored(cx, Kind::Endpoints, object, to_host)?;
     mirror(cx, Kind::Endpoints, key, &cx.host_side.endpoints, desired).await
 }
 

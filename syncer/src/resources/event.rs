@@ -12,6 +12,7 @@ use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, virtual_uid};
 use crate::names::digest;
 use crate::resources::pod;
+use crate::rules::Direction;
 use crate::sanitise::Sanitiser;
 
 /// The virtual object an event is about.
@@ -55,6 +56,13 @@ fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
     }
     let host_key = ObjectKey::new(namespace.clone(), name);
     let host = &cx.host_side;
+    let by_rule = || {
+        let of_kind = cx.rules.iter().filter(|general| {
+            general.rule.direction == Direction::ToHost
+                && general.shape.get().is_some_and(|shape| shape.api.kind == kind)
+        });
+        of_kind.filter_map(|general| general.host(&host_key)).map(|object| object.metadata.clone()).next()
+    };
     let metadata = match kind {
         "Pod" => host.pods.get(&host_key).map(|object| object.metadata.clone()),
         "Service" => host.services.get(&host_key).map(|object| object.metadata.clone()),
@@ -66,7 +74,7 @@ fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
         "Ingress" => host.ingresses.get(&host_key).map(|object| object.metadata.clone()),
         "NetworkPolicy" => host.network_policies.get(&host_key).map(|object| object.metadata.clone()),
         "PodDisruptionBudget" => host.disruption_budgets.get(&host_key).map(|object| object.metadata.clone()),
-        _ => return None,
+        _ => by_rule(),
     };
     let (key, uid) = match metadata {
         Some(metadata) => (cx.translator.origin(kind, &metadata)?, virtual_uid(&metadata).map(str::to_owned)),
@@ -123,16 +131,17 @@ pub(crate) async fn report(cx: &Context, kind: Kind, key: &ObjectKey, message: &
         Kind::Service => cx.virtual_side.services.get(key).and_then(|service| service.metadata.uid.clone()),
         _ => None,
     };
+    let (api_version, kind) = cx.named(kind);
     let namespace = if key.namespace.is_empty() { "default" } else { &key.namespace };
     let event = Event {
         metadata: ObjectMeta {
-            name: Some(format!("{}.{}", key.name, digest(&[kind.name(), message, &now.0.to_string()], 16))),
+            name: Some(format!("{}.{}", key.name, digest(&[&kind, message, &now.0.to_string()], 16))),
             namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
-            api_version: Some(kind.api_version().into()),
-            kind: Some(kind.name().into()),
+            api_version: Some(api_version),
+            kind: Some(kind),
             name: Some(key.name.clone()),
             namespace: Some(key.namespace.clone()).filter(|namespace| !namespace.is_empty()),
             uid,

@@ -5,7 +5,7 @@
 
 use k8s_openapi::api::networking::v1::{Ingress, IngressBackend};
 
-use super::mirror::mirror;
+use super::mirror::{mirror, mirrored};
 use crate::context::{Context, Kind, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator};
@@ -18,10 +18,19 @@ const SECRET_ANNOTATIONS: [&str; 3] = [
     "nginx.ingress.kubernetes.io/proxy-ssl-secret",
 ];
 
+/// The classes by which a tenant chooses a controller, if a rule limits them to the host's.
+const CLASSES: &str = "ingressclasses.networking.k8s.io";
+
 /// Brings one Ingress in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let object = cx.virtual_object::<Ingress>(key).await?;
-    let desired = object.as_ref().map(|object| to_host(&cx.translator, object));
+    if let Some(class) = object.as_ref().and_then(class)
+        && !cx.offers(CLASSES, class)?
+    {
+        return Err(Error::Unsupported(format!("the host offers no ingress class {class:?}")));
+    }
+    let desired =
+        mirrored(cx, Kind::Ingress, object.clone(), |translator, ingress| to_host(translator, &ingress))?;
     let outcome = mirror(cx, Kind::Ingress, key, &cx.host_side.ingresses, desired).await?;
 
     let Some(mut object) = object else { return Ok(outcome) };
@@ -37,6 +46,10 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         }
     }
     Ok(outcome)
+}
+
+fn class(ingress: &Ingress) -> Option<&str> {
+    ingress.spec.as_ref()?.ingress_class_name.as_deref()
 }
 
 /// The Secrets an Ingress needs on the host.

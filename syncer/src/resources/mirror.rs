@@ -12,11 +12,15 @@ use kube::Resource;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::tune::{is_chosen, tuned};
 use crate::context::{Context, Kind, Meta, Task};
-use crate::error::Result;
-use crate::labels::{APPLIED, ObjectKey, virtual_uid};
+use crate::error::{Error, Result};
+use crate::labels::{APPLIED, ObjectKey, Translator, virtual_uid};
 use crate::names::digest;
 use crate::queue::Outcome;
+
+/// Every namespace of the host has its own.
+const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Brings a mirrored object in step. `desired` is its host form, `None` if it has none.
 pub(super) async fn mirror<K>(
@@ -56,6 +60,9 @@ where
         }
     }
 
+    if live.is_none() {
+        refuse_foreign::<K>(cx, kind, key).await?;
+    }
     let stamp = stamp(&mut desired);
     let is_current = live.is_some_and(|live| {
         applied(live) == Some(stamp.as_str()) && !cx.is_unsettled(&task, live.resource_version.as_deref())
@@ -65,6 +72,46 @@ where
         cx.settle(task, written.meta().resource_version.clone());
     }
     Ok(Outcome::Done)
+}
+
+/// An object of our name that is not ours must not be taken over.
+pub(crate) async fn refuse_foreign<K>(cx: &Context, kind: Kind, key: &ObjectKey) -> Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let name = cx.host_key(key).name;
+    let found = cx.host_api::<K>().get_metadata_opt(&name).await.map_err(Error::Host)?;
+    match found {
+        Some(found) if cx.translator.origin(kind.name(), &found.metadata).as_ref() != Some(key) => {
+            Err(Error::Foreign(name))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The host form of `object` as the settings change it; `None` if there is none or they do not choose it.
+pub(super) fn mirrored<K>(
+    cx: &Context,
+    kind: Kind,
+    object: Option<K>,
+    to_host: impl FnOnce(&Translator, K) -> K,
+) -> Result<Option<K>>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone,
+{
+    let Some(object) = object.filter(|object| is_chosen(cx, kind, object.meta())) else { return Ok(None) };
+    let host = to_host(&cx.translator, object.clone());
+    tuned(cx, kind, &object, host).map(Some)
+}
+
+/// Whether a ConfigMap or Secret is synchronised: something refers to it, or all of them are.
+pub(super) fn is_needed(cx: &Context, kind: Kind, key: &ObjectKey) -> bool {
+    let is_service_accounts = key.name == ROOT_CA && kind == Kind::ConfigMap;
+    cx.references().needs(kind, key) || (cx.translator.config.syncs_all(kind) && !is_service_accounts)
 }
 
 /// Puts the digest of an object's contents on it.

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::ObjectKey;
 use crate::queue::Outcome;
+use crate::rules::selector::chooses;
 
 /// Virtual label of nodes that are kept here.
 const KEPT: &str = "vkube.dev/node";
@@ -87,7 +88,7 @@ fn uses(pod: &Pod, node: &str) -> bool {
 fn is_selected(nodes: &NodeSync, node: &Node) -> bool {
     match nodes {
         NodeSync::Synthetic | NodeSync::Used => false,
-        NodeSync::Selected(labels) => labels.iter().all(|(key, value)| node.labels().get(key) == Some(value)),
+        NodeSync::Selected(selector) => chooses(selector, node.metadata.labels.as_ref()),
     }
 }
 

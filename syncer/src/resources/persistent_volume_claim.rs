@@ -19,7 +19,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 
-use super::mirror::{applied, stamp};
+use super::mirror::{applied, refuse_foreign, stamp};
+use super::tune::tuned;
 use crate::context::{Context, Kind, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator, virtual_uid};
@@ -35,6 +36,9 @@ const DRIVER: &str = "host.vkube.dev";
 /// Annotations by which the host's controllers track binding.
 const HOST_ANNOTATIONS: [&str; 3] =
     ["pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/"];
+
+/// The classes by which a tenant chooses storage, if a rule limits them to the host's.
+const CLASSES: &str = "storageclasses.storage.k8s.io";
 
 /// Brings one claim in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
@@ -52,7 +56,15 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         if volume_name(&claim).is_some() && !exists(cx, key).await? {
             return lose(cx, key, claim).await;
         }
-        let mut desired = to_host(&cx.translator, &claim);
+        if let Some(class) = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref())
+            && !class.is_empty()
+            && !cx.offers(CLASSES, class)?
+        {
+            return Err(Error::Unsupported(format!("the host offers no storage class {class:?}")));
+        }
+        refuse_foreign::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, key).await?;
+        let desired = to_host(&cx.translator, &claim);
+        let mut desired = tuned(cx, Kind::PersistentVolumeClaim, &claim, desired)?;
         stamp(&mut desired);
         let written = cx.apply(&desired).await?;
         cx.settle(task, written.metadata.resource_version);
@@ -66,7 +78,8 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         return Ok(Outcome::Done);
     }
 
-    let mut desired = to_host(&cx.translator, &claim);
+    let desired = to_host(&cx.translator, &claim);
+    let mut desired = tuned(cx, Kind::PersistentVolumeClaim, &claim, desired)?;
     let stamp = stamp(&mut desired);
     // The host's controllers write claims all the time, so versions say nothing here; digests do.
     let updated = if applied(&live.metadata) == Some(stamp.as_str()) {

@@ -40,7 +40,7 @@ use crate::context::{Context, Kind, MANAGER, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator, virtual_uid};
 use crate::queue::Outcome;
-use crate::resources::{config_map, node, persistent_volume_claim, secret};
+use crate::resources::{config_map, node, persistent_volume_claim, secret, tuned};
 use crate::sanitise::Sanitiser;
 
 pub(crate) use self::scheduling::by_namespace_labels;
@@ -88,7 +88,7 @@ pub(crate) fn needs(pod: &Pod) -> Vec<Task> {
         let kind = match referent {
             Referent::ConfigMap => Kind::ConfigMap,
             Referent::Secret => Kind::Secret,
-            Referent::PersistentVolumeClaim | Referent::Endpoints => return None,
+            Referent::PersistentVolumeClaim | Referent::Endpoints | Referent::ResourceClaim => return None,
         };
         Some(Task { kind, key: ObjectKey::new(namespace, name) })
     });
@@ -130,7 +130,7 @@ async fn create(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<Outcome> {
     Box::pin(prepare(cx, key, pod)).await?;
     let refresh = refresh_tokens(cx, key, pod, None).await?;
 
-    let mut host = translate::to_host(&cx.translator, &surroundings, pod);
+    let mut host = tuned(cx, Kind::Pod, pod, translate::to_host(&cx.translator, &surroundings, pod))?;
     update::stamp(pod, &mut host.metadata);
     match cx.host_api::<Pod>().create(&Context::post_params(), &host).await {
         Ok(_) => Ok(refresh),
@@ -151,7 +151,7 @@ async fn prepare(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<()> {
             Referent::PersistentVolumeClaim => {
                 Box::pin(persistent_volume_claim::reconcile(cx, &target)).await?
             }
-            Referent::Endpoints => Outcome::Done,
+            Referent::Endpoints | Referent::ResourceClaim => Outcome::Done,
         };
     }
     Ok(())
@@ -202,11 +202,21 @@ async fn bind(cx: &Context, key: &ObjectKey, pod: &Pod, node: &str) -> Result<()
 
 async fn update(cx: &Context, key: &ObjectKey, pod: &Pod, host: &Pod) -> Result<()> {
     let surroundings = cx.surroundings(&key.namespace)?;
-    let mut metadata = translate::metadata(&cx.translator, &surroundings, pod);
+    let config = &cx.translator.config;
+    // What settings change on the way has to be changed again.
+    let changed = if config.images.is_empty() && config.rules.tuning(Kind::Pod).is_none() {
+        None
+    } else {
+        Some(tuned(cx, Kind::Pod, pod, translate::to_host(&cx.translator, &surroundings, pod))?)
+    };
+    let mut metadata = match &changed {
+        Some(changed) => changed.metadata.clone(),
+        None => translate::metadata(&cx.translator, &surroundings, pod),
+    };
     update::stamp(pod, &mut metadata);
     let ephemeral = translate::ephemeral_containers(&cx.translator, &surroundings, pod);
-    let enforced = &cx.translator.config.tolerations;
-    let changes = update::changes(pod, &metadata, &ephemeral, enforced, host);
+    let wanted = changed.as_ref().unwrap_or(pod);
+    let changes = update::changes(wanted, &metadata, &ephemeral, &config.tolerations, host);
 
     let name = host.metadata.name.as_deref().unwrap_or_default();
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };

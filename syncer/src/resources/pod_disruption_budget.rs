@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use super::mirror::mirror;
+use super::mirror::{mirror, mirrored};
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -12,7 +12,7 @@ use crate::queue::Outcome;
 /// Brings one PodDisruptionBudget in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let object = cx.virtual_object::<PodDisruptionBudget>(key).await?;
-    let desired = object.map(|object| to_host(&cx.translator, object));
+    let desired = mirrored(cx, Kind::PodDisruptionBudget, object, to_host)?;
     mirror(cx, Kind::PodDisruptionBudget, key, &cx.host_side.disruption_budgets, desired).await
 }
 

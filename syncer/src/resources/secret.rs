@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::mirror::mirror;
+use super::mirror::{is_needed, mirror, mirrored};
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -12,9 +12,9 @@ const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// Brings one Secret in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
-    let needed = cx.references().needs(Kind::Secret, key);
+    let needed = is_needed(cx, Kind::Secret, key);
     let object = if needed { cx.virtual_object::<Secret>(key).await? } else { None };
-    let desired = object.map(|object| to_host(&cx.translator, object));
+    let desired = mirrored(cx, Kind::Secret, object, to_host)?;
     mirror(cx, Kind::Secret, key, &cx.host_side.secrets, desired).await
 }
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{LoadBalancerStatus, Service, ServiceSpec, ServiceStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::mirror::{applied, stamp};
+use super::mirror::{applied, refuse_foreign, stamp};
+use super::tune::tuned;
 use crate::context::{Context, Kind, Task};
 use crate::error::{Error, Result, is_conflict, is_invalid, is_not_found};
 use crate::labels::{ObjectKey, Translator};
@@ -48,7 +49,11 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         return Ok(Outcome::Done);
     }
 
-    let mut desired = to_host(&cx.translator, &service);
+    let desired = to_host(&cx.translator, &service);
+    let mut desired = tuned(cx, Kind::Service, &*service, desired)?;
+    if live.is_none() {
+        refuse_foreign::<Service>(cx, Kind::Service, key).await?;
+    }
     let stamp = stamp(&mut desired);
     let host = match live {
         Some(live)

@@ -11,6 +11,7 @@ use kube::{Api, Resource};
 use tokio::sync::{mpsc, watch};
 
 use super::Syncer;
+use super::by_rule::namespace_appeared;
 use crate::cache::Change;
 use crate::config::NodeSync;
 use crate::context::{Context, Kind, Task};
@@ -23,7 +24,7 @@ use crate::watch::{Scope, cached, cached_slim, followed};
 const EVENTS: usize = 64;
 
 /// A watch at work; it ends only with the syncer.
-type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+pub(super) type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Syncer {
     /// All watches. Sets the number of caches that have to fill.
@@ -48,7 +49,11 @@ impl Syncer {
                 outstanding,
                 move |change| {
                     if let Some(object) = change.object() {
-                        relabel(cx, object.metadata.name.as_deref().unwrap_or_default());
+                        let name = object.metadata.name.as_deref().unwrap_or_default();
+                        relabel(cx, name);
+                        if change.old.is_none() {
+                            namespace_appeared(cx, name);
+                        }
                     }
                 },
             )
@@ -197,12 +202,12 @@ impl Syncer {
     /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
     fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
-        use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+        use k8s_openapi::api::networking::v1::Ingress;
         use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
         let cx = &*self.context;
         let host = &cx.host_side;
-        let kinds = cx.translator.config.kinds;
+        let config = &cx.translator.config;
         let mut jobs: Vec<Job> = vec![
             follow_needed::<ConfigMap>(cx, Kind::ConfigMap, || metadata_of(&host.config_maps.all())),
             follow_needed::<Secret>(cx, Kind::Secret, || metadata_of(&host.secrets.all())),
@@ -212,7 +217,7 @@ impl Syncer {
             }),
             self.events(),
         ];
-        if kinds.ingresses {
+        if config.syncs(Kind::Ingress) {
             jobs.push(self.optional(&host.ingresses, Kind::Ingress));
             jobs.push(
                 followed(Api::<Ingress>::all(cx.virtual_client.clone()), Scope::default(), move |seen| {
@@ -229,19 +234,38 @@ impl Syncer {
                 .boxed(),
             );
         }
-        if kinds.network_policies {
+        if config.syncs(Kind::NetworkPolicy) {
             jobs.push(self.optional(&host.network_policies, Kind::NetworkPolicy));
-            jobs.push(follow::<NetworkPolicy>(cx, Kind::NetworkPolicy, || {
-                metadata_of(&host.network_policies.all())
-            }));
+            jobs.push(self.network_policies());
         }
-        if kinds.pod_disruption_budgets {
+        if config.syncs(Kind::PodDisruptionBudget) {
             jobs.push(self.optional(&host.disruption_budgets, Kind::PodDisruptionBudget));
             jobs.push(follow::<PodDisruptionBudget>(cx, Kind::PodDisruptionBudget, || {
                 metadata_of(&host.disruption_budgets.all())
             }));
         }
+        jobs.extend(self.by_rule());
         jobs
+    }
+
+    /// Policies go to the host, and the pods that they isolate carry it in their labels.
+    fn network_policies(&self) -> Job<'_> {
+        use k8s_openapi::api::networking::v1::NetworkPolicy;
+
+        let cx = &*self.context;
+        async move {
+            let (nobody, _) = watch::channel(1);
+            let all: Api<NetworkPolicy> = Api::all(cx.virtual_client.clone());
+            let cache = &cx.virtual_side.network_policies;
+            cached(all, Scope::default(), cache, &nobody, move |change| {
+                let Some(object) = change.object() else { return };
+                let key = ObjectKey::of(&object.metadata);
+                relabel(cx, &key.namespace);
+                cx.enqueue(Kind::NetworkPolicy, key);
+            })
+            .await;
+        }
+        .boxed()
     }
 
     /// A host cache that nothing waits for.
@@ -326,7 +350,7 @@ fn relabel(cx: &Context, namespace: &str) {
 }
 
 /// Records what an object refers to and looks at what became needed or unneeded.
-fn refer(cx: &Context, source: Task, targets: Vec<Task>) {
+pub(super) fn refer(cx: &Context, source: Task, targets: Vec<Task>) {
     let changed = cx.references().set(source, targets);
     for task in changed {
         cx.queue.add(task);
@@ -375,7 +399,7 @@ where
     followed(api, Scope::default().metadata(), move |seen| match seen {
         Some((object, _)) => {
             let key = ObjectKey::of(&object.metadata);
-            if cx.references().needs(kind, &key) {
+            if cx.translator.config.syncs_all(kind) || cx.references().needs(kind, &key) {
                 cx.enqueue(kind, key);
             }
         }

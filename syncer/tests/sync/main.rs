@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod behaviours;
+mod definitions;
 mod pods;
+mod rules;
 mod services;
 mod storage;
 mod world;

@@ -113,7 +113,7 @@ async fn drift_on_the_host_is_repaired() {
 }
 
 #[tokio::test]
-async fn a_pods_token_is_the_virtual_clusters_and_bound_to_it() {
+async fn p11_a_pods_token_is_the_virtual_clusters_and_bound_to_it() {
     let world = World::start().await;
     settings(&world).await;
     started(&world, "web-0").await;

@@ -129,7 +129,7 @@ async fn the_kubernetes_service_is_the_hosts_service_of_the_api_server() {
 }
 
 #[tokio::test]
-async fn endpoints_without_selector_reach_the_host_even_if_they_came_first() {
+async fn r5_endpoints_without_selector_reach_the_host_even_if_they_came_first() {
     let world = World::start().await;
     world
         .tenant_create::<Endpoints>(json!({

@@ -33,7 +33,7 @@ fn phase(claim: &PersistentVolumeClaim) -> &str {
 }
 
 #[tokio::test]
-async fn a_claim_is_bound_with_a_volume_of_its_own() {
+async fn v1_a_claim_is_bound_with_a_volume_of_its_own() {
     let world = World::start().await;
     bound(&world).await;
     let claim = world.tenant_has::<PersistentVolumeClaim>("data", |claim| phase(claim) == "Bound").await;

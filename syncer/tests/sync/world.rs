@@ -4,13 +4,14 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -20,12 +21,13 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::body::Response;
+use vkube_apiserver::cel::{self, Budget, Program, Variables};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::server::InProcess;
 use vkube_apiserver::service_allocation::Allocator;
 use vkube_apiserver::status::ApiError;
 use vkube_apiserver::user::User;
-use vkube_syncer::{Config, Names, ServiceAllocator, Syncer};
+use vkube_syncer::{Config, Direction, Expression, Names, RuleSpec, Rules, ServiceAllocator, Syncer};
 
 /// The namespace of the host that belongs to the virtual cluster.
 pub const HOST_NAMESPACE: &str = "tenant-demo";
@@ -40,6 +42,9 @@ pub struct World {
     pub names: Names,
     /// While set, the host refuses to create pods.
     pub refuses: Arc<AtomicBool>,
+    /// Writes to the host by anybody.
+    pub writes: Arc<AtomicUsize>,
+    config: Config,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
     host_instance: Option<Instance>,
@@ -74,22 +79,34 @@ impl<K> Namespaced for K where
 impl World {
     /// Starts everything; the virtual namespace `shop` with a service account `robot` is there.
     pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Starts everything with changed settings.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::new("demo", HOST_NAMESPACE);
+        change(&mut config);
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let late = Arc::new(Late::default());
         let host_instance = Instance::start(options()).await.unwrap();
         let tenant_instance =
             Instance::start(Options { allocator: Some(late.clone()), ..options() }).await.unwrap();
-        let refuses = Arc::new(AtomicBool::new(false));
+        let (refuses, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let host_service = host_instance.server.service(User::component("host"));
-        let host = Client::new(Gate { inner: host_service, refuses: refuses.clone() }, "default");
+        let host = Client::new(
+            Gate { inner: host_service, refuses: refuses.clone(), writes: writes.clone() },
+            "default",
+        );
         let tenant = Client::new(tenant_instance.server.service(User::component("tenant")), "default");
 
         let world = Self {
-            syncer: Arc::new(Syncer::new(tenant.clone(), host.clone(), Config::new("demo", HOST_NAMESPACE))),
+            syncer: Arc::new(Syncer::new(tenant.clone(), host.clone(), config.clone())),
+            config,
             host,
             tenant,
             names: Names::new("demo"),
             refuses,
+            writes,
             stop: CancellationToken::new(),
             running: None,
             host_instance: Some(host_instance),
@@ -140,8 +157,15 @@ impl World {
         if let Some(running) = self.running.take() {
             running.await.unwrap();
         }
-        let config = Config::new("demo", HOST_NAMESPACE);
+        let config = self.config.clone();
         self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), config));
+        self
+    }
+
+    /// Changes the settings; they count from the next start.
+    pub fn reconfigure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), self.config.clone()));
         self
     }
 
@@ -233,6 +257,7 @@ impl World {
 struct Gate {
     inner: InProcess,
     refuses: Arc<AtomicBool>,
+    writes: Arc<AtomicUsize>,
 }
 
 impl tower::Service<http::Request<kube::client::Body>> for Gate {
@@ -246,6 +271,9 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
 
     fn call(&mut self, request: http::Request<kube::client::Body>) -> Self::Future {
         let path = request.uri().path();
+        if request.method() != http::Method::GET {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+        }
         let creates_pod = request.method() == http::Method::POST && path.ends_with("/pods");
         if !creates_pod || !self.refuses.load(Ordering::SeqCst) {
             return self.inner.call(request);
@@ -258,6 +286,37 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
         *response.status_mut() = http::StatusCode::FORBIDDEN;
         Box::pin(async move { Ok(response) })
     }
+}
+
+/// Rules from their settings, with the API server's expressions.
+pub fn rules(specs: &[RuleSpec]) -> Rules {
+    Rules::compile(specs, &expression).unwrap()
+}
+
+/// A rule about all objects of a resource.
+pub fn rule(direction: Direction, resource: &str) -> RuleSpec {
+    RuleSpec {
+        direction,
+        resource: resource.into(),
+        version: None,
+        enabled: true,
+        all: false,
+        selector: LabelSelector::default(),
+        mappings: Vec::new(),
+        patches: Vec::new(),
+    }
+}
+
+fn expression(text: &str) -> Result<Expression, String> {
+    let program = Program::parse(text).map_err(|error| error.to_string())?;
+    Ok(Expression::new(move |inputs| {
+        let mut variables = Variables::default();
+        variables.set("source", cel::json::value(inputs.source, None));
+        variables.set("object", cel::json::value(inputs.object, None));
+        variables.set("value", cel::json::value(inputs.value, None));
+        let value = program.evaluate(&variables, &mut Budget::new(10_000)).map_err(|e| e.to_string())?;
+        cel::json::document(&value).map_err(|error| error.to_string())
+    }))
 }
 
 /// Waits until an object satisfies `test`.

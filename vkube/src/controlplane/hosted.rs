@@ -10,12 +10,13 @@ use vkube_apiserver::{
     listener::TlsFiles,
 };
 use vkube_controllers::Controller;
-use vkube_syncer::{Config, DnsServer, NodeSync, Syncer};
+use vkube_syncer::{Config, DnsServer, Images, Syncer};
 
 use super::{Controllers, Options, client, election::work_as_leader, link::HostLink, read, server_options};
 use crate::{
     cli::Outcome,
     stop::{Stop, pod_address},
+    sync,
 };
 
 /// Where DNS is served; the pod's Service maps port 53 to it.
@@ -46,11 +47,17 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let (instance, host) = (instance?, host?);
 
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let shared = options.sync.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let config = Config {
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
-        nodes: NodeSync::Used,
-        node_selector: node_selector(&options.workload_node_selector)?,
+        nodes: sync::nodes(&shared),
+        rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
+        network: options.network_bounds.as_deref().map(serde_json::from_str).transpose()?,
+        dns: sync::dns(&pairs(&options.resolve_dns)?, &resolvers(&options.forward_dns)?)
+            .map_err(|wrong| wrong.join("; "))?,
+        images: Images::new(pairs(&options.workload_image)?),
+        node_selector: pairs(&options.workload_node_selector)?,
         tolerations: tolerations(&options.workload_toleration)?,
         priority_class: options.workload_priority_class.clone(),
         runtime_class: options.workload_runtime_class.clone(),
@@ -86,12 +93,17 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     Ok(())
 }
 
-fn node_selector(pairs: &[String]) -> Result<BTreeMap<String, String>, String> {
+fn pairs(pairs: &[String]) -> Result<BTreeMap<String, String>, String> {
     let pair = |text: &String| {
         let (key, value) = text.split_once('=').ok_or_else(|| format!("{text} is not KEY=VALUE"))?;
         Ok((key.to_owned(), value.to_owned()))
     };
     pairs.iter().map(pair).collect()
+}
+
+fn resolvers(texts: &[String]) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let split = |addresses: String| addresses.split(',').map(ToOwned::to_owned).collect();
+    Ok(pairs(texts)?.into_iter().map(|(domain, addresses)| (domain, split(addresses))).collect())
 }
 
 fn tolerations(texts: &[String]) -> Result<Vec<Toleration>, String> {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio_util::sync::CancellationToken;
 
+use super::super::overrides::DnsOverrides;
 use super::super::server::DnsServer;
 use super::super::zone::Zone;
 use crate::config::Config;
@@ -17,7 +18,7 @@ use crate::context::Context;
 use crate::labels::Translator;
 
 /// A resolver that knows one address for every name.
-async fn outside() -> SocketAddr {
+async fn outside(last: u8) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -27,7 +28,7 @@ async fn outside() -> SocketAddr {
             let question = Message::from_vec(&bytes[..length]).unwrap();
             let mut answer = Message::response(question.metadata.id, OpCode::Query);
             answer.add_queries(question.queries.clone());
-            let data = RData::A(A([192, 0, 2, 80].into()));
+            let data = RData::A(A([192, 0, 2, last].into()));
             answer.add_answer(Record::from_rdata(question.queries[0].name().clone(), 60, data));
             socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
         }
@@ -35,16 +36,25 @@ async fn outside() -> SocketAddr {
     address
 }
 
+/// `hosted` is a name of the host's that looks like one of ours; `stub.test` has a resolver of its own.
+fn overrides(stub: SocketAddr) -> DnsOverrides {
+    let names = [("hosted.shop.svc.cluster.local", "db.prod.svc.cluster.local"), ("fixed.test", "192.0.2.7")];
+    let names = names.map(|(name, target)| (name.to_owned(), target.to_owned())).into();
+    DnsOverrides::parse(&names, &[("stub.test".to_owned(), vec![stub.to_string()])].into()).unwrap()
+}
+
 /// A server over the names of the tests; `outstanding` caches are not yet filled.
 async fn server(outstanding: usize) -> SocketAddr {
     let config = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
     let client = kube::Client::try_from(config).unwrap();
-    let mut context = Context::new(Translator::new(Config::new("demo", "tenant")), client.clone(), client);
+    let mut settings = Config::new("demo", "tenant");
+    settings.dns = overrides(outside(53).await);
+    let mut context = Context::new(Translator::new(settings), client.clone(), client);
     context.virtual_side = super::caches();
     let (sender, receiver) = tokio::sync::watch::channel(outstanding);
     let zone = Zone::new(Arc::new(context), receiver);
     let any = "127.0.0.1:0".parse().unwrap();
-    let server = DnsServer::bind_with_resolvers(any, zone, vec![outside().await]).await.unwrap();
+    let server = DnsServer::bind_with_resolvers(any, zone, vec![outside(80).await]).await.unwrap();
     let address = server.local_addr().unwrap();
     tokio::spawn(async move {
         server.run(CancellationToken::new()).await;
@@ -104,6 +114,21 @@ async fn aliases_are_followed_outside_and_inside() {
     assert_eq!(outside, ["example.com.", "192.0.2.80"]);
     let (_, inside) = resolve(server, "near.shop.svc.cluster.local.").await;
     assert_eq!(inside, ["web.shop.svc.cluster.local.", "10.96.0.7"]);
+}
+
+#[tokio::test]
+async fn a_name_may_stand_for_one_of_the_hosts_or_for_an_address() {
+    let server = server(0).await;
+    let (_, hosted) = resolve(server, "hosted.shop.svc.cluster.local.").await;
+    assert_eq!(hosted, ["db.prod.svc.cluster.local.", "192.0.2.80"], "the host's resolvers know it");
+    assert_eq!(resolve(server, "fixed.test.").await.1, ["192.0.2.7"]);
+}
+
+#[tokio::test]
+async fn a_stub_domain_is_asked_of_its_own_resolvers() {
+    let server = server(0).await;
+    assert_eq!(resolve(server, "a.stub.test.").await.1, ["192.0.2.53"]);
+    assert_eq!(resolve(server, "a.other.test.").await.1, ["192.0.2.80"]);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(crate) enum Referent {
     Secret,
     PersistentVolumeClaim,
     Endpoints,
+    ResourceClaim,
 }
 
 /// A callback that sees, and may replace, each name.
@@ -65,6 +66,10 @@ fn visit(spec: &mut PodSpec, f: Visit) {
     }
     for volume in spec.volumes.iter_mut().flatten() {
         visit_volume(volume, f);
+    }
+    for claim in spec.resource_claims.iter_mut().flatten() {
+        let names = claim.resource_claim_name.iter_mut().chain(&mut claim.resource_claim_template_name);
+        names.for_each(|name| f(Referent::ResourceClaim, name));
     }
 }
 

@@ -12,7 +12,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::translate::Surroundings;
-use crate::labels::{Translator, VIRTUAL_CLUSTER, VIRTUAL_NAMESPACE};
+use crate::labels::{ObjectKey, Translator, VIRTUAL_CLUSTER, VIRTUAL_NAMESPACE};
+use crate::rules::Direction;
 
 type Labels = BTreeMap<String, String>;
 
@@ -44,12 +45,26 @@ pub(super) fn apply(
     // admission derives them from the class given here.
     spec.priority = None;
     spec.preemption_policy = None;
-    spec.priority_class_name.clone_from(&config.priority_class);
+    spec.priority_class_name = priority_class(translator, spec.priority_class_name.take());
     spec.scheduling_group = None;
     if config.runtime_class.is_some() {
         spec.runtime_class_name.clone_from(&config.runtime_class);
         spec.overhead = None;
     }
+}
+
+/// The host's class of a pod: what the settings say, else the tenant's own where a rule gives it a meaning there.
+fn priority_class(translator: &Translator, asked: Option<String>) -> Option<String> {
+    const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
+    let config = &translator.config;
+    let asked = asked.filter(|asked| !asked.is_empty() && !asked.starts_with("system-"));
+    config.priority_class.clone().or_else(|| {
+        let asked = asked?;
+        if config.rules.has(Direction::ToHost, CLASSES) {
+            return Some(translator.host_name(&ObjectKey::new("", asked)));
+        }
+        config.rules.has(Direction::FromHost, CLASSES).then_some(asked)
+    })
 }
 
 /// `nodeName` bypasses the scheduler, and with it the host's taints; as a required affinity it means the same

@@ -1,5 +1,6 @@
 mod conditions;
 mod decisions;
+mod fields;
 mod translation;
 mod updates;
 
@@ -42,5 +43,6 @@ fn surroundings() -> Surroundings {
             ("red".to_owned(), team("b")),
         ]
         .into(),
+        policies: Vec::new(),
     }
 }

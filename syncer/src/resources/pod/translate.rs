@@ -8,10 +8,14 @@ use k8s_openapi::api::core::v1::{
     Container, EphemeralContainer, Pod, PodSpec, SecretProjection, Service, Volume,
 };
 use k8s_openapi::api::core::v1::{KeyToPath, VolumeProjection};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
 
 use super::{downward, environment, naming, references, scheduling, tokens};
 use crate::labels::Translator;
+use crate::network::{TENANT_EGRESS, TENANT_INGRESS};
+use crate::resources::network_policy::isolates;
+use crate::rules::Direction;
 
 /// Host annotation: the keys of labels and annotations that come from the virtual pod, so that one removed there
 /// can be told from one the host added.
@@ -39,6 +43,8 @@ pub(crate) struct Surroundings {
     pub services: Vec<Arc<Service>>,
     /// The labels of all virtual namespaces.
     pub namespaces: HashMap<String, BTreeMap<String, String>>,
+    /// The network policies of the pod's namespace, if they are synchronised.
+    pub policies: Vec<Arc<NetworkPolicy>>,
 }
 
 /// The host pod to create for a virtual pod.
@@ -59,11 +65,11 @@ pub(crate) fn to_host(translator: &Translator, surroundings: &Surroundings, pod:
     let variables = variables(surroundings, pod);
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         environment::prepend(&mut container.env, &variables);
+        translate_image(translator, &mut container.image);
     }
     spec.enable_service_links = Some(false);
     spec.ephemeral_containers = None;
-    let account = translator.config.workload_service_account.as_deref().unwrap_or("default");
-    spec.service_account_name = Some(account.to_owned());
+    spec.service_account_name = Some(account(translator, namespace, &spec));
     spec.service_account = None;
     spec.automount_service_account_token = Some(false);
 
@@ -89,7 +95,9 @@ pub(crate) fn ephemeral_containers(
             references::rename_container(translator, namespace, &mut carrier);
             downward::redirect_environment(translator, carrier.env.as_mut());
             environment::prepend(&mut carrier.env, &variables);
-            EphemeralContainer { env: carrier.env, env_from: carrier.env_from, ..container.clone() }
+            let mut image = container.image.clone();
+            translate_image(translator, &mut image);
+            EphemeralContainer { env: carrier.env, env_from: carrier.env_from, image, ..container.clone() }
         })
         .collect()
 }
@@ -105,6 +113,11 @@ pub(crate) fn metadata(
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     for (key, value) in surroundings.namespaces.get(namespace).into_iter().flatten() {
         labels.insert(Translator::namespace_label_key(key), value.clone());
+    }
+
+    let (ingress, egress) = isolates(&surroundings.policies, pod.metadata.labels.as_ref());
+    for (label, _) in [(TENANT_INGRESS, ingress), (TENANT_EGRESS, egress)].iter().filter(|(_, is)| *is) {
+        labels.insert((*label).into(), "true".into());
     }
 
     let annotations = metadata.annotations.get_or_insert_default();
@@ -130,6 +143,22 @@ fn variables(surroundings: &Surroundings, pod: &Pod) -> BTreeMap<String, String>
     let links = pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
     let services = surroundings.services.iter().filter(|_| links);
     environment::service_variables(&surroundings.api, services)
+}
+
+/// The account that a pod has on the host; no token of it is ever mounted.
+fn account(translator: &Translator, namespace: &str, spec: &PodSpec) -> String {
+    let config = &translator.config;
+    if config.rules.has(Direction::ToHost, "serviceaccounts") {
+        let name = spec.service_account_name.as_deref().unwrap_or("default");
+        return translator.names.host(namespace, name);
+    }
+    config.workload_service_account.clone().unwrap_or_else(|| "default".into())
+}
+
+fn translate_image(translator: &Translator, image: &mut Option<String>) {
+    if let Some(other) = image.as_deref().and_then(|image| translator.config.images.translate(image)) {
+        *image = Some(other);
+    }
 }
 
 /// A generic ephemeral volume is the claim that the virtual controller made for it.

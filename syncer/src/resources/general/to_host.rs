@@ -1,0 +1,176 @@
+//! From the virtual cluster to the host. All but the status is the virtual side's.
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::TypeMeta;
+use serde_json::Value;
+
+use super::super::mirror::applied;
+use super::super::tune::patched;
+use super::{General, Shape, delete, document, grants, holds, write_status};
+use crate::context::{Context, Kind, MANAGER, Task};
+use crate::error::{Error, Result};
+use crate::labels::{APPLIED, ObjectKey, virtual_uid};
+use crate::names::digest;
+use crate::queue::Outcome;
+use crate::rules::Rule;
+use crate::rules::selector::chooses;
+use crate::sanitise::Sanitiser;
+
+/// Brings one object in step.
+pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> Result<Outcome> {
+    let (rule, shape, key) = (&general.rule, general.shape()?, &task.key);
+    let host_key = host_key(cx, key);
+    let live = general.host(&host_key);
+    let live =
+        live.filter(|live| cx.translator.origin(&shape.api.kind, &live.metadata).as_ref() == Some(key));
+    let host = general.api(&cx.host_client, &host_key.namespace)?;
+
+    let mut object = general.virtual_side.get(key);
+    if object.is_none() && live.is_some() {
+        // Absence in the cache may only mean that it lags.
+        let api = general.api(&cx.virtual_client, &key.namespace)?;
+        let found = api.get_opt(&key.name).await.map_err(Error::Virtual)?;
+        object = found
+            .filter(|object| chooses(&rule.selector, object.metadata.labels.as_ref()))
+            .map(std::sync::Arc::new);
+    }
+    let object = object.filter(|object| object.metadata.deletion_timestamp.is_none());
+    let Some(object) = object else {
+        if let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) {
+            delete(&host, &live.metadata).await.map_err(Error::Host)?;
+        }
+        return Ok(Outcome::Done);
+    };
+    if let Some(live) = &live {
+        if live.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Done);
+        }
+        if virtual_uid(&live.metadata) != object.metadata.uid.as_deref() {
+            // Made for an earlier object of the name; its deletion event brings us back.
+            delete(&host, &live.metadata).await.map_err(Error::Host)?;
+            return Ok(Outcome::Done);
+        }
+    }
+
+    grants::check(cx, rule, &object).await?;
+    let mut desired = desired(cx, rule, shape, &object)?;
+    if key.namespace.is_empty() {
+        desired.metadata.owner_references = Some(vec![cx.namespace_owner().await?]);
+    }
+    let stamp = desired.metadata.annotations.as_ref().and_then(|all| all.get(APPLIED)).map(String::as_str);
+    let current = live
+        .as_ref()
+        .filter(|live| applied(&live.metadata) == stamp && holds(&document(live), &document(&desired)));
+    let written = match current {
+        Some(current) => std::sync::Arc::clone(current),
+        None => {
+            if live.is_none() {
+                refuse_foreign(cx, shape, &host, &host_key, key).await?;
+            }
+            let params = PatchParams::apply(MANAGER).force();
+            let written = host.patch(&host_key.name, &params, &Patch::Apply(&desired)).await;
+            std::sync::Arc::new(written.map_err(Error::Host)?)
+        }
+    };
+    if shape.has_status {
+        report(cx, general, &object, &written).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The place on the host of a virtual object.
+fn host_key(cx: &Context, key: &ObjectKey) -> ObjectKey {
+    let namespace =
+        if key.namespace.is_empty() { String::new() } else { cx.translator.config.host_namespace.clone() };
+    ObjectKey::new(namespace, cx.translator.host_name(key))
+}
+
+/// The ConfigMaps and Secrets that an object needs on the host.
+pub(crate) fn needs(rule: &Rule, object: &DynamicObject) -> Vec<Task> {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let named = rule.references.iter().flat_map(|reference| reference.names(namespace, &object.data));
+    let task = |named: crate::rules::references::Named| match named.kind.as_str() {
+        "ConfigMap" => Some(Task { kind: Kind::ConfigMap, key: named.key }),
+        "Secret" => Some(Task { kind: Kind::Secret, key: named.key }),
+        _ => None,
+    };
+    named.filter_map(task).collect()
+}
+
+/// The host object of a virtual one.
+fn desired(cx: &Context, rule: &Rule, shape: &Shape, object: &DynamicObject) -> Result<DynamicObject> {
+    let translator = &cx.translator;
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    if let Some(at) = rule.refused.iter().position(|path| path.exists(&object.data)) {
+        let field = rule.known.and_then(|known| known.refused.get(at)).copied().unwrap_or_default();
+        return Err(Error::Unsupported(format!("{field} cannot be used in a virtual cluster")));
+    }
+    let mut host = DynamicObject {
+        types: Some(TypeMeta { api_version: shape.api.api_version.clone(), kind: shape.api.kind.clone() }),
+        metadata: translator.metadata(&shape.api.kind, &object.metadata),
+        data: object.data.clone(),
+    };
+    if let Value::Object(fields) = &mut host.data {
+        fields.remove("status");
+    }
+    for path in &rule.dropped {
+        path.remove(&mut host.data);
+    }
+    for reference in &rule.references {
+        reference.rename(translator, namespace, &mut host.data);
+    }
+    if !rule.patches.is_empty() {
+        let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
+        let mut changed = serde_json::to_value(&host).map_err(unreadable)?;
+        patched(&rule.patches, &document(object), &mut changed)?;
+        host = serde_json::from_value(changed).map_err(unreadable)?;
+    }
+    let stamp = digest(&[&serde_json::to_string(&host).unwrap_or_default()], 20);
+    host.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
+    Ok(host)
+}
+
+/// An object of our name that is not ours must not be taken over.
+async fn refuse_foreign(
+    cx: &Context,
+    shape: &Shape,
+    host: &kube::Api<DynamicObject>,
+    host_key: &ObjectKey,
+    key: &ObjectKey,
+) -> Result<()> {
+    let found = host.get_metadata_opt(&host_key.name).await.map_err(Error::Host)?;
+    match found {
+        Some(found) if cx.translator.origin(&shape.api.kind, &found.metadata).as_ref() != Some(key) => {
+            Err(Error::Foreign(host_key.name.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows the host's status in the virtual cluster, in its names.
+async fn report(cx: &Context, general: &General, object: &DynamicObject, host: &DynamicObject) -> Result<()> {
+    let Some(status) = host.data.get("status") else { return Ok(()) };
+    let key = ObjectKey::of(&object.metadata);
+    let mut sanitiser = Sanitiser::new(&cx.translator, &key.namespace).knows(&key.name);
+    for reference in &general.rule.references {
+        for named in reference.names(&key.namespace, &object.data) {
+            sanitiser = sanitiser.knows(&named.key.name);
+        }
+    }
+    let mut status = status.clone();
+    clean(&sanitiser, &mut status);
+    if object.data.get("status") == Some(&status) {
+        return Ok(());
+    }
+    let api = general.api(&cx.virtual_client, &key.namespace)?;
+    write_status(&api, &key.name, &status).await.map_err(Error::Virtual)
+}
+
+fn clean(sanitiser: &Sanitiser<'_>, value: &mut Value) {
+    match value {
+        Value::String(text) => *text = sanitiser.clean(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| clean(sanitiser, item)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| clean(sanitiser, value)),
+        _ => {}
+    }
+}

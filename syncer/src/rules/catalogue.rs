@@ -1,0 +1,233 @@
+//! Kinds that can be synchronised by naming them: one row each.
+//!
+//! A kind without a row is a custom resource: it is found by its name on the host, and its schema is copied.
+
+use crate::context::Kind;
+
+/// Where objects of a kind live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Namespaced,
+    Cluster,
+}
+
+/// Who serves a kind in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// Every API server.
+    BuiltIn,
+    /// Whoever has installed its definition.
+    Defined,
+    /// Every API server; this crate has code of its own for it.
+    Coded(Kind),
+}
+
+/// The ways that a kind may be synchronised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ways {
+    ToHost,
+    FromHost,
+    Both,
+}
+
+/// A kind and how it differs from a plain copy.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// `plural.group`, as definitions are named.
+    pub resource: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub place: Place,
+    pub served: Served,
+    pub ways: Ways,
+    /// Whether the host's status is shown in the virtual cluster, or the other way round.
+    pub status: bool,
+    /// Paths at which an object names others, and of what kind those are.
+    pub references: &'static [(&'static str, &'static str)],
+    /// Paths that mean something on the other side only, or would tell too much.
+    pub dropped: &'static [&'static str],
+    /// Paths that tenants must not use on the host.
+    pub refused: &'static [&'static str],
+}
+
+const PLAIN: Known = Known {
+    resource: "",
+    version: "v1",
+    kind: "",
+    place: Place::Namespaced,
+    served: Served::BuiltIn,
+    ways: Ways::Both,
+    status: false,
+    references: &[],
+    dropped: &[],
+    refused: &[],
+};
+
+const fn coded(resource: &'static str, kind: Kind, name: &'static str, ways: Ways) -> Known {
+    Known { resource, kind: name, served: Served::Coded(kind), ways, ..PLAIN }
+}
+
+/// A class, by which other objects choose an implementation; it has the same name on both sides.
+const fn class(resource: &'static str, kind: &'static str) -> Known {
+    Known { resource, kind, place: Place::Cluster, ways: Ways::FromHost, ..PLAIN }
+}
+
+const fn route(resource: &'static str, kind: &'static str, version: &'static str) -> Known {
+    Known {
+        resource,
+        kind,
+        version,
+        served: Served::Defined,
+        ways: Ways::ToHost,
+        status: true,
+        references: &[
+            ("spec.parentRefs[*]", "Gateway"),
+            ("spec.rules[*].backendRefs[*]", "Service"),
+            ("spec.rules[*].filters[*].requestMirror.backendRef", "Service"),
+            ("spec.rules[*].backendRefs[*].filters[*].requestMirror.backendRef", "Service"),
+        ],
+        ..PLAIN
+    }
+}
+
+/// All rows.
+pub(crate) const KNOWN: &[Known] = &[
+    coded("pods", Kind::Pod, "Pod", Ways::ToHost),
+    coded("services", Kind::Service, "Service", Ways::Both),
+    coded("endpoints", Kind::Endpoints, "Endpoints", Ways::ToHost),
+    coded("endpointslices.discovery.k8s.io", Kind::EndpointSlice, "EndpointSlice", Ways::ToHost),
+    coded("persistentvolumeclaims", Kind::PersistentVolumeClaim, "PersistentVolumeClaim", Ways::ToHost),
+    coded("ingresses.networking.k8s.io", Kind::Ingress, "Ingress", Ways::ToHost),
+    coded("networkpolicies.networking.k8s.io", Kind::NetworkPolicy, "NetworkPolicy", Ways::ToHost),
+    coded("poddisruptionbudgets.policy", Kind::PodDisruptionBudget, "PodDisruptionBudget", Ways::ToHost),
+    coded("configmaps", Kind::ConfigMap, "ConfigMap", Ways::Both),
+    coded("secrets", Kind::Secret, "Secret", Ways::Both),
+    // The host's own accounts carry its rights, so they are no one else's.
+    Known {
+        resource: "serviceaccounts",
+        kind: "ServiceAccount",
+        ways: Ways::ToHost,
+        dropped: &["secrets", "imagePullSecrets", "automountServiceAccountToken"],
+        ..PLAIN
+    },
+    class("storageclasses.storage.k8s.io", "StorageClass"),
+    class("ingressclasses.networking.k8s.io", "IngressClass"),
+    class("runtimeclasses.node.k8s.io", "RuntimeClass"),
+    class("deviceclasses.resource.k8s.io", "DeviceClass"),
+    class("csidrivers.storage.k8s.io", "CSIDriver"),
+    class("csinodes.storage.k8s.io", "CSINode"),
+    // A tenant's default is not the host's, nor the other way round.
+    Known {
+        ways: Ways::Both,
+        dropped: &["globalDefault"],
+        ..class("priorityclasses.scheduling.k8s.io", "PriorityClass")
+    },
+    Known {
+        resource: "csistoragecapacities.storage.k8s.io",
+        kind: "CSIStorageCapacity",
+        ways: Ways::FromHost,
+        ..PLAIN
+    },
+    Known {
+        resource: "resourceclaims.resource.k8s.io",
+        kind: "ResourceClaim",
+        ways: Ways::ToHost,
+        status: true,
+        ..PLAIN
+    },
+    Known {
+        resource: "resourceclaimtemplates.resource.k8s.io",
+        kind: "ResourceClaimTemplate",
+        ways: Ways::ToHost,
+        ..PLAIN
+    },
+    Known {
+        served: Served::Defined,
+        status: true,
+        ..class("gatewayclasses.gateway.networking.k8s.io", "GatewayClass")
+    },
+    Known {
+        resource: "gateways.gateway.networking.k8s.io",
+        kind: "Gateway",
+        served: Served::Defined,
+        status: true,
+        references: &[
+            ("spec.listeners[*].tls.certificateRefs[*]", "Secret"),
+            ("spec.listeners[*].tls.frontendValidation.caCertificateRefs[*]", "ConfigMap"),
+            ("spec.infrastructure.parametersRef", "ConfigMap"),
+        ],
+        dropped: &["spec.listeners[*].allowedRoutes.namespaces"],
+        ..PLAIN
+    },
+    route("httproutes.gateway.networking.k8s.io", "HTTPRoute", "v1"),
+    route("grpcroutes.gateway.networking.k8s.io", "GRPCRoute", "v1"),
+    route("tlsroutes.gateway.networking.k8s.io", "TLSRoute", "v1"),
+    route("tcproutes.gateway.networking.k8s.io", "TCPRoute", "v1alpha2"),
+    route("udproutes.gateway.networking.k8s.io", "UDPRoute", "v1alpha2"),
+    Known {
+        resource: "backendtlspolicies.gateway.networking.k8s.io",
+        kind: "BackendTLSPolicy",
+        served: Served::Defined,
+        ways: Ways::ToHost,
+        status: true,
+        references: &[
+            ("spec.targetRefs[*]", "Service"),
+            ("spec.validation.caCertificateRefs[*]", "ConfigMap"),
+        ],
+        ..PLAIN
+    },
+    Known {
+        served: Served::Defined,
+        dropped: &["parameters"],
+        ..class("volumesnapshotclasses.snapshot.storage.k8s.io", "VolumeSnapshotClass")
+    },
+    Known {
+        resource: "volumesnapshots.snapshot.storage.k8s.io",
+        kind: "VolumeSnapshot",
+        served: Served::Defined,
+        ways: Ways::ToHost,
+        status: true,
+        references: &[("spec.source.persistentVolumeClaimName", "PersistentVolumeClaim")],
+        // A snapshot content of the host's may be anybody's.
+        refused: &["spec.source.volumeSnapshotContentName"],
+        ..PLAIN
+    },
+];
+
+/// The row of `resource`.
+pub(crate) fn known(resource: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.resource == resource)
+}
+
+impl Known {
+    /// `plural` and `group` of the resource.
+    pub fn names(&self) -> (&'static str, &'static str) {
+        self.resource.split_once('.').unwrap_or((self.resource, ""))
+    }
+
+    /// The kind's own code, if it has any.
+    pub fn code(&self) -> Option<Kind> {
+        match self.served {
+            Served::Coded(kind) => Some(kind),
+            Served::BuiltIn | Served::Defined => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::path::Path;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own_and_readable_paths() {
+        for (at, known) in KNOWN.iter().enumerate() {
+            assert!(KNOWN[..at].iter().all(|other| other.resource != known.resource), "{}", known.resource);
+            assert!(!known.kind.is_empty());
+            let references = known.references.iter().map(|(path, _)| path);
+            for path in references.chain(known.dropped).chain(known.refused) {
+                Path::parse(path).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The watches of rules: on both sides, once the kind is known to be served.
+
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{join, join_all};
+use kube::api::DynamicObject;
+use tokio::sync::{Notify, watch};
+
+use super::Syncer;
+use super::watches::{Job, refer};
+use crate::cache::Change;
+use crate::context::{Context, Kind, Task};
+use crate::labels::{FROM_HOST, ObjectKey};
+use crate::ledger::{self, Entry};
+use crate::resources::general::{self, General};
+use crate::rules::selector::query;
+use crate::rules::{Direction, ENDPOINTS, SERVICES};
+use crate::watch::{Scope, cached};
+
+/// How often an attempt is repeated that the host refused.
+const RETRY: Duration = Duration::from_secs(10);
+
+impl Syncer {
+    /// The watches of all rules. Pods and DNS do not depend on them, so nothing waits for them.
+    pub(super) fn by_rule(&self) -> Vec<Job<'_>> {
+        let numbered = (0_u16..).zip(&self.context.rules);
+        numbered.map(|(number, general)| follow(&self.context, Kind::Rule(number), general).boxed()).collect()
+    }
+}
+
+async fn follow(cx: &Context, kind: Kind, general: &General) {
+    if !general::wants_definition(general) {
+        return sides(cx, kind, general).await;
+    }
+    let found = Notify::new();
+    let definition = general::follow_definition(cx, general, || found.notify_one());
+    join(definition, async {
+        found.notified().await;
+        sides(cx, kind, general).await;
+    })
+    .await;
+}
+
+async fn sides(cx: &Context, kind: Kind, general: &General) {
+    let Some(shape) = general.shape.get() else { return };
+    while let Err(error) =
+        ledger::enter(cx, Entry::new(general.rule.direction, &shape.api, shape.place)).await
+    {
+        tracing::warn!(resource = general.rule.resource, %error, "cannot begin to synchronise");
+        tokio::time::sleep(RETRY).await;
+    }
+    match general.rule.direction {
+        Direction::ToHost => to_host(cx, kind, general).await,
+        Direction::FromHost => from_host(cx, kind, general).await,
+    }
+}
+
+async fn to_host(cx: &Context, kind: Kind, general: &General) {
+    let Ok(api) = general.api(&cx.virtual_client, "") else { return };
+    let Ok(host_api) = general.api(&cx.host_client, &cx.translator.config.host_namespace) else { return };
+    let (nobody, _) = watch::channel(2);
+    let wanted = Scope::labels(query(&general.rule.selector));
+    let virtual_side = cached(api, wanted, &general.virtual_side, &nobody, move |change| {
+        let Some(object) = change.object() else { return };
+        let key = ObjectKey::of(&object.metadata);
+        let needs = change.new.as_ref().map(|object| general::needs(&general.rule, object));
+        refer(cx, Task { kind, key: key.clone() }, needs.unwrap_or_default());
+        cx.enqueue(kind, key);
+    });
+    let ours = Scope::labels(cx.translator.host_selector());
+    let Some(side) = general.host_sides.first() else { return };
+    let host_side = cached(host_api, ours, &side.objects, &nobody, move |change| {
+        let Some(shape) = general.shape.get() else { return };
+        let origin = change.object().and_then(|host| cx.translator.origin(&shape.api.kind, &host.metadata));
+        if let Some(key) = origin {
+            cx.enqueue(kind, key);
+        }
+    });
+    join(virtual_side, host_side).await;
+}
+
+async fn from_host(cx: &Context, kind: Kind, general: &General) {
+    let Ok(api) = general.api(&cx.virtual_client, "") else { return };
+    let (nobody, _) = watch::channel(usize::MAX);
+    let ours = Scope::labels(FROM_HOST);
+    let virtual_side = cached(api, ours, &general.virtual_side, &nobody, move |change| {
+        if let Some(object) = change.object() {
+            cx.enqueue(kind, ObjectKey::of(&object.metadata));
+        }
+    });
+    let host_sides = general.host_sides.iter().filter_map(|side| {
+        let api = general.api(&cx.host_client, &side.namespace).ok()?;
+        let scope = Scope {
+            labels: Some(query(&general.rule.selector)),
+            fields: side.name.as_ref().map(|name| format!("metadata.name={name}")),
+            metadata: false,
+        };
+        Some(cached(api, scope, &side.objects, &nobody, move |change: &Change<DynamicObject>| {
+            let Some(object) = change.object() else { return };
+            for key in general::targets(cx, general, &ObjectKey::of(&object.metadata)) {
+                if general.rule.resource == SERVICES {
+                    enqueue_endpoints(cx, &key);
+                }
+                cx.enqueue(kind, key);
+            }
+        }))
+    });
+    join(virtual_side, join_all(host_sides)).await;
+}
+
+/// The endpoints of a Service of the host are shown as the Service says.
+fn enqueue_endpoints(cx: &Context, key: &ObjectKey) {
+    for (number, _) in (0_u16..).zip(&cx.rules).filter(|(_, general)| general.rule.limits(ENDPOINTS)) {
+        cx.enqueue(Kind::Rule(number), key.clone());
+    }
+}
+
+/// A namespace is there now that objects of the host may have waited for.
+pub(super) fn namespace_appeared(cx: &Context, namespace: &str) {
+    for (number, general) in (0_u16..).zip(&cx.rules) {
+        if general.rule.direction != Direction::FromHost || general.rule.mappings.is_empty() {
+            continue;
+        }
+        for object in general.host_sides.iter().flat_map(|side| side.objects.all()) {
+            for key in general::targets(cx, general, &ObjectKey::of(&object.metadata)) {
+                if key.namespace == namespace {
+                    cx.enqueue(Kind::Rule(number), key);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What a VirtualCluster says of synchronisation, as the syncer takes it. Expressions are the API server's.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use vkube_apiserver::cel::{self, Budget, Program, Scope, Type, Variables};
+use vkube_crds::{NodeMode, Sync, SyncPatch, VirtualClusterSpec};
+use vkube_syncer::{ChangeSpec, Direction, DnsOverrides, Expression, NodeSync, PatchSpec, RuleSpec, Rules};
+
+/// What an expression may do, in the steps of [`Budget`]; ten times what a long one about a large object takes.
+const STEPS: u64 = 1_000_000;
+
+/// What an expression may speak of.
+const VARIABLES: [&str; 3] = ["source", "object", "value"];
+
+/// The rules that are asked for, or everything that is wrong with them.
+pub fn rules(sync: &Sync) -> Result<Rules, Vec<String>> {
+    let mut specs = Vec::new();
+    let mut wrong = Vec::new();
+    for (resource, rule) in &sync.to_host {
+        specs.push(RuleSpec {
+            direction: Direction::ToHost,
+            resource: resource.clone(),
+            version: rule.version.clone(),
+            enabled: rule.enabled.unwrap_or(true),
+            all: rule.all.unwrap_or(false),
+            selector: rule.selector.clone().unwrap_or_default(),
+            mappings: Vec::new(),
+            patches: patches(resource, &rule.patches, &mut wrong),
+        });
+    }
+    for (resource, rule) in &sync.from_host {
+        specs.push(RuleSpec {
+            direction: Direction::FromHost,
+            resource: resource.clone(),
+            version: rule.version.clone(),
+            enabled: rule.enabled.unwrap_or(true),
+            all: false,
+            selector: rule.selector.clone().unwrap_or_default(),
+            mappings: rule.mappings.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
+            patches: patches(resource, &rule.patches, &mut wrong),
+        });
+    }
+    match Rules::compile(&specs, &expression) {
+        Ok(rules) if wrong.is_empty() => Ok(rules),
+        Ok(_) => Err(wrong),
+        Err(more) => Err(wrong.into_iter().chain(more).collect()),
+    }
+}
+
+/// Names that are answered otherwise, or everything that is wrong with them.
+pub fn dns(
+    names: &BTreeMap<String, String>,
+    stubs: &BTreeMap<String, Vec<String>>,
+) -> Result<DnsOverrides, Vec<String>> {
+    DnsOverrides::parse(names, stubs)
+}
+
+/// Everything that is wrong with what a spec asks of synchronisation and names.
+pub fn problems(spec: &VirtualClusterSpec) -> Vec<String> {
+    let sync = spec.sync.clone().unwrap_or_default();
+    let networking = spec.networking.clone().unwrap_or_default();
+    let in_dns = dns(&networking.resolve_dns, &networking.forward_dns).err().unwrap_or_default();
+    let in_dns = in_dns.into_iter().map(|why| format!("networking: {why}"));
+    in_dns.chain(sync_problems(&sync).into_iter().map(|why| format!("sync: {why}"))).collect()
+}
+
+fn sync_problems(sync: &Sync) -> Vec<String> {
+    let mut problems = rules(sync).err().unwrap_or_default();
+    let nodes = sync.nodes.clone().unwrap_or_default();
+    let is_selected = nodes.mode == Some(NodeMode::Selected);
+    if nodes.selector.is_some() != is_selected {
+        problems.push("nodes: a selector belongs to the mode Selected".into());
+    }
+    problems
+}
+
+/// What the virtual cluster sees of nodes.
+pub fn nodes(sync: &Sync) -> NodeSync {
+    let nodes = sync.nodes.clone().unwrap_or_default();
+    match nodes.mode.unwrap_or_default() {
+        NodeMode::Virtual => NodeSync::Synthetic,
+        NodeMode::Used => NodeSync::Used,
+        NodeMode::Selected => NodeSync::Selected(nodes.selector.unwrap_or_default()),
+        NodeMode::All => NodeSync::Selected(LabelSelector::default()),
+    }
+}
+
+fn patches(resource: &str, patches: &[SyncPatch], wrong: &mut Vec<String>) -> Vec<PatchSpec> {
+    let mut specs = Vec::new();
+    for SyncPatch { path, expression, reference } in patches {
+        let change = match (expression, reference) {
+            (Some(expression), None) => ChangeSpec::Expression(expression.clone()),
+            (None, Some(kind)) => ChangeSpec::Reference(kind.clone()),
+            _ => {
+                wrong.push(format!("{resource}: {path}: a patch has either an expression or a reference"));
+                continue;
+            }
+        };
+        specs.push(PatchSpec { path: path.clone(), change });
+    }
+    specs
+}
+
+fn expression(text: &str) -> Result<Expression, String> {
+    let program = Program::parse(text).map_err(|error| error.to_string())?;
+    let variables = VARIABLES.map(|name| (name, Type::Dyn));
+    program
+        .check(text, &Scope { variables: &variables, ..Scope::default() })
+        .map_err(|issues| issues.to_string())?;
+    Ok(Expression::new(move |inputs| {
+        let mut variables = Variables::default();
+        for (name, document) in VARIABLES.into_iter().zip([inputs.source, inputs.object, inputs.value]) {
+            variables.set(name, cel::json::value(document, None));
+        }
+        let value =
+            program.evaluate(&variables, &mut Budget::new(STEPS)).map_err(|error| error.to_string())?;
+        cel::json::document(&value).map_err(|error| error.to_string())
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn wrong(sync: Value) -> String {
+        problems(&serde_json::from_value(json!({ "sync": sync })).unwrap()).join("; ")
+    }
+
+    #[test]
+    fn what_can_be_carried_out_has_no_problems() {
+        let sync = json!({
+            "toHost": {
+                "ingresses.networking.k8s.io": { "selector": { "matchLabels": { "public": "yes" } } },
+                "certificates.cert-manager.io": { "patches": [
+                    { "path": "spec.secretName", "reference": "Secret" },
+                    { "path": "spec.dnsNames[*]", "expression": "value + '.' + source.metadata.namespace" },
+                ] },
+            },
+            "fromHost": { "secrets": { "mappings": { "shared/pull": "default/pull" } } },
+            "nodes": { "mode": "Selected", "selector": { "matchLabels": { "pool": "a" } } },
+        });
+        assert_eq!(wrong(sync), "");
+    }
+
+    #[test]
+    fn expressions_are_checked_before_anything_runs() {
+        let patch = |patch: Value| wrong(json!({ "toHost": { "a.example.com": { "patches": [patch] } } }));
+        assert!(
+            patch(json!({ "path": "spec.a", "expression": "value +" })).contains("a.example.com: spec.a")
+        );
+        assert!(patch(json!({ "path": "spec.a", "expression": "self.x" })).contains("self"));
+        assert!(patch(json!({ "path": "spec.a" })).contains("either"));
+    }
+
+    #[test]
+    fn a_selector_of_nodes_needs_its_mode() {
+        assert!(wrong(json!({ "nodes": { "mode": "All", "selector": {} } })).contains("Selected"));
+        assert!(wrong(json!({ "nodes": { "mode": "Selected" } })).contains("Selected"));
+    }
+}
