@@ -74,6 +74,8 @@ use crate::status::VirtualClusterStatus;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(DETAILS_FIT_THE_TYPE)
+        .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
     validation = Rule::new(SERVICE_FIELDS_FIT_THE_TYPE)
         .message("expose.service: nodePort and externalTrafficPolicy need type NodePort or LoadBalancer; loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer")
 )]
@@ -134,6 +136,7 @@ const VOLUME_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.
 const STORAGE_CLASS_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.storageClassName) ? self.backingStore.volume.storageClassName : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.storageClassName) ? oldSelf.backingStore.volume.storageClassName : '')";
 // `type` may come from a policy, so the rule speaks only where the cluster itself states one.
 const SERVICE_FIELDS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.service) || !has(self.expose.type) || self.expose.type == 'LoadBalancer' || (!has(self.expose.service.loadBalancerClass) && !has(self.expose.service.loadBalancerSourceRanges) && (self.expose.type == 'NodePort' || (!has(self.expose.service.nodePort) && !has(self.expose.service.externalTrafficPolicy))))";
+const DETAILS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.type) || ((self.expose.type == 'Ingress' || !has(self.expose.ingress)) && (self.expose.type == 'Gateway' || !has(self.expose.gateway)))";
 
 /// The policy that shapes a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,6 +4,7 @@
 //! A field exists here only if the operator acts on it.
 
 mod cluster;
+mod exposure;
 mod manifest;
 mod policy;
 mod quantity;
@@ -15,6 +16,7 @@ pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
     VirtualClusterSpec,
 };
+pub use exposure::{ExposeGateway, ExposeIngress, GatewayRef};
 pub use manifest::{policy_crd, virtual_cluster_crd};
 pub use policy::{
     Constraints, PolicySelector, PolicySettings, VirtualClusterPolicy, VirtualClusterPolicySpec,

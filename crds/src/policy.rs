@@ -105,8 +105,13 @@ pub struct PolicySettings {
 pub struct Constraints {
     /// Types of exposure allowed. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_expose_types: Vec<ExposeType>,
+    /// Host names allowed as `expose.externalAddress` and in `expose.extraSANs`: whole names, or `*.` and a domain for
+    /// every name below it. Empty: all. A tenant that may choose any name can choose that of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub allowed_host_names: Vec<String>,
     /// Storage classes allowed. Empty: all, and the host's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]

@@ -16,6 +16,7 @@ mod namespace;
 mod network;
 mod object;
 mod quota;
+mod routes;
 mod secrets;
 mod service;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 pub use control_plane::{API_PORT, DNS_PORT, stateful_set, volume_claim};
 pub use namespace::namespace;
 pub use object::{Key, Object};
+pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
 pub use secrets::{ADMIN, KUBECONFIG_KEY, kubeconfig_secret, pki_secret};
 
 use crate::names::Identity;
@@ -47,6 +49,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
         Object::of(service::internal(identity)),
     ];
     objects.extend(service::external(identity, settings).map(Object::of));
+    objects.extend(routes::ingress(identity, settings).map(Object::of));
     objects.extend(quota::quotas(identity, settings).into_iter().map(Object::of));
     objects.extend(quota::limits(identity, settings).map(Object::of));
     objects.extend(network::policies(identity, settings).into_iter().map(Object::of));
@@ -55,7 +58,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
 
 /// Objects that [`guards`] builds only under some settings, and that go when it no longer does.
 pub fn optional(identity: &Identity) -> Vec<Key> {
-    let mut keys = vec![service::external_key(identity)];
+    let mut keys = vec![service::external_key(identity), routes::ingress_key(identity)];
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));
     keys

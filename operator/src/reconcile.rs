@@ -15,6 +15,7 @@ mod certificates;
 mod kubeconfigs;
 mod namespace;
 mod report;
+mod route;
 mod sleep;
 mod steps;
 
@@ -36,6 +37,7 @@ use crate::finalizer;
 use crate::reason::Reason;
 
 pub use report::{Report, publish};
+pub use route::remove as remove_route;
 
 /// An attempt that takes longer hangs on something; the next one may fare better.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, ResourceQuota, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, Store, store::Writer};
@@ -260,6 +260,7 @@ fn child_stream(
         children::<ResourceQuota>(client, metrics, triggers::without_status),
         children::<LimitRange>(client, metrics, any),
         children::<NetworkPolicy>(client, metrics, any),
+        children::<Ingress>(client, metrics, triggers::without_status),
         children::<RoleBinding>(client, metrics, any),
         children::<ClusterRoleBinding>(client, metrics, any),
     ])

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Toleration;
 use vkube_crds::{
-    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Quantity,
-    VirtualCluster, Workloads, labels,
+    AdditionalKubeconfig, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService, ExposeType,
+    ImagePullPolicy, Quantity, VirtualCluster, Workloads, labels,
 };
 
 pub use isolation::{Isolation, Network};
@@ -85,6 +85,10 @@ pub struct Expose {
     pub type_: ExposeType,
     /// Its details.
     pub service: ExposeService,
+    /// The Ingress, for that type.
+    pub ingress: ExposeIngress,
+    /// The route, for that type.
+    pub gateway: ExposeGateway,
     /// Name or address outside.
     pub external_address: Option<String>,
     /// Further names in the serving certificate.
@@ -235,7 +239,23 @@ fn expose(asked: vkube_crds::Expose, wrong: &mut Vec<String>) -> Expose {
             wrong.push(format!("expose: {name:?} is neither a host name nor an address"));
         }
     }
-    Expose { type_, service, external_address: asked.external_address, extra_sans: asked.extra_sans }
+    let gateway = asked.gateway.unwrap_or_default();
+    let by_name = [ExposeType::Ingress, ExposeType::Gateway].contains(&type_);
+    let is_name = |name: &String| name.parse::<IpAddr>().is_err() && !name.starts_with('*');
+    if by_name && !asked.external_address.as_ref().is_some_and(is_name) {
+        wrong.push(format!("expose.externalAddress: type {} needs a host name", type_.as_str()));
+    }
+    if type_ == ExposeType::Gateway && gateway.parent_refs.is_empty() {
+        wrong.push("expose.gateway.parentRefs: type Gateway needs a Gateway".into());
+    }
+    Expose {
+        type_,
+        service,
+        ingress: asked.ingress.unwrap_or_default(),
+        gateway,
+        external_address: asked.external_address,
+        extra_sans: asked.extra_sans,
+    }
 }
 
 fn volume(

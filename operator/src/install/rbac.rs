@@ -56,7 +56,7 @@ fn operator() -> Vec<Value> {
             &["list", "watch"],
         ),
         rule(&["apps"], &["statefulsets"], &["list", "watch"]),
-        rule(&["networking.k8s.io"], &["networkpolicies"], &["list", "watch"]),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], &["list", "watch"]),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], &["create", "get", "list", "patch", "watch"]),
         rule(
             &["rbac.authorization.k8s.io"],
@@ -90,8 +90,8 @@ fn tenant() -> Vec<Value> {
         ),
         rule(&[""], &["pods"], &["delete", "get", "list"]),
         rule(&["apps"], &["statefulsets"], APPLY),
-        rule(&["networking.k8s.io"], &["networkpolicies"], APPLY),
-        rule(&["networking.k8s.io"], &["ingresses"], &["delete", "list"]),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
+        rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),
     ]
 }

@@ -18,6 +18,12 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
             allowed.join(", ")
         ));
     }
+    let names = &constraints.allowed_host_names;
+    let asked = settings.expose.external_address.iter().chain(&settings.expose.extra_sans);
+    for name in asked.filter(|name| !names.is_empty() && !names.iter().any(|allowed| is_below(name, allowed)))
+    {
+        violations.push(format!("expose: {name} is not among the allowed host names: {}", names.join(", ")));
+    }
     let images = &constraints.allowed_images;
     if !images.is_empty()
         && settings.image != own_image
@@ -49,6 +55,15 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
         }
     }
     violations
+}
+
+/// Whether a host name is the one allowed, or below the domain of one such as `*.example.com`.
+fn is_below(name: &str, allowed: &str) -> bool {
+    let (name, allowed) = (name.to_ascii_lowercase(), allowed.to_ascii_lowercase());
+    match allowed.strip_prefix('*') {
+        Some(domain) => domain.starts_with('.') && name.len() > domain.len() && name.ends_with(domain),
+        None => name == allowed,
+    }
 }
 
 /// A prefix matches up to a boundary, so that `registry/vkube` does not allow `registry/vkube-evil`.

@@ -179,6 +179,7 @@ fn bounds_of_the_quota_are_reported_where_they_bite() {
 fn constraints_reject() {
     let constraints = json!({
         "allowedExposeTypes": ["ClusterIP"],
+        "allowedHostNames": ["*.example.com"],
         "allowedStorageClasses": ["fast"],
         "allowedImages": ["registry.example.com/vkube"],
         "maxVolumeSize": "10Gi",
@@ -194,6 +195,7 @@ fn constraints_reject() {
     for allowed in [
         json!({}),
         volume("10Gi", Some("fast")),
+        json!({"expose": {"externalAddress": "a.example.com", "extraSANs": ["b.A.example.com"]}}),
         image("registry.example.com/vkube:1"),
         image("registry.example.com/vkube@sha256:00"),
         image("registry.example.com/vkube/debug"),
@@ -202,6 +204,8 @@ fn constraints_reject() {
     }
     for rejected in [
         json!({"expose": {"type": "LoadBalancer"}}),
+        json!({"expose": {"externalAddress": "example.com"}}),
+        json!({"expose": {"extraSANs": ["evilexample.com"]}}),
         volume("11Gi", Some("fast")),
         volume("1Gi", Some("slow")),
         volume("1Gi", None),

@@ -4,11 +4,11 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use vkube_crds::{KubeconfigStatus, SecretKeyRef, annotations};
+use vkube_crds::{ExposeType, KubeconfigStatus, SecretKeyRef, annotations};
 
 use super::certificates::{Certificates, pair, record, requested, served};
 use super::steps::Attempt;
-use super::{Report, Stop};
+use super::{Report, Stop, route};
 use crate::apply::Applied;
 use crate::build::{self, ADMIN, KUBECONFIG_KEY, Key, Object};
 use crate::conditions::Check;
@@ -75,10 +75,15 @@ pub(super) async fn ensure(
     });
     report.checks.kubeconfig =
         Check::applied(&format!("Secret {} holds the kubeconfig", settings.kubeconfig_secret));
-    if let Check::Failed(Reason::EndpointPending, message) = &report.checks.endpoint {
-        return Err(Stop::Waiting(message.clone()));
+    match &report.checks.endpoint {
+        Check::Failed(Reason::EndpointPending, message)
+            if settings.expose.type_ == ExposeType::LoadBalancer =>
+        {
+            Err(Stop::Waiting(message.clone()))
+        }
+        Check::Failed(_, message) => Err(Stop::WaitFor(route::POLL, message.clone())),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The URL that clients are told: the one asked for, else the one outside, else the one on the host's network.

@@ -7,6 +7,7 @@
 mod deletion;
 mod drift;
 mod examples;
+mod exposure;
 mod lifecycle;
 mod policies;
 mod world;
