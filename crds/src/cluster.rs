@@ -6,6 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::export::Export;
+use crate::lifetime::DeleteAfter;
 use crate::schemas;
 use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
@@ -115,6 +117,9 @@ pub struct VirtualClusterSpec {
     /// The credentials written next to this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<Kubeconfig>,
+    /// Tools that are told of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
     /// Where and as what the cluster's pods run on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
@@ -160,6 +165,9 @@ pub struct Lifecycle {
     /// What becomes of the host namespace on deletion. Default: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// When the cluster is deleted by itself. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_after: Option<DeleteAfter>,
 }
 
 /// The namespace on the host that holds the cluster.

@@ -121,6 +121,15 @@ pub struct Constraints {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]
     pub allowed_images: Vec<String>,
+    /// Namespaces other than a cluster's own in which it may be exported to Argo CD. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub allowed_export_namespaces: Vec<String>,
+    /// The longest that a cluster may live, such as `168h`: the shorter of this and its `lifecycle.deleteAfter` is in
+    /// force, also where the cluster states none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schemas::duration")]
+    pub max_lifetime: Option<String>,
     /// The largest volume allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_volume_size: Option<Quantity>,

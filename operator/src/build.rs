@@ -10,6 +10,7 @@
 //! 4. the Secret with the certificates ([`pki_secret`]) and the volume, then the [`stateful_set`];
 //! 5. the kubeconfig Secrets ([`kubeconfig_secret`]), once the API server answers.
 
+mod argocd;
 mod control_plane;
 mod identity;
 mod namespace;
@@ -22,6 +23,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+pub use argocd::argocd_secret;
 pub use control_plane::{API_PORT, DNS_PORT, stateful_set, volume_claim};
 pub use namespace::namespace;
 pub use object::{Key, Object};
@@ -30,7 +32,7 @@ pub use secrets::{ADMIN, KUBECONFIG_KEY, kubeconfig_secret, pki_secret};
 
 use crate::names::Identity;
 use crate::options::Options;
-use crate::settings::Settings;
+use crate::settings::{Argocd, Settings};
 
 /// What lets the operator work in the namespaces of the cluster.
 pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
@@ -38,6 +40,11 @@ pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
         Object::of(identity::operator_in_host_namespace(identity, options)),
         Object::of(identity::operator_beside_cluster(identity, options)),
     ]
+}
+
+/// What lets the operator write a cluster's Secret beside Argo CD.
+pub fn operator_beside_argocd(identity: &Identity, options: &Options, wanted: &Argocd) -> Object {
+    Object::of(identity::operator_beside_argocd(identity, options, &wanted.namespace))
 }
 
 /// Everything that has to be there before the first pod.

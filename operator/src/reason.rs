@@ -35,6 +35,8 @@ reasons! {
     Paused,
     /// The cluster is being deleted.
     Deleting,
+    /// The lifetime of the cluster has ended.
+    Expired,
     /// The cluster was deleted.
     Deleted,
     /// Deletion was released without waiting for host objects.

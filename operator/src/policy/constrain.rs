@@ -6,6 +6,18 @@ use vkube_crds::{Constraints, Quantity};
 
 use crate::settings::Settings;
 
+/// Why the cluster may not be exported: the namespace is not its own, and no policy allows it.
+pub fn constrain_export(settings: &Settings, own_namespace: &str, allowed: &[String]) -> Option<String> {
+    let namespace = &settings.argocd.as_ref()?.namespace;
+    if namespace == own_namespace || allowed.contains(namespace) {
+        return None;
+    }
+    Some(format!(
+        "export.argocd.namespace {namespace} is not the cluster's own, and no policy in force allows it in \
+         constraints.allowedExportNamespaces"
+    ))
+}
+
 /// What `settings` ask for that `constraints` forbid; empty if nothing. `own_image` is always allowed.
 pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str) -> Vec<String> {
     let mut violations = Vec::new();

@@ -75,6 +75,12 @@ pub(super) async fn ensure(
     });
     report.checks.kubeconfig =
         Check::applied(&format!("Secret {} holds the kubeconfig", settings.kubeconfig_secret));
+    Ok(())
+}
+
+/// Whether clients outside reach the cluster; what is wanting comes by itself.
+pub(super) fn reachable(attempt: &Attempt<'_>, report: &Report) -> Result<(), Stop> {
+    let settings = &attempt.settings;
     match &report.checks.endpoint {
         Check::Failed(Reason::EndpointPending, message)
             if settings.expose.type_ == ExposeType::LoadBalancer =>
@@ -136,7 +142,12 @@ async fn prune(attempt: &Attempt<'_>, wanted: &[Wanted<'_>]) -> Result<(), Stop>
     let any = Key::new::<Secret>(Some(&identity.namespace), "");
     for live in host.list(&any, &identity.uid_selector()).await? {
         let name = live.name_any();
-        if wanted.iter().all(|wanted| wanted.secret != name) {
+        // Argo CD may live beside the cluster.
+        let exported =
+            attempt.settings.argocd.as_ref().is_some_and(|argocd| {
+                argocd.namespace == identity.namespace && identity.export_name() == name
+            });
+        if !exported && wanted.iter().all(|wanted| wanted.secret != name) {
             host.delete(&Key { name, ..any.clone() }, live.uid()).await?;
         }
     }

@@ -12,6 +12,7 @@ use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, 
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
+use super::{argocd, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Key, Object};
 use crate::conditions::Check;
@@ -47,6 +48,7 @@ pub(super) async fn attempt(
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
     let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
+    lifetime::ensure(&attempt, report).await?;
     let begun = report.clone();
     let (announced, fresh) =
         tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));
@@ -61,7 +63,9 @@ pub(super) async fn attempt(
         return sleep::settle(&attempt, &certificates, report).await;
     }
     available(&attempt, &services, &certificates, report).await?;
-    kubeconfigs::ensure(&attempt, &certificates, report).await
+    kubeconfigs::ensure(&attempt, &certificates, report).await?;
+    argocd::ensure(&attempt, &certificates, report).await?;
+    kubeconfigs::reachable(&attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -101,7 +105,10 @@ async fn resolve(
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
         .map_err(|wrong| Stop::Stalled(Reason::InvalidSpec, wrong.join("; ")))?;
-    let violations = policy::constrain(&settings, &constraints, &context.options.image);
+    let mut violations = policy::constrain(&settings, &constraints, &context.options.image);
+    let own_namespace = cluster.namespace().unwrap_or_default();
+    let exportable = &constraints.allowed_export_namespaces;
+    violations.extend(policy::constrain_export(&settings, &own_namespace, exportable));
     if !violations.is_empty() {
         let message = violations.join("; ");
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
