@@ -45,7 +45,12 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let metrics = Metrics::new();
     let (clusters, writer) = reflector::store::<Cluster>();
     let ready = Arc::new(AtomicBool::new(false));
-    let report = Report { ready: ready.clone(), metrics: metrics.clone(), clusters: clusters.clone() };
+    let report = Report {
+        ready: ready.clone(),
+        metrics: metrics.clone(),
+        per_cluster: options.cluster_metrics,
+        clusters: clusters.clone(),
+    };
     let endpoints = CancellationToken::new();
     let _stop_endpoints = endpoints.clone().drop_guard();
     let server = match options.listen {

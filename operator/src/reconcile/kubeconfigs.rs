@@ -63,11 +63,6 @@ pub(super) async fn ensure(
         record(report, wanted.label, *end, Some(certificates.life), certificates.life);
     }
     prune(attempt, &wanted).await?;
-    let first =
-        report.certificates.iter().filter_map(|one| one.not_after.as_ref()).map(|end| end.0.as_second());
-    if let Some(first) = first.min() {
-        attempt.context.metrics.expiry(first);
-    }
     report.kubeconfig = Some(KubeconfigStatus {
         secret_ref: SecretKeyRef { name: settings.kubeconfig_secret.clone(), key: KUBECONFIG_KEY.into() },
         ca_hash: sha256_hex(certificates.authority.pair.certificate.as_bytes()),
