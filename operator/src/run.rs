@@ -140,7 +140,17 @@ async fn operate(
             ready.store(true, Ordering::Relaxed);
         }
     };
-    tokio::join!(policy_controller, cluster_controller, become_ready);
+    // A controller that is told to stop before its cache is filled waits for that without end. Nothing is under way then.
+    let stopped_early = async {
+        shutdown.cancelled().await;
+        if ready.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(policy_controller, cluster_controller, become_ready) } => {}
+        () = stopped_early => {}
+    }
     if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Stopped("controllers")) }
 }
 
