@@ -6,6 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::export::Export;
+use crate::lifetime::DeleteAfter;
 use crate::schemas;
 use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
@@ -75,6 +77,8 @@ use crate::sync::Sync;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(DETAILS_FIT_THE_TYPE)
+        .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
     validation = Rule::new(SERVICE_FIELDS_FIT_THE_TYPE)
         .message("expose.service: nodePort and externalTrafficPolicy need type NodePort or LoadBalancer; loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer")
 )]
@@ -114,6 +118,9 @@ pub struct VirtualClusterSpec {
     /// The credentials written next to this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<Kubeconfig>,
+    /// Tools that are told of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
     /// Where and as what the cluster's pods run on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workloads: Option<Workloads>,
@@ -138,6 +145,7 @@ const VOLUME_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.
 const STORAGE_CLASS_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.storageClassName) ? self.backingStore.volume.storageClassName : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.storageClassName) ? oldSelf.backingStore.volume.storageClassName : '')";
 // `type` may come from a policy, so the rule speaks only where the cluster itself states one.
 const SERVICE_FIELDS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.service) || !has(self.expose.type) || self.expose.type == 'LoadBalancer' || (!has(self.expose.service.loadBalancerClass) && !has(self.expose.service.loadBalancerSourceRanges) && (self.expose.type == 'NodePort' || (!has(self.expose.service.nodePort) && !has(self.expose.service.externalTrafficPolicy))))";
+const DETAILS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.type) || ((self.expose.type == 'Ingress' || !has(self.expose.ingress)) && (self.expose.type == 'Gateway' || !has(self.expose.gateway)))";
 
 /// The policy that shapes a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -161,6 +169,9 @@ pub struct Lifecycle {
     /// What becomes of the host namespace on deletion. Default: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// When the cluster is deleted by itself. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_after: Option<DeleteAfter>,
 }
 
 /// The namespace on the host that holds the cluster.

@@ -4,6 +4,9 @@
 //! A field exists here only if the operator acts on it.
 
 mod cluster;
+mod export;
+mod exposure;
+mod lifetime;
 mod manifest;
 mod policy;
 mod quantity;
@@ -16,6 +19,9 @@ pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
     VirtualClusterSpec,
 };
+pub use export::{ArgocdExport, Export, SecretRef};
+pub use exposure::{ExposeGateway, ExposeIngress, GatewayRef};
+pub use lifetime::DeleteAfter;
 pub use manifest::{policy_crd, virtual_cluster_crd};
 pub use policy::{
     Constraints, PolicySelector, PolicySettings, VirtualClusterPolicy, VirtualClusterPolicySpec,

@@ -109,8 +109,13 @@ pub struct PolicySettings {
 pub struct Constraints {
     /// Types of exposure allowed. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 3), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_expose_types: Vec<ExposeType>,
+    /// Host names allowed as `expose.externalAddress` and in `expose.extraSANs`: whole names, or `*.` and a domain for
+    /// every name below it. Empty: all. A tenant that may choose any name can choose that of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub allowed_host_names: Vec<String>,
     /// Storage classes allowed. Empty: all, and the host's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]
@@ -120,6 +125,15 @@ pub struct Constraints {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]
     pub allowed_images: Vec<String>,
+    /// Namespaces other than a cluster's own in which it may be exported to Argo CD. Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub allowed_export_namespaces: Vec<String>,
+    /// The longest that a cluster may live, such as `168h`: the shorter of this and its `lifecycle.deleteAfter` is in
+    /// force, also where the cluster states none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schemas::duration")]
+    pub max_lifetime: Option<String>,
     /// The largest volume allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_volume_size: Option<Quantity>,

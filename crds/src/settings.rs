@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Toleration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exposure::{ExposeGateway, ExposeIngress};
 use crate::{Quantity, schemas};
 
 /// The process that serves the virtual cluster: its image, size and place.
@@ -103,14 +104,20 @@ pub struct Volume {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Expose {
-    /// Type of the API server's Service on the host. Default: `ClusterIP`.
+    /// The way to the API server. Default: `ClusterIP`.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<ExposeType>,
     /// Details of the Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ExposeService>,
+    /// Details of the Ingress, for `Ingress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<ExposeIngress>,
+    /// Details of the route, for `Gateway`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<ExposeGateway>,
     /// Host name or address under which clients outside reach the API server. It becomes part of the serving
-    /// certificate and of `status.endpoints.externalURL`.
+    /// certificate and of `status.endpoints.externalURL`. `Ingress` and `Gateway` need a host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9.:-]+$"))]
     pub external_address: Option<String>,
@@ -120,7 +127,7 @@ pub struct Expose {
     pub extra_sans: Vec<String>,
 }
 
-/// Type of the API server's Service.
+/// The way to the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExposeType {
     /// Reached from within the host cluster.
@@ -130,15 +137,21 @@ pub enum ExposeType {
     NodePort,
     /// Reached through a load balancer of the host.
     LoadBalancer,
+    /// Reached through an Ingress whose controller passes TLS through.
+    Ingress,
+    /// Reached through a TLSRoute of the Gateway API.
+    Gateway,
 }
 
 impl ExposeType {
-    /// The value of a Service's `type`.
+    /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClusterIP => "ClusterIP",
             Self::NodePort => "NodePort",
             Self::LoadBalancer => "LoadBalancer",
+            Self::Ingress => "Ingress",
+            Self::Gateway => "Gateway",
         }
     }
 }

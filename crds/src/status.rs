@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::export::SecretRef;
 use crate::schemas;
 
 /// What the operator reports of a virtual cluster.
@@ -44,6 +45,13 @@ pub struct VirtualClusterStatus {
     /// The administrator's kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubeconfig: Option<KubeconfigStatus>,
+    /// The Secret by which Argo CD knows the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argocd_secret_ref: Option<SecretRef>,
+    /// When the cluster will be deleted by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time")]
+    pub delete_at: Option<Time>,
     /// The policy in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyStatus>,

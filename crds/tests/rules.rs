@@ -96,6 +96,19 @@ fn fields_of_a_service_need_a_type_that_has_them() {
 }
 
 #[test]
+fn details_of_an_exposure_need_its_type() {
+    let expose = |expose: Value| refusals(&mk("demo", json!({"expose": expose})), None);
+    for (type_, field) in [("ClusterIP", "ingress"), ("Gateway", "ingress"), ("Ingress", "gateway")] {
+        assert!(!expose(json!({"type": type_, field: {}})).is_empty(), "{type_} {field}");
+    }
+    for (type_, field) in [("Ingress", "ingress"), ("Gateway", "gateway")] {
+        assert_eq!(expose(json!({"type": type_, field: {}})), Vec::<String>::new(), "{type_} {field}");
+        // The type may come from a policy.
+        assert_eq!(expose(json!({field: {}})), Vec::<String>::new(), "{field}");
+    }
+}
+
+#[test]
 fn names_leave_room_for_what_is_derived_from_them() {
     for name in ["demo", "a", "team-a1", &"x".repeat(40)] {
         assert_eq!(refusals(&mk(name, json!({})), None), Vec::<String>::new(), "{name}");

@@ -10,25 +10,29 @@
 //! 4. the Secret with the certificates ([`pki_secret`]) and the volume, then the [`stateful_set`];
 //! 5. the kubeconfig Secrets ([`kubeconfig_secret`]), once the API server answers.
 
+mod argocd;
 mod control_plane;
 mod identity;
 mod namespace;
 mod network;
 mod object;
 mod quota;
+mod routes;
 mod secrets;
 mod service;
 #[cfg(test)]
 mod tests;
 
+pub use argocd::argocd_secret;
 pub use control_plane::{API_PORT, DNS_PORT, stateful_set, volume_claim};
 pub use namespace::namespace;
 pub use object::{Key, Object};
+pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
 pub use secrets::{ADMIN, KUBECONFIG_KEY, kubeconfig_secret, pki_secret};
 
 use crate::names::Identity;
 use crate::options::Options;
-use crate::settings::Settings;
+use crate::settings::{Argocd, Settings};
 
 /// What lets the operator work in the namespaces of the cluster.
 pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
@@ -36,6 +40,11 @@ pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
         Object::of(identity::operator_in_host_namespace(identity, options)),
         Object::of(identity::operator_beside_cluster(identity, options)),
     ]
+}
+
+/// What lets the operator write a cluster's Secret beside Argo CD.
+pub fn operator_beside_argocd(identity: &Identity, options: &Options, wanted: &Argocd) -> Object {
+    Object::of(identity::operator_beside_argocd(identity, options, &wanted.namespace))
 }
 
 /// Everything that has to be there before the first pod.
@@ -51,6 +60,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
         objects.push(Object::of(identity::cluster_sync_binding(identity)));
     }
     objects.extend(service::external(identity, settings).map(Object::of));
+    objects.extend(routes::ingress(identity, settings).map(Object::of));
     objects.extend(quota::quotas(identity, settings).into_iter().map(Object::of));
     objects.extend(quota::limits(identity, settings).map(Object::of));
     objects.extend(network::policies(identity, settings).into_iter().map(Object::of));
@@ -59,7 +69,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
 
 /// Objects that [`guards`] builds only under some settings, and that go when it no longer does.
 pub fn optional(identity: &Identity) -> Vec<Key> {
-    let mut keys = vec![service::external_key(identity)];
+    let mut keys = vec![service::external_key(identity), routes::ingress_key(identity)];
     keys.extend(identity::sync_keys(identity));
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));

@@ -30,7 +30,7 @@ use crate::events;
 use crate::finalizer;
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
-use crate::reconcile::{Report, publish};
+use crate::reconcile::{Report, publish, remove_route, withdraw};
 
 /// In case the event of the namespace's end was lost.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -101,6 +101,7 @@ async fn remove(
             return Ok(wait);
         }
     }
+    withdraw(context, identity, None).await?;
     remove_labelled(&Key::new::<ClusterRoleBinding>(None, ""), identity, context).await?;
     // The garbage collector removes these too; credentials should not wait for it. Without the rights to, they are
     // gone already, or never were.
@@ -144,6 +145,7 @@ async fn retire(identity: &Identity, context: &Context) -> Result<Option<Wait>, 
     ] {
         context.host.remove(&key, identity).await?;
     }
+    remove_route(&context.host, identity).await?;
     let mut left = 0;
     for any in [
         Key::new::<Pod>(namespace, ""),

@@ -19,6 +19,8 @@ pub enum Check {
     Unreached,
     /// As it should be.
     Passed(Reason, String),
+    /// Not asked for, so there is nothing to say.
+    NotAsked,
     /// On its way.
     Pending(String),
     /// Not as it should be.
@@ -34,7 +36,7 @@ impl Check {
     }
 
     fn passed(&self) -> bool {
-        matches!(self, Self::Passed(..))
+        matches!(self, Self::Passed(..) | Self::NotAsked)
     }
 }
 
@@ -59,11 +61,13 @@ pub struct Checks {
     pub available: Check,
     /// The kubeconfig is there.
     pub kubeconfig: Check,
+    /// Argo CD knows the cluster.
+    pub argocd: Check,
 }
 
 impl Checks {
     /// In the order of the steps.
-    fn all(&self) -> [(&'static str, &Check); 9] {
+    fn all(&self) -> [(&'static str, &Check); 10] {
         [
             ("PolicyAccepted", &self.policy),
             ("NamespaceReady", &self.namespace),
@@ -74,6 +78,7 @@ impl Checks {
             ("ControlPlaneReady", &self.control_plane),
             ("Available", &self.available),
             ("KubeconfigReady", &self.kubeconfig),
+            ("ArgoCDExported", &self.argocd),
         ]
     }
 }
@@ -146,6 +151,7 @@ pub fn conditions(
             Check::Pending(message) => list.add(name, "False", Reason::Progressing, message.clone()),
             Check::Failed(reason, message) => list.add(name, "False", *reason, message.clone()),
             Check::Unknown(reason, message) => list.add(name, "Unknown", *reason, message.clone()),
+            Check::NotAsked => {}
             Check::Unreached => list.keep(name),
         }
     }

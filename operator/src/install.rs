@@ -4,6 +4,7 @@
 //! applies it. Everything can be applied over what is there.
 
 mod manager;
+mod monitoring;
 mod rbac;
 
 use kube::api::DynamicObject;
@@ -55,6 +56,11 @@ pub fn rbac() -> Vec<Value> {
 /// The operator itself.
 pub fn manager(image: &str) -> Vec<Value> {
     manager::all(image)
+}
+
+/// What Prometheus and Grafana are told. Not among [`install_manifests`]: it needs the CRDs of the Prometheus operator.
+pub fn monitoring() -> Vec<Value> {
+    monitoring::all()
 }
 
 /// The operator's namespace.

@@ -2,8 +2,9 @@
 //!
 //! Labels are words of fixed sets; nothing grows with the number of clusters.
 
+mod clusters;
+
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -13,7 +14,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use vkube_crds::Phase;
+use vkube_crds::{Phase, VirtualCluster};
+
+pub use clusters::ClusterMetrics;
 
 use crate::reason::Reason;
 
@@ -38,7 +41,7 @@ struct Inner {
     provision: Histogram,
     deletion: Histogram,
     rotations: Counter,
-    certificate_expiry: Gauge<f64, AtomicU64>,
+    single: ClusterMetrics,
     leader: Gauge,
 }
 
@@ -92,7 +95,7 @@ impl Metrics {
             provision: Histogram::new(PROVISION_BUCKETS),
             deletion: Histogram::new(PROVISION_BUCKETS),
             rotations: Counter::default(),
-            certificate_expiry: Gauge::default(),
+            single: ClusterMetrics::default(),
             leader: Gauge::default(),
         };
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
@@ -107,21 +110,21 @@ impl Metrics {
         registry.register("provision_duration_seconds", "From creation to ready", inner.provision.clone());
         registry.register("deletion_duration_seconds", "From deletion to gone", inner.deletion.clone());
         registry.register("certificate_rotations", "Certificates reissued", inner.rotations.clone());
-        registry.register(
-            "certificate_expiry_timestamp_seconds",
-            "End of the certificate that ends first among those seen",
-            inner.certificate_expiry.clone(),
-        );
+        inner.single.register(&mut registry);
         registry.register("leader", "1 while this replica works", inner.leader.clone());
         inner.registry = registry;
         Self(Arc::new(inner))
     }
 
-    /// The text that a scrape gets.
-    pub fn encode(&self) -> String {
+    /// The text that a scrape gets, with a series for each of `clusters`.
+    pub fn encode<'a>(&self, clusters: impl Iterator<Item = &'a VirtualCluster>) -> String {
+        for cluster in clusters {
+            self.0.single.report(cluster);
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.0.registry);
+        self.0.single.clear();
         text
     }
 
@@ -173,11 +176,6 @@ impl Metrics {
         self.0.rotations.inc();
     }
 
-    /// The end of the certificate that ends first.
-    pub(crate) fn expiry(&self, seconds: i64) {
-        self.0.certificate_expiry.set(seconds as f64);
-    }
-
     /// Whether this replica works.
     pub(crate) fn leading(&self, leading: bool) {
         self.0.leader.set(i64::from(leading));
@@ -194,7 +192,7 @@ mod tests {
         metrics.reconciled("virtualcluster", Duration::from_millis(20), Some(Reason::ApplyFailed));
         metrics.applied("Service", true);
         metrics.phases(|phase| usize::from(phase == Phase::Running));
-        let text = metrics.encode();
+        let text = metrics.encode(std::iter::empty());
         for line in [
             "vkube_reconcile_runs_total{controller=\"virtualcluster\"} 1",
             "vkube_reconcile_failures_total{controller=\"virtualcluster\",reason=\"ApplyFailed\"} 1",
@@ -203,6 +201,60 @@ mod tests {
             "vkube_virtualclusters{phase=\"Failed\"} 0",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+
+    fn mk() -> VirtualCluster {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "vkube.dev/v1alpha1", "kind": "VirtualCluster",
+            "metadata": {"name": "demo", "namespace": "tenants"}, "spec": {},
+            "status": {
+                "phase": "Running", "version": "v1.36.0", "replicas": 1, "readyReplicas": 1,
+                "conditions": [{"type": "Ready", "status": "True", "reason": "Running", "message": "",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+                "certificates": [{"name": "ca", "notAfter": "2030-01-01T00:00:00Z"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_cluster_has_series_as_long_as_it_is_there() {
+        let metrics = Metrics::new();
+        let text = metrics.encode([mk()].iter());
+        for line in [
+            "vkube_virtualcluster_info{namespace=\"tenants\",name=\"demo\",phase=\"Running\",version=\"v1.36.0\",policy=\"\"} 1",
+            "vkube_virtualcluster_condition{namespace=\"tenants\",name=\"demo\",type=\"Ready\"} 1",
+            "vkube_virtualcluster_condition{namespace=\"tenants\",name=\"demo\",type=\"Stalled\"} 0",
+            "vkube_certificate_expiry_timestamp_seconds{namespace=\"tenants\",name=\"demo\",certificate=\"ca\"} 1893456000",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!metrics.encode(std::iter::empty()).contains("demo"));
+    }
+
+    #[test]
+    fn alerts_and_dashboard_speak_of_series_that_exist() {
+        let metrics = Metrics::new();
+        metrics.reconciled("virtualcluster", Duration::from_millis(20), Some(Reason::ApplyFailed));
+        metrics.applied("Service", true);
+        metrics.corrected("Service");
+        metrics.phases(|_| 1);
+        metrics.provisioned(Duration::from_secs(1));
+        metrics.deleted(Duration::from_secs(1));
+        let text = metrics.encode([mk()].iter());
+        let asked = crate::install::documents(&crate::install::monitoring());
+        let mut names: Vec<&str> = asked
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .filter(|word| word.starts_with("vkube_"))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        assert!(names.len() >= 10, "{names:?}");
+        for name in names {
+            let starts =
+                |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+            assert!(text.lines().any(starts), "{name}\n{text}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub const STATUS_MANAGER: &str = "vkube-status";
 pub const TENANT_ROLE: &str = "vkube-tenant";
 /// ClusterRole bound to the operator in every namespace that holds a VirtualCluster: the kubeconfig Secrets.
 pub const KUBECONFIG_ROLE: &str = "vkube-kubeconfig";
+/// ClusterRole bound to the operator in Argo CD's namespace while a cluster is exported there.
+pub const EXPORT_ROLE: &str = "vkube-export";
 /// ClusterRole bound to a control plane in its host namespace.
 pub const CONTROL_PLANE_ROLE: &str = "vkube-controlplane";
 /// ClusterRole bound to a control plane for the whole host: reading nodes.
@@ -138,6 +140,12 @@ impl Identity {
     /// Name of the RoleBinding that lets the operator write kubeconfig Secrets next to the VirtualCluster.
     pub fn kubeconfig_binding(&self) -> String {
         format!("vc-{}-kubeconfig", self.name)
+    }
+
+    /// Name of the cluster's Secret, and of the RoleBinding for it, in the namespaces of tools: one that no other cluster
+    /// has.
+    pub fn export_name(&self) -> String {
+        self.host_namespace.clone()
     }
 
     /// DNS name of the API server's Service.

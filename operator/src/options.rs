@@ -22,6 +22,8 @@ pub struct Options {
     pub identity: String,
     /// Where `/livez`, `/readyz` and `/metrics` are served; nowhere if `None`.
     pub listen: Option<SocketAddr>,
+    /// Whether every cluster has metrics of its own; a host of very many may do without.
+    pub cluster_metrics: bool,
     /// Work only while holding the lease, so that replicas do not work against each other.
     pub leader_election: bool,
     /// How many clusters are reconciled at once.
@@ -47,6 +49,7 @@ impl Options {
             service_account: crate::install::OPERATOR.into(),
             identity: crate::install::OPERATOR.into(),
             listen: None,
+            cluster_metrics: true,
             leader_election: true,
             concurrency: 16,
             persistence: true,

@@ -10,5 +10,5 @@ mod merge;
 mod tests;
 
 pub use bind::{Binding, bind, malformed};
-pub use constrain::constrain;
+pub use constrain::{constrain, constrain_export};
 pub use merge::merge;

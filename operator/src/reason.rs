@@ -35,6 +35,8 @@ reasons! {
     Paused,
     /// The cluster is being deleted.
     Deleting,
+    /// The lifetime of the cluster has ended.
+    Expired,
     /// The cluster was deleted.
     Deleted,
     /// Deletion was released without waiting for host objects.
@@ -81,8 +83,10 @@ reasons! {
     PodFailing,
     /// The API server does not answer through its Service.
     ApiUnreachable,
-    /// The load balancer has no address yet.
+    /// The load balancer has no address yet, or no Gateway has accepted the route.
     EndpointPending,
+    /// The host does not serve TLSRoutes, which `expose.type: Gateway` needs.
+    GatewayApiMissing,
     /// The host refused a request for lack of rights.
     Forbidden,
     /// The host could not be read.

@@ -11,10 +11,13 @@
 //!
 //! Any step may be the last that ran; the next attempt finds out from the host how far it came.
 
+mod argocd;
 mod certificates;
 mod kubeconfigs;
+mod lifetime;
 mod namespace;
 mod report;
+mod route;
 mod sleep;
 mod steps;
 
@@ -35,7 +38,9 @@ use crate::events;
 use crate::finalizer;
 use crate::reason::Reason;
 
+pub use argocd::withdraw;
 pub use report::{Report, publish};
+pub use route::remove as remove_route;
 
 /// An attempt that takes longer hangs on something; the next one may fare better.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -128,19 +133,23 @@ async fn run(cached: &Cluster, context: &Context) -> Result<Action, Error> {
 
 /// What the outcome means for the report and for the next attempt.
 fn conclude(outcome: Result<(), Stop>, report: &mut Report) -> (Action, Option<Error>) {
+    // At the latest when something is due by itself.
+    let within = |wait: Duration| Action::requeue(report.renewal.map_or(wait, |due| due.min(wait)));
     match outcome {
         Ok(()) => {
+            let action = within(RESYNC.mul_f64(rand::random_range(0.8..=1.2)));
             report.progress = Progress::Done;
-            let spread = RESYNC.mul_f64(rand::random_range(0.8..=1.2));
-            (Action::requeue(report.renewal.map_or(spread, |renewal| renewal.min(spread))), None)
+            (action, None)
         }
         Err(Stop::Stalled(reason, message)) => {
+            let action = within(RESYNC);
             report.progress = Progress::Stalled(reason, message);
-            (Action::requeue(RESYNC), None)
+            (action, None)
         }
         Err(Stop::Waiting(message)) => {
+            let action = within(RESYNC);
             report.progress = Progress::Working(message);
-            (Action::requeue(RESYNC), None)
+            (action, None)
         }
         Err(Stop::WaitFor(wait, message)) => {
             report.progress = Progress::Working(message);

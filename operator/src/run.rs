@@ -17,7 +17,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{LimitRange, PersistentVolumeClaim, ResourceQuota, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, Store, store::Writer};
@@ -45,7 +45,12 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let metrics = Metrics::new();
     let (clusters, writer) = reflector::store::<Cluster>();
     let ready = Arc::new(AtomicBool::new(false));
-    let report = Report { ready: ready.clone(), metrics: metrics.clone(), clusters: clusters.clone() };
+    let report = Report {
+        ready: ready.clone(),
+        metrics: metrics.clone(),
+        per_cluster: options.cluster_metrics,
+        clusters: clusters.clone(),
+    };
     let endpoints = CancellationToken::new();
     let _stop_endpoints = endpoints.clone().drop_guard();
     let server = match options.listen {
@@ -135,7 +140,17 @@ async fn operate(
             ready.store(true, Ordering::Relaxed);
         }
     };
-    tokio::join!(policy_controller, cluster_controller, become_ready);
+    // A controller that is told to stop before its cache is filled waits for that without end. Nothing is under way then.
+    let stopped_early = async {
+        shutdown.cancelled().await;
+        if ready.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = async { tokio::join!(policy_controller, cluster_controller, become_ready) } => {}
+        () = stopped_early => {}
+    }
     if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Stopped("controllers")) }
 }
 
@@ -260,6 +275,7 @@ fn child_stream(
         children::<ResourceQuota>(client, metrics, triggers::without_status),
         children::<LimitRange>(client, metrics, any),
         children::<NetworkPolicy>(client, metrics, any),
+        children::<Ingress>(client, metrics, triggers::without_status),
         children::<RoleBinding>(client, metrics, any),
         children::<ClusterRoleBinding>(client, metrics, any),
     ])

@@ -28,6 +28,8 @@ pub struct Report {
     pub ready: Arc<AtomicBool>,
     /// What is counted.
     pub metrics: Metrics,
+    /// Whether every cluster has series of its own.
+    pub per_cluster: bool,
     /// All clusters, for their phases.
     pub clusters: Store<Cluster>,
 }
@@ -41,7 +43,10 @@ impl Report {
             "/metrics" => {
                 let phases: Vec<_> = self.clusters.state().iter().map(|cluster| phase(cluster)).collect();
                 self.metrics.phases(|phase| phases.iter().filter(|other| **other == phase).count());
-                (StatusCode::OK, self.metrics.encode())
+                let all = self.clusters.state();
+                let single = all.iter().filter_map(|cluster| cluster.0.as_ref().ok());
+                let single = single.filter(|_| self.per_cluster);
+                (StatusCode::OK, self.metrics.encode(single))
             }
             _ => (StatusCode::NOT_FOUND, "not found".into()),
         }

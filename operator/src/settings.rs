@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Toleration;
 use vkube_crds::{
-    AdditionalKubeconfig, DeletionPolicy, ExposeService, ExposeType, ImagePullPolicy, Networking, Quantity,
-    VirtualCluster, Workloads, labels,
+    AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
+    ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads, labels,
 };
 
 pub use isolation::{Isolation, Network};
@@ -69,6 +69,10 @@ pub struct Settings {
     pub sync: vkube_crds::Sync,
     /// Bounds of the workloads.
     pub isolation: Isolation,
+    /// The cluster Secret of Argo CD, if it is to be written.
+    pub argocd: Option<Argocd>,
+    /// How long after its creation the cluster is deleted by itself.
+    pub lifetime: Option<Duration>,
     /// What becomes of the host namespace on deletion.
     pub deletion_policy: DeletionPolicy,
 }
@@ -82,6 +86,21 @@ pub struct Volume {
     pub storage_class: Option<String>,
 }
 
+/// The cluster Secret of Argo CD.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Argocd {
+    /// Argo CD's namespace.
+    pub namespace: String,
+    /// Name of the cluster there.
+    pub name: String,
+    /// User inside the cluster.
+    pub user: String,
+    /// Group inside the cluster.
+    pub group: String,
+    /// Everything else, as asked.
+    pub asked: ArgocdExport,
+}
+
 /// How clients reach the API server.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expose {
@@ -89,6 +108,10 @@ pub struct Expose {
     pub type_: ExposeType,
     /// Its details.
     pub service: ExposeService,
+    /// The Ingress, for that type.
+    pub ingress: ExposeIngress,
+    /// The route, for that type.
+    pub gateway: ExposeGateway,
     /// Name or address outside.
     pub external_address: Option<String>,
     /// Further names in the serving certificate.
@@ -159,6 +182,12 @@ pub fn validate(
             ));
         }
     }
+    let argocd = argocd(cluster, &mut wrong);
+    let lifetime = lifetime(
+        "lifecycle.deleteAfter.sinceCreation",
+        lifecycle.delete_after.as_ref().and_then(|after| after.since_creation.as_ref()),
+        &mut wrong,
+    );
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -185,6 +214,8 @@ pub fn validate(
         workloads,
         sync,
         isolation,
+        argocd,
+        lifetime,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
     })
 }
@@ -210,6 +241,40 @@ fn certificates(asked: Option<&vkube_crds::Certificates>, wrong: &mut Vec<String
         wrong.push("certificates.renewBefore: must be shorter than the validity".into());
     }
     (validity, renew_before)
+}
+
+fn argocd(cluster: &VirtualCluster, wrong: &mut Vec<String>) -> Option<Argocd> {
+    let asked = cluster.spec.export.as_ref()?.argocd.clone()?;
+    for key in asked.labels.keys().filter(|key| is_reserved(key) || key.starts_with("argocd.argoproj.io/")) {
+        wrong.push(format!("export.argocd.labels: {key} belongs to Kubernetes, Argo CD or vkube"));
+    }
+    if asked.enabled != Some(true) {
+        return None;
+    }
+    let metadata = &cluster.metadata;
+    let own = || {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        format!("{namespace}-{}", metadata.name.as_deref().unwrap_or_default())
+    };
+    Some(Argocd {
+        namespace: asked.namespace.clone().unwrap_or_else(|| "argocd".into()),
+        name: asked.name.clone().unwrap_or_else(own),
+        user: asked.user.clone().unwrap_or_else(|| "argocd".into()),
+        group: asked.group.clone().unwrap_or_else(|| "system:masters".into()),
+        asked,
+    })
+}
+
+/// Reads how long a cluster may live.
+pub fn lifetime(path: &str, text: Option<&String>, wrong: &mut Vec<String>) -> Option<Duration> {
+    let text = text?;
+    match text.parse::<kube::core::Duration>() {
+        Ok(duration) if !duration.is_negative() => Some(duration.into()),
+        _ => {
+            wrong.push(format!("{path}: {text:?} is not a duration such as 72h"));
+            None
+        }
+    }
 }
 
 fn expose(asked: vkube_crds::Expose, wrong: &mut Vec<String>) -> Expose {
@@ -240,7 +305,23 @@ fn expose(asked: vkube_crds::Expose, wrong: &mut Vec<String>) -> Expose {
             wrong.push(format!("expose: {name:?} is neither a host name nor an address"));
         }
     }
-    Expose { type_, service, external_address: asked.external_address, extra_sans: asked.extra_sans }
+    let gateway = asked.gateway.unwrap_or_default();
+    let by_name = [ExposeType::Ingress, ExposeType::Gateway].contains(&type_);
+    let is_name = |name: &String| name.parse::<IpAddr>().is_err() && !name.starts_with('*');
+    if by_name && !asked.external_address.as_ref().is_some_and(is_name) {
+        wrong.push(format!("expose.externalAddress: type {} needs a host name", type_.as_str()));
+    }
+    if type_ == ExposeType::Gateway && gateway.parent_refs.is_empty() {
+        wrong.push("expose.gateway.parentRefs: type Gateway needs a Gateway".into());
+    }
+    Expose {
+        type_,
+        service,
+        ingress: asked.ingress.unwrap_or_default(),
+        gateway,
+        external_address: asked.external_address,
+        extra_sans: asked.extra_sans,
+    }
 }
 
 fn volume(

@@ -34,6 +34,7 @@ fn kustomize_bases_are_up_to_date() {
     check("manager/namespace.yaml", &documents(&[install::namespace()]));
     check("manager/manager.yaml", &documents(&install::manager(DEFAULT_IMAGE)));
     check("admission/admission.yaml", &documents(&install::admission()));
+    check("prometheus/monitoring.yaml", &documents(&install::monitoring()));
 }
 
 #[test]
@@ -71,6 +72,14 @@ fn the_chart_renders_to_the_same_objects() {
         assert_eq!(rendered, expected);
     }
     assert_eq!(rendered.len(), expected.len());
+}
+
+#[test]
+fn the_chart_renders_monitoring_if_asked() {
+    let values: Value = serde_json::json!({"monitoring": true});
+    let template = chart().into_iter().find(|(file, _)| *file == "templates/monitoring.yaml").unwrap().1;
+    let expected: Vec<Value> = parse(&documents(&install::monitoring()));
+    assert_eq!(parse(&render(&template, &values)), expected);
 }
 
 /// A misspelt field would be dropped by the type and missing from what comes back.
@@ -141,22 +150,46 @@ fn chart() -> Vec<(&'static str, String)> {
         ("templates/rbac.yaml", place(documents(&install::rbac()))),
         ("templates/admission.yaml", documents(&install::admission())),
         ("templates/manager.yaml", place(manager)),
+        (
+            "templates/monitoring.yaml",
+            optional("monitoring", &place(escape(&documents(&install::monitoring())))),
+        ),
     ]
+}
+
+/// A template that is there only if a value says so.
+fn optional(value: &str, text: &str) -> String {
+    format!("{{{{- if .Values.{value} }}}}\n{text}{{{{- end }}}}\n")
+}
+
+/// What Prometheus and Grafana fill in is none of Helm's.
+fn escape(text: &str) -> String {
+    let marked = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
+    marked.replace('\u{1}', "{{ \"{{\" }}").replace('\u{2}', "{{ \"}}\" }}")
 }
 
 fn render(template: &str, values: &Value) -> String {
     let mut text = template.replace("{{ .Release.Namespace }}", install::NAMESPACE);
+    if let Some(rest) = text.strip_prefix("{{- if .Values.") {
+        let (value, rest) = rest.split_once(" }}\n").unwrap();
+        let body = rest.strip_suffix("{{- end }}\n").unwrap();
+        text = if values[value] == true { body.to_owned() } else { String::new() };
+    }
     for (name, value) in values.as_object().unwrap() {
         let plain = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         text = text.replace(&format!("{{{{ .Values.{name} }}}}"), &plain);
         text = text.replace(&format!("{{{{ toJson .Values.{name} }}}}"), &value.to_string());
     }
+    text = text.replace("{{ \"{{\" }}", "\u{1}").replace("{{ \"}}\" }}", "\u{2}");
     assert!(!text.contains("{{"), "{text}");
-    text
+    text.replace('\u{1}', "{{").replace('\u{2}', "}}")
 }
 
 fn parse(text: &str) -> Vec<Value> {
-    text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    text.split("---\n")
+        .filter(|text| !text.is_empty())
+        .map(|document| serde_saphyr::from_str(document).unwrap())
+        .collect()
 }
 
 fn prune(value: &mut Value) {

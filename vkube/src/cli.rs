@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use crate::{bench, connect, controlplane, hello, operator, sandbox};
+use crate::{bench, clusters, connect, controlplane, hello, operator, sandbox};
 
 /// Why a subcommand fails.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -31,8 +31,38 @@ pub struct Cli {
 pub enum Command {
     /// Start, stop or look at a sandbox: a host cluster in one command.
     Sandbox(Box<sandbox::Options>),
-    /// Get a kubeconfig for a virtual cluster, or run a command with it.
+    /// Create a virtual cluster and wait until it is ready.
+    Create(Box<clusters::CreateOptions>),
+    /// List virtual clusters.
+    #[command(visible_alias = "ls")]
+    List(clusters::ListOptions),
+    /// Show a virtual cluster: its state, endpoints, certificates, conditions and events.
+    Describe(clusters::DescribeOptions),
+    /// Switch to a virtual cluster, or run a command in it.
     Connect(connect::Options),
+    /// Print a virtual cluster's kubeconfig.
+    Kubeconfig(clusters::KubeconfigOptions),
+    /// Have the operator leave a virtual cluster as it is.
+    Pause(clusters::StateOptions),
+    /// Have the operator look after a virtual cluster again.
+    Resume(clusters::StateOptions),
+    /// Put a virtual cluster to sleep: control plane and pods go, the data stays.
+    Sleep(clusters::StateOptions),
+    /// Wake a virtual cluster.
+    Wake(clusters::StateOptions),
+    /// Reissue the certificates of a virtual cluster.
+    Rotate(clusters::RotateOptions),
+    /// Delete virtual clusters.
+    #[command(visible_alias = "rm")]
+    Delete(clusters::DeleteOptions),
+    /// Print what a virtual cluster's control plane logs.
+    Logs(clusters::LogsOptions),
+    /// List or show the policies that shape virtual clusters.
+    Policy {
+        /// What to do with policies.
+        #[command(subcommand)]
+        command: clusters::PolicyCommand,
+    },
     /// Print the manifests that install vkube on a host cluster.
     Manifests {
         /// The image of the operator and of control planes.
@@ -58,6 +88,17 @@ pub enum Command {
     Hello(hello::Options),
 }
 
+/// The name of the program where kubectl runs it as its plugin `kubectl vkube`.
+const PLUGIN: &str = "kubectl-vkube";
+
+/// Reads the command line. Run under the name of the plugin, help speaks of `kubectl vkube`.
+pub fn parse() -> Cli {
+    let program = std::env::args_os().next().map(std::path::PathBuf::from);
+    let is_plugin = program.is_some_and(|path| path.file_stem().is_some_and(|name| name == PLUGIN));
+    let command = if is_plugin { Cli::command().bin_name("kubectl vkube") } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 impl Command {
     /// Threads for the async runtime. What runs in pods is idle most of its life.
     pub fn worker_threads(&self) -> usize {
@@ -73,7 +114,19 @@ impl Command {
 pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Sandbox(options) => sandbox::run(*options).await,
+        Command::Create(options) => clusters::create(*options).await,
+        Command::List(options) => clusters::list(options).await,
+        Command::Describe(options) => clusters::describe(options).await,
         Command::Connect(options) => connect::run(options).await,
+        Command::Kubeconfig(options) => clusters::kubeconfig(options).await,
+        Command::Pause(options) => clusters::pause(options).await,
+        Command::Resume(options) => clusters::resume(options).await,
+        Command::Sleep(options) => clusters::sleep(options).await,
+        Command::Wake(options) => clusters::wake(options).await,
+        Command::Rotate(options) => clusters::rotate(options).await,
+        Command::Delete(options) => clusters::delete(options).await,
+        Command::Logs(options) => clusters::logs(options).await,
+        Command::Policy { command } => clusters::policy(command).await,
         Command::Manifests { image } => {
             print!("{}", vkube_operator::install_yaml(&image));
             Ok(())

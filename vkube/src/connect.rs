@@ -12,13 +12,19 @@ use std::{
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, api::ListParams};
+use kube::{
+    Api, Client,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::Value;
 use vkube_crds::VirtualCluster;
 
-use crate::{cli::Outcome, kubeconfig, stop::Stop};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::{
+    cli::Outcome,
+    clusters::{self, Failure, Place},
+    kubeconfig,
+    stop::Stop,
+};
 
 /// How long a virtual cluster may take to answer before it counts as out of reach from here.
 const REACH: Duration = Duration::from_millis(700);
@@ -28,27 +34,31 @@ const REACH: Duration = Duration::from_millis(700);
 pub struct Options {
     /// The VirtualCluster's name.
     pub name: String,
-    /// Its namespace; without it, the name is looked for in all.
-    #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
+    /// Where it is; without a namespace, the name is looked for in all.
+    #[command(flatten)]
+    pub place: Place,
     /// Print the kubeconfig instead of merging it.
     #[arg(long, conflicts_with = "command")]
     pub print: bool,
     /// The kubeconfig to merge into.
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     pub kubeconfig: Option<PathBuf>,
-    /// The kubeconfig of the host; by default that of kubectl, or else that of a running sandbox.
-    #[arg(long, value_name = "FILE")]
-    pub host_kubeconfig: Option<PathBuf>,
     /// A command to run with the kubeconfig, after `--`.
     #[arg(last = true)]
     pub command: Vec<String>,
 }
 
+impl Options {
+    /// Merging into the kubeconfig that kubectl uses.
+    pub fn merging(name: String, place: Place) -> Self {
+        Self { name, place, print: false, kubeconfig: None, command: Vec::new() }
+    }
+}
+
 /// Connects.
 pub async fn run(options: Options) -> Outcome {
-    let host = host_client(options.host_kubeconfig.as_deref()).await?;
-    let cluster = find(&host, &options).await?;
+    let host = options.place.client().await?;
+    let cluster = clusters::find(&host, &options.name, &options.place).await?;
     let mut document = kubeconfig_of(&host, &cluster).await?;
     let name = format!("vkube_{}", options.name);
     kubeconfig::rename(&mut document, &name);
@@ -78,7 +88,9 @@ pub async fn run(options: Options) -> Outcome {
 }
 
 /// A client of the host.
-pub async fn host_client(path: Option<&Path>) -> Result<Client, Failure> {
+pub async fn host_client(path: Option<&Path>, context: Option<&str>) -> Result<Client, Failure> {
+    let choice =
+        KubeConfigOptions { context: context.map(ToOwned::to_owned), ..KubeConfigOptions::default() };
     let sandbox = crate::sandbox::state::State::new(None).and_then(|state| state.running_kubeconfig());
     let chosen = path.map(Path::to_path_buf).or_else(|| {
         let kubectl =
@@ -87,43 +99,14 @@ pub async fn host_client(path: Option<&Path>) -> Result<Client, Failure> {
     });
     let config = match chosen {
         Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(&path)?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?
+            kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(&path)?, &choice).await?
         }
+        None if choice.context.is_some() => kube::Config::from_kubeconfig(&choice).await?,
         None => kube::Config::infer().await.map_err(|error| {
             format!("no host cluster to connect through ({error}); set KUBECONFIG, or start one with `vkube sandbox`")
         })?,
     };
     Ok(Client::try_from(config)?)
-}
-
-async fn find(host: &Client, options: &Options) -> Result<VirtualCluster, Failure> {
-    if let Some(namespace) = &options.namespace {
-        let api: Api<VirtualCluster> = Api::namespaced(host.clone(), namespace);
-        return api.get_opt(&options.name).await?.ok_or_else(|| {
-            format!("no VirtualCluster {:?} in namespace {namespace:?}", options.name).into()
-        });
-    }
-    let api: Api<VirtualCluster> = Api::all(host.clone());
-    let params = ListParams::default().fields(&format!("metadata.name={}", options.name));
-    let mut found = api.list(&params).await?.items;
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        0 => Err(format!(
-            "no VirtualCluster {:?} on this host; `kubectl get virtualclusters -A` lists them",
-            options.name
-        )
-        .into()),
-        _ => {
-            let namespaces: Vec<String> = found.into_iter().filter_map(|c| c.metadata.namespace).collect();
-            Err(format!(
-                "VirtualCluster {:?} exists in namespaces {}; choose one with --namespace",
-                options.name,
-                namespaces.join(", ")
-            )
-            .into())
-        }
-    }
 }
 
 /// The kubeconfig that the operator has written for a cluster.

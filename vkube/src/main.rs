@@ -2,27 +2,25 @@
 
 mod bench;
 mod cli;
+mod clusters;
 mod connect;
 mod controlplane;
 mod hello;
 mod kubeconfig;
 mod operator;
+mod progress;
 mod sandbox;
 mod stop;
 mod sync;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::Cli;
-
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == vkube_sandbox::exec::SUBCOMMAND) {
         // Entering namespaces needs a process with one thread, so this comes before any runtime.
         vkube_sandbox::exec::exec_main(std::env::args_os().skip(2));
     }
-    let cli = Cli::parse();
+    let cli = cli::parse();
     cli::init_logging(cli.verbose);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cli.command.worker_threads())

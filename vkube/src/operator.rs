@@ -28,6 +28,9 @@ pub struct Options {
     /// Where to serve /livez, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
+    /// Serve metrics of every single cluster.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub cluster_metrics: bool,
     /// Work only while holding the lease.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,
@@ -56,6 +59,7 @@ pub async fn run(options: Options) -> Outcome {
         service_account: options.service_account.unwrap_or_else(|| defaults.service_account.clone()),
         identity: options.identity.unwrap_or_else(|| defaults.identity.clone()),
         listen: Some(pod_address(options.listen)),
+        cluster_metrics: options.cluster_metrics,
         leader_election: options.leader_elect,
         concurrency: options.concurrency,
         persistence: options.persistence,

@@ -1,7 +1,6 @@
 //! `vkube sandbox`: a host cluster in one command, for trying and testing.
 
 pub mod demo;
-mod progress;
 mod start;
 pub mod state;
 

@@ -6,6 +6,7 @@ mod commands;
 mod deletion;
 mod drift;
 mod guest;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,10 @@ const CASES: &[Case<Sandbox>] = cases![
     commands::status_says_that_the_sandbox_runs,
     commands::connect_runs_a_command,
     commands::connect_merges_a_context,
+    verbs::a_life_in_verbs,
+    verbs::a_misspelt_field_is_refused,
+    verbs::policies_are_shown_with_their_clusters,
+    verbs::kubectl_finds_its_plugin,
     drift::a_deleted_stateful_set_comes_back_with_its_data,
     drift::a_deleted_quota_comes_back,
     drift::a_changed_role_binding_is_put_right,

@@ -12,8 +12,8 @@ use vkube_crds::VirtualCluster;
 
 use super::object::Key;
 use crate::names::{
-    CONTROL_PLANE_ROLE, HOST_READER_ROLE, Identity, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE, SYNC_ROLE,
-    TENANT_ROLE,
+    CONTROL_PLANE_ROLE, EXPORT_ROLE, HOST_READER_ROLE, Identity, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE,
+    SYNC_ROLE, TENANT_ROLE,
 };
 use crate::options::Options;
 
@@ -34,6 +34,15 @@ pub(super) fn operator_beside_cluster(identity: &Identity, options: &Options) ->
             ..metadata(identity, &identity.namespace, &identity.kubeconfig_binding())
         },
         role_ref: cluster_role(KUBECONFIG_ROLE),
+        subjects: Some(vec![subject(&options.namespace, &options.service_account)]),
+    }
+}
+
+/// Lets the operator write the cluster's Secret in Argo CD's namespace.
+pub(super) fn operator_beside_argocd(identity: &Identity, options: &Options, namespace: &str) -> RoleBinding {
+    RoleBinding {
+        metadata: metadata(identity, namespace, &identity.export_name()),
+        role_ref: cluster_role(EXPORT_ROLE),
         subjects: Some(vec![subject(&options.namespace, &options.service_account)]),
     }
 }

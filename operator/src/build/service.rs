@@ -34,7 +34,7 @@ pub(super) fn internal(identity: &Identity) -> Service {
 /// The Service for clients outside, if the cluster is exposed.
 pub(super) fn external(identity: &Identity, settings: &Settings) -> Option<Service> {
     let expose = &settings.expose;
-    if expose.type_ == ExposeType::ClusterIP {
+    if ![ExposeType::NodePort, ExposeType::LoadBalancer].contains(&expose.type_) {
         return None;
     }
     let mut labels = expose.service.labels.clone();

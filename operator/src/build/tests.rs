@@ -111,13 +111,14 @@ fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
         mk(json!({"isolation": {"resourceQuota": off, "limitRange": off, "networkPolicy": off}}));
     let built = guards(&identity, &settings);
     let optional = optional(&identity);
-    assert_eq!(optional.len(), 12);
+    assert_eq!(optional.len(), 13);
     assert!(built.iter().all(|object| !optional.contains(&object.key)));
     let (_, everything) = mk(json!({
         "expose": {"type": "NodePort"},
         "sync": {"toHost": {"ingresses.networking.k8s.io": {}}},
     }));
-    let built = guards(&identity, &everything);
+    let (_, by_name) = mk(json!({"expose": {"type": "Ingress", "externalAddress": "a.example.com"}}));
+    let built = [guards(&identity, &everything), guards(&identity, &by_name)].concat();
     assert!(optional.iter().all(|key| built.iter().any(|object| object.key == *key)));
 }
 
@@ -139,4 +140,22 @@ fn every_object_says_whose_it_is() {
         assert_eq!(labels["vkube.dev/cluster-uid"], "0b8e", "{:?}", object.key);
         assert_eq!(labels["vkube.dev/managed"], "true", "{:?}", object.key);
     }
+}
+
+#[test]
+fn a_cluster_behind_a_gateway() {
+    let (identity, settings) =
+        mk(json!({"expose": {"type": "Gateway", "externalAddress": "demo.example.com",
+        "gateway": {"parentRefs": [{"name": "edge", "namespace": "gateways"}], "annotations": {"a": "b"}}}}));
+    insta::assert_snapshot!(yaml(&[tls_route(&identity, &settings, "v1").unwrap()]));
+}
+
+#[test]
+fn a_cluster_behind_an_ingress() {
+    let (identity, settings) =
+        mk(json!({"expose": {"type": "Ingress", "externalAddress": "demo.example.com",
+        "ingress": {"className": "edge"}}}));
+    let key = routes::ingress_key(&identity);
+    let ingress = guards(&identity, &settings).into_iter().find(|object| object.key == key);
+    insta::assert_snapshot!(yaml(&[ingress.unwrap()]));
 }

@@ -14,6 +14,7 @@ fn all_well() -> Checks {
         control_plane: well(),
         available: well(),
         kubeconfig: well(),
+        argocd: well(),
     }
 }
 

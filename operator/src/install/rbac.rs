@@ -1,14 +1,15 @@
 //! Who may do what.
 //!
 //! The operator may do little on the whole host: look after clusters and namespaces, watch what it manages, and *bind*
-//! four named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
+//! five named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
 //! outside the namespaces of clusters, and can grant nothing but these roles.
 
 use serde_json::{Value, json};
 
 use super::{NAMESPACE, OPERATOR, labels};
 use crate::names::{
-    CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE, SYNC_ROLE, TENANT_ROLE,
+    CONTROL_PLANE_ROLE, EXPORT_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, SYNC_CLUSTER_ROLE, SYNC_ROLE,
+    TENANT_ROLE,
 };
 
 const READ: &[&str] = &["get", "list", "watch"];
@@ -29,6 +30,7 @@ pub(super) fn all() -> Vec<Value> {
         cluster_role(OPERATOR, &operator()),
         cluster_role(TENANT_ROLE, &tenant()),
         cluster_role(KUBECONFIG_ROLE, &[rule(&[""], &["secrets"], WRITE)]),
+        cluster_role(EXPORT_ROLE, &export()),
         cluster_role(CONTROL_PLANE_ROLE, &control_plane()),
         cluster_role(HOST_READER_ROLE, &host_reader()),
         gathering(SYNC_ROLE, AGGREGATE_TO_SYNC),
@@ -50,14 +52,23 @@ pub(super) fn all() -> Vec<Value> {
 
 /// On the whole host.
 fn operator() -> Vec<Value> {
-    let roles =
-        [CONTROL_PLANE_ROLE, HOST_READER_ROLE, KUBECONFIG_ROLE, SYNC_ROLE, SYNC_CLUSTER_ROLE, TENANT_ROLE];
+    let roles = [
+        CONTROL_PLANE_ROLE,
+        EXPORT_ROLE,
+        HOST_READER_ROLE,
+        KUBECONFIG_ROLE,
+        SYNC_CLUSTER_ROLE,
+        SYNC_ROLE,
+        TENANT_ROLE,
+    ];
     vec![
         rule(
             &["vkube.dev"],
             &["virtualclusters", "virtualclusterpolicies"],
             &["get", "list", "patch", "watch"],
         ),
+        // Those whose lifetime has ended.
+        rule(&["vkube.dev"], &["virtualclusters"], &["delete"]),
         rule(&["vkube.dev"], &["virtualclusters/status", "virtualclusterpolicies/status"], &["patch"]),
         rule(&[""], &["namespaces"], &["create", "delete", "get", "list", "patch", "watch"]),
         rule(
@@ -66,7 +77,7 @@ fn operator() -> Vec<Value> {
             &["list", "watch"],
         ),
         rule(&["apps"], &["statefulsets"], &["list", "watch"]),
-        rule(&["networking.k8s.io"], &["networkpolicies"], &["list", "watch"]),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], &["list", "watch"]),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], &["create", "get", "list", "patch", "watch"]),
         rule(
             &["rbac.authorization.k8s.io"],
@@ -100,9 +111,17 @@ fn tenant() -> Vec<Value> {
         ),
         rule(&[""], &["pods"], &["delete", "get", "list"]),
         rule(&["apps"], &["statefulsets"], APPLY),
-        rule(&["networking.k8s.io"], &["networkpolicies"], APPLY),
-        rule(&["networking.k8s.io"], &["ingresses"], &["delete", "list"]),
+        rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
+        rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),
+    ]
+}
+
+/// The operator, in Argo CD's namespace while a cluster is exported there. It takes these rights from itself again.
+fn export() -> Vec<Value> {
+    vec![
+        rule(&[""], &["secrets"], WRITE),
+        rule(&["rbac.authorization.k8s.io"], &["rolebindings"], &["delete"]),
     ]
 }
 

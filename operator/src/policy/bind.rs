@@ -103,6 +103,8 @@ pub fn malformed(policy: &VirtualClusterPolicy) -> Vec<String> {
     {
         wrong.push(format!("constraints.maxVolumeSize: {:?} is not a quantity", size.0));
     }
+    let lifetime = constraints.and_then(|constraints| constraints.max_lifetime.as_ref());
+    crate::settings::lifetime("constraints.maxLifetime", lifetime, &mut wrong);
     wrong
 }
 

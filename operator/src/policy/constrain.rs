@@ -6,6 +6,18 @@ use vkube_crds::{Constraints, Quantity};
 
 use crate::settings::Settings;
 
+/// Why the cluster may not be exported: the namespace is not its own, and no policy allows it.
+pub fn constrain_export(settings: &Settings, own_namespace: &str, allowed: &[String]) -> Option<String> {
+    let namespace = &settings.argocd.as_ref()?.namespace;
+    if namespace == own_namespace || allowed.contains(namespace) {
+        return None;
+    }
+    Some(format!(
+        "export.argocd.namespace {namespace} is not the cluster's own, and no policy in force allows it in \
+         constraints.allowedExportNamespaces"
+    ))
+}
+
 /// What `settings` ask for that `constraints` forbid; empty if nothing. `own_image` is always allowed.
 pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str) -> Vec<String> {
     let mut violations = Vec::new();
@@ -17,6 +29,12 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
             settings.expose.type_.as_str(),
             allowed.join(", ")
         ));
+    }
+    let names = &constraints.allowed_host_names;
+    let asked = settings.expose.external_address.iter().chain(&settings.expose.extra_sans);
+    for name in asked.filter(|name| !names.is_empty() && !names.iter().any(|allowed| is_below(name, allowed)))
+    {
+        violations.push(format!("expose: {name} is not among the allowed host names: {}", names.join(", ")));
     }
     let images = &constraints.allowed_images;
     if !images.is_empty()
@@ -49,6 +67,15 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
         }
     }
     violations
+}
+
+/// Whether a host name is the one allowed, or below the domain of one such as `*.example.com`.
+fn is_below(name: &str, allowed: &str) -> bool {
+    let (name, allowed) = (name.to_ascii_lowercase(), allowed.to_ascii_lowercase());
+    match allowed.strip_prefix('*') {
+        Some(domain) => domain.starts_with('.') && name.len() > domain.len() && name.ends_with(domain),
+        None => name == allowed,
+    }
 }
 
 /// A prefix matches up to a boundary, so that `registry/vkube` does not allow `registry/vkube-evil`.

@@ -34,8 +34,9 @@ pub fn merge(
         overruled(&requested, &above, "", &mut enforced);
         overlay(&mut effective, &above);
     }
-    let spec: VirtualClusterSpec = serde_json::from_value(effective)?;
+    let mut spec: VirtualClusterSpec = serde_json::from_value(effective)?;
     if let Some(constraints) = &policy.spec.constraints {
+        enforced.extend(constraints.max_lifetime.as_ref().and_then(|most| shortened(&mut spec, most)));
         enforced.extend(bounded(&spec, &constraints.max_resource_quota));
     }
     Ok(Effective { spec, enforced })
@@ -79,6 +80,20 @@ fn overruled(requested: &Value, enforced: &Value, path: &str, found: &mut Vec<En
 /// Strings without quotes, anything else as JSON.
 fn display(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
+/// Bounds the cluster's lifetime. What cannot be read as a duration is left to be complained about.
+fn shortened(spec: &mut VirtualClusterSpec, most: &str) -> Option<EnforcedField> {
+    let read = |text: &str| text.parse::<kube::core::Duration>().ok().map(std::time::Duration::from);
+    let bound = read(most)?;
+    let asked =
+        &mut spec.lifecycle.get_or_insert_default().delete_after.get_or_insert_default().since_creation;
+    if asked.as_deref().is_some_and(|asked| read(asked).is_none_or(|asked| asked <= bound)) {
+        return None;
+    }
+    let requested = asked.replace(most.to_owned())?;
+    let path = "lifecycle.deleteAfter.sinceCreation".into();
+    Some(EnforcedField { path, requested, effective: most.to_owned() })
 }
 
 /// Where the policy's bounds are below what the spec asks of its quota. The bounds themselves are applied with the

@@ -176,9 +176,33 @@ fn bounds_of_the_quota_are_reported_where_they_bite() {
 }
 
 #[test]
+fn the_shorter_of_two_lifetimes_is_in_force() {
+    let policy = mk_policy("standard", json!({"constraints": {"maxLifetime": "24h"}}));
+    for (asked, effective, overruled) in
+        [(None, "24h", false), (Some("1h30m"), "1h30m", false), (Some("48h"), "24h", true)]
+    {
+        let spec = json!({"lifecycle": {"deleteAfter": {"sinceCreation": asked}}});
+        let merged = merge(&mk_cluster(spec).spec, Some(&policy)).unwrap();
+        let after = merged.spec.lifecycle.unwrap().delete_after.unwrap().since_creation;
+        assert_eq!(after.as_deref(), Some(effective));
+        assert_eq!(!merged.enforced.is_empty(), overruled, "{asked:?}");
+    }
+}
+
+#[test]
+fn an_export_needs_the_policys_consent_unless_it_stays_at_home() {
+    let asked = json!({"export": {"argocd": {"enabled": true, "namespace": "argocd"}}});
+    let settings = settings::validate(&mk_cluster(asked), &Options::new("i"), &BTreeMap::new()).unwrap();
+    assert!(constrain_export(&settings, "tenants", &[]).is_some());
+    assert_eq!(constrain_export(&settings, "tenants", &["argocd".to_owned()]), None);
+    assert_eq!(constrain_export(&settings, "argocd", &[]), None);
+}
+
+#[test]
 fn constraints_reject() {
     let constraints = json!({
         "allowedExposeTypes": ["ClusterIP"],
+        "allowedHostNames": ["*.example.com"],
         "allowedStorageClasses": ["fast"],
         "allowedImages": ["registry.example.com/vkube"],
         "maxVolumeSize": "10Gi",
@@ -194,6 +218,7 @@ fn constraints_reject() {
     for allowed in [
         json!({}),
         volume("10Gi", Some("fast")),
+        json!({"expose": {"externalAddress": "a.example.com", "extraSANs": ["b.A.example.com"]}}),
         image("registry.example.com/vkube:1"),
         image("registry.example.com/vkube@sha256:00"),
         image("registry.example.com/vkube/debug"),
@@ -202,6 +227,8 @@ fn constraints_reject() {
     }
     for rejected in [
         json!({"expose": {"type": "LoadBalancer"}}),
+        json!({"expose": {"externalAddress": "example.com"}}),
+        json!({"expose": {"extraSANs": ["evilexample.com"]}}),
         volume("11Gi", Some("fast")),
         volume("1Gi", Some("slow")),
         volume("1Gi", None),

@@ -82,7 +82,7 @@ pub(super) fn record(
     let Some(end) = end else { return };
     if let Some(renewed) = renewed {
         let until = end.duration_since(life.now).unsigned_abs().saturating_sub(renewed.renew_before);
-        report.renewal = Some(report.renewal.map_or(until, |earlier| earlier.min(until)));
+        report.look_again(until);
     }
     report.certificates.push(CertificateStatus { name: name.to_owned(), not_after: Some(Time(end)) });
 }

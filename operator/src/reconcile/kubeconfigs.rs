@@ -4,11 +4,11 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use vkube_crds::{KubeconfigStatus, SecretKeyRef, annotations};
+use vkube_crds::{ExposeType, KubeconfigStatus, SecretKeyRef, annotations};
 
 use super::certificates::{Certificates, pair, record, requested, served};
 use super::steps::Attempt;
-use super::{Report, Stop};
+use super::{Report, Stop, route};
 use crate::apply::Applied;
 use crate::build::{self, ADMIN, KUBECONFIG_KEY, Key, Object};
 use crate::conditions::Check;
@@ -63,11 +63,6 @@ pub(super) async fn ensure(
         record(report, wanted.label, *end, Some(certificates.life), certificates.life);
     }
     prune(attempt, &wanted).await?;
-    let first =
-        report.certificates.iter().filter_map(|one| one.not_after.as_ref()).map(|end| end.0.as_second());
-    if let Some(first) = first.min() {
-        attempt.context.metrics.expiry(first);
-    }
     report.kubeconfig = Some(KubeconfigStatus {
         secret_ref: SecretKeyRef { name: settings.kubeconfig_secret.clone(), key: KUBECONFIG_KEY.into() },
         ca_hash: sha256_hex(certificates.authority.pair.certificate.as_bytes()),
@@ -75,10 +70,21 @@ pub(super) async fn ensure(
     });
     report.checks.kubeconfig =
         Check::applied(&format!("Secret {} holds the kubeconfig", settings.kubeconfig_secret));
-    if let Check::Failed(Reason::EndpointPending, message) = &report.checks.endpoint {
-        return Err(Stop::Waiting(message.clone()));
-    }
     Ok(())
+}
+
+/// Whether clients outside reach the cluster; what is wanting comes by itself.
+pub(super) fn reachable(attempt: &Attempt<'_>, report: &Report) -> Result<(), Stop> {
+    let settings = &attempt.settings;
+    match &report.checks.endpoint {
+        Check::Failed(Reason::EndpointPending, message)
+            if settings.expose.type_ == ExposeType::LoadBalancer =>
+        {
+            Err(Stop::Waiting(message.clone()))
+        }
+        Check::Failed(_, message) => Err(Stop::WaitFor(route::POLL, message.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// The URL that clients are told: the one asked for, else the one outside, else the one on the host's network.
@@ -131,7 +137,12 @@ async fn prune(attempt: &Attempt<'_>, wanted: &[Wanted<'_>]) -> Result<(), Stop>
     let any = Key::new::<Secret>(Some(&identity.namespace), "");
     for live in host.list(&any, &identity.uid_selector()).await? {
         let name = live.name_any();
-        if wanted.iter().all(|wanted| wanted.secret != name) {
+        // Argo CD may live beside the cluster.
+        let exported =
+            attempt.settings.argocd.as_ref().is_some_and(|argocd| {
+                argocd.namespace == identity.namespace && identity.export_name() == name
+            });
+        if !exported && wanted.iter().all(|wanted| wanted.secret != name) {
             host.delete(&Key { name, ..any.clone() }, live.uid()).await?;
         }
     }

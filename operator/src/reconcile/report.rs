@@ -8,10 +8,11 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vkube_crds::{
-    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, VirtualCluster, VirtualClusterStatus,
+    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, VirtualCluster,
+    VirtualClusterStatus,
 };
 
-use crate::conditions::{self, Checks, Findings, Mode, Progress};
+use crate::conditions::{self, Check, Checks, Findings, Mode, Progress};
 use crate::context::Context;
 use crate::error::{Error, has_code};
 use crate::events;
@@ -40,7 +41,11 @@ pub struct Report {
     pub policy: Option<PolicyStatus>,
     /// Certificates.
     pub certificates: Vec<CertificateStatus>,
-    /// When the first certificate has to be renewed.
+    /// The Secret by which Argo CD knows the cluster.
+    pub argocd_secret: Option<SecretRef>,
+    /// When the cluster will be deleted by itself.
+    pub delete_at: Option<Time>,
+    /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
 
@@ -48,8 +53,11 @@ impl Report {
     /// A report that knows what the status knows.
     pub fn of(cluster: &VirtualCluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
+        let export = cluster.spec.export.as_ref().and_then(|export| export.argocd.as_ref());
+        let exported = export.is_some_and(|argocd| argocd.enabled == Some(true));
+        let argocd = if exported { Check::Unreached } else { Check::NotAsked };
         Self {
-            checks: Checks::default(),
+            checks: Checks { argocd, ..Checks::default() },
             progress: Progress::Working("reconciling has begun".into()),
             mode: if cluster.spec.replicas == Some(0) { Mode::Asleep } else { Mode::Running },
             version: status.version,
@@ -59,8 +67,15 @@ impl Report {
             kubeconfig: status.kubeconfig,
             policy: status.policy,
             certificates: status.certificates,
+            argocd_secret: status.argocd_secret_ref,
+            delete_at: status.delete_at,
             renewal: None,
         }
+    }
+
+    /// Asks for another look at the cluster after this time, unless one is due before.
+    pub fn look_again(&mut self, after: Duration) {
+        self.renewal = Some(self.renewal.map_or(after, |earlier| earlier.min(after)));
     }
 
     /// The status that says so.
@@ -90,6 +105,8 @@ impl Report {
             kubeconfig: self.kubeconfig.clone(),
             policy: self.policy.clone(),
             certificates: self.certificates.clone(),
+            argocd_secret_ref: self.argocd_secret.clone(),
+            delete_at: self.delete_at.clone(),
         }
     }
 }

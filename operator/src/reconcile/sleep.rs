@@ -8,7 +8,7 @@ use vkube_crds::labels;
 
 use super::certificates::Certificates;
 use super::steps::Attempt;
-use super::{Report, Stop, kubeconfigs};
+use super::{Report, Stop, argocd, kubeconfigs};
 use crate::build::Key;
 use crate::conditions::Check;
 use crate::names::CONTROL_PLANE;
@@ -42,6 +42,7 @@ pub(super) async fn settle(
     }
     if report.kubeconfig.is_some() {
         kubeconfigs::ensure(attempt, certificates, report).await?;
+        argocd::ensure(attempt, certificates, report).await?;
     }
     Ok(())
 }

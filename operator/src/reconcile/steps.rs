@@ -11,7 +11,8 @@ use kube::{Resource as _, ResourceExt};
 use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, namespace, publish, sleep};
+use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
+use super::{argocd, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Key, Object};
 use crate::conditions::Check;
@@ -47,6 +48,7 @@ pub(super) async fn attempt(
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
     let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
+    lifetime::ensure(&attempt, report).await?;
     let begun = report.clone();
     let (announced, fresh) =
         tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));
@@ -61,7 +63,9 @@ pub(super) async fn attempt(
         return sleep::settle(&attempt, &certificates, report).await;
     }
     available(&attempt, &services, &certificates, report).await?;
-    kubeconfigs::ensure(&attempt, &certificates, report).await
+    kubeconfigs::ensure(&attempt, &certificates, report).await?;
+    argocd::ensure(&attempt, &certificates, report).await?;
+    kubeconfigs::reachable(&attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -101,7 +105,10 @@ async fn resolve(
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
         .map_err(|wrong| Stop::Stalled(Reason::InvalidSpec, wrong.join("; ")))?;
-    let violations = policy::constrain(&settings, &constraints, &context.options.image);
+    let mut violations = policy::constrain(&settings, &constraints, &context.options.image);
+    let own_namespace = cluster.namespace().unwrap_or_default();
+    let exportable = &constraints.allowed_export_namespaces;
+    violations.extend(policy::constrain_export(&settings, &own_namespace, exportable));
     if !violations.is_empty() {
         let message = violations.join("; ");
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
@@ -174,7 +181,8 @@ async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, S
             services.external = Some(object);
         }
     }
-    endpoint(attempt, &services, report)?;
+    let amiss = route::ensure(attempt).await?;
+    endpoint(attempt, &services, amiss, report)?;
     Ok(services)
 }
 
@@ -199,7 +207,12 @@ fn isolation(settings: &Settings) -> Check {
 }
 
 /// Derives the addresses of the API server from its Services.
-fn endpoint(attempt: &Attempt<'_>, services: &Services, report: &mut Report) -> Result<(), Stop> {
+fn endpoint(
+    attempt: &Attempt<'_>,
+    services: &Services,
+    amiss: Option<Check>,
+    report: &mut Report,
+) -> Result<(), Stop> {
     let Some(address) =
         services.internal.as_ref().and_then(|live| observe::cluster_ips(live).into_iter().next())
     else {
@@ -216,20 +229,20 @@ fn endpoint(attempt: &Attempt<'_>, services: &Services, report: &mut Report) -> 
         (ExposeType::LoadBalancer, None) => {
             Check::Failed(Reason::EndpointPending, "the load balancer has no address yet".into())
         }
-        _ => Check::applied("the API server has its addresses"),
+        _ => amiss.unwrap_or_else(|| Check::applied("the API server has its addresses")),
     };
     report.endpoints = Some(Endpoints { internal_url: Some(format!("https://{host}:443")), external_url });
     Ok(())
 }
 
 fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<String> {
-    let service = service?;
-    let balancer = observe::balancer_addresses(service);
+    let balancer = service.map(observe::balancer_addresses).unwrap_or_default();
     let host = settings.expose.external_address.clone().or_else(|| balancer.into_iter().next())?;
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let port = match settings.expose.type_ {
-        ExposeType::NodePort => observe::node_port(service)?,
-        ExposeType::ClusterIP | ExposeType::LoadBalancer => 443,
+        ExposeType::ClusterIP => return None,
+        ExposeType::NodePort => observe::node_port(service?)?,
+        ExposeType::LoadBalancer | ExposeType::Ingress | ExposeType::Gateway => 443,
     };
     Some(format!("https://{host}:{port}"))
 }
@@ -349,9 +362,15 @@ impl Attempt<'_> {
         applied.into_iter().map(|applied| self.ours(applied)).collect()
     }
 
-    async fn apply(&self, object: Object) -> Result<Applied, Error> {
+    pub(super) async fn apply(&self, object: Object) -> Result<Applied, Error> {
         let live = self.live(&object.key).await?;
         self.context.host.apply_over(live, object, &self.identity).await
+    }
+
+    /// Whether the cluster was reached from outside before this attempt.
+    pub(super) fn was_exposed(&self) -> bool {
+        let endpoints = self.cluster.status.as_ref().and_then(|status| status.endpoints.as_ref());
+        endpoints.is_some_and(|endpoints| endpoints.external_url.is_some())
     }
 
     /// The object as the host has it.

@@ -35,6 +35,11 @@ fn an_empty_spec_is_a_complete_request() {
 fn what_cannot_be_built_is_refused_with_its_path() {
     for (spec, path) in [
         (json!({"version": "1.35"}), "version"),
+        (json!({"lifecycle": {"deleteAfter": {"sinceCreation": "-1h"}}}), "lifecycle.deleteAfter"),
+        (json!({"export": {"argocd": {"labels": {"argocd.argoproj.io/secret-type": "x"}}}}), "export.argocd"),
+        (json!({"expose": {"type": "Ingress"}}), "expose.externalAddress"),
+        (json!({"expose": {"type": "Ingress", "externalAddress": "192.0.2.1"}}), "expose.externalAddress"),
+        (json!({"expose": {"type": "Gateway", "externalAddress": "a.example.com"}}), "expose.gateway"),
         (
             json!({"hostNamespace": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
             "hostNamespace",

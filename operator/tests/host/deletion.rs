@@ -131,3 +131,26 @@ async fn a_protected_cluster_cannot_be_deleted() {
     world.gone(world.clusters(), "demo").await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_lifetime_has_ended_deletes_itself() {
+    let world = World::start().await;
+    let until = |after: &str| json!({"lifecycle": {"deleteAfter": {"sinceCreation": after}}});
+    world.create("demo", until("72h")).await;
+    let cluster = world.ready("demo").await;
+    let end = cluster.status.clone().unwrap().delete_at.unwrap().0;
+    let created = cluster.metadata.creation_timestamp.clone().unwrap().0;
+    assert_eq!(end.duration_since(created).as_secs(), 72 * 3600);
+    assert_eq!(world.reconciled("demo").await, Vec::<String>::new());
+    // Protection outlives it.
+    let mut protected = until("0s");
+    protected["lifecycle"]["deletionProtection"] = json!(true);
+    world.merge(&world.clusters(), "demo", json!({"spec": protected})).await;
+    let cluster = world.ready("demo").await;
+    assert_eq!(cluster.metadata.deletion_timestamp, None);
+    world
+        .merge(&world.clusters(), "demo", json!({"spec": {"lifecycle": {"deletionProtection": false}}}))
+        .await;
+    world.gone(world.clusters(), "demo").await;
+    world.stop().await;
+}

@@ -8,11 +8,13 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 use vkube_crds::VirtualCluster;
 
+use crate::exposure::install_gateway;
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_comes_to_its_state() {
     let world = World::start().await;
+    let gateway = install_gateway(&world).await;
     let mut clusters = Vec::new();
     for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")).unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
@@ -38,6 +40,7 @@ async fn every_example_comes_to_its_state() {
         };
         world.until(world.within::<VirtualCluster>(&namespace), &name, wanted, settled).await;
     }
+    gateway.abort();
     world.stop().await;
 }
 

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value, reason = "tests")]
 
+mod argocd;
+mod chaos;
 mod deletion;
 mod drift;
 mod examples;
+mod exposure;
+mod faults;
 mod lifecycle;
 mod policies;
 mod world;

@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,6 +32,8 @@ use vkube_apiserver::user::User;
 use vkube_crds::VirtualCluster;
 use vkube_operator::{Error, Options};
 
+use crate::faults::{Faults, Verdict, refusal};
+
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,12 +42,20 @@ pub const TENANTS: &str = "tenants";
 
 pub struct World {
     pub admin: Client,
+    pub faults: Arc<Faults>,
     instance: Instance,
     log: Arc<Log>,
     options: Options,
     shutdown: CancellationToken,
-    operator: Option<(CancellationToken, JoinHandle<Result<(), Error>>)>,
+    operator: Option<Operator>,
     node: Option<JoinHandle<()>>,
+}
+
+struct Operator {
+    shutdown: CancellationToken,
+    /// Whether the host hears it.
+    alive: Arc<AtomicBool>,
+    running: JoinHandle<Result<(), Error>>,
 }
 
 impl World {
@@ -61,6 +72,7 @@ impl World {
         change(&mut options);
         let mut world = Self {
             admin,
+            faults: Arc::default(),
             instance,
             log: Arc::default(),
             options,
@@ -110,17 +122,29 @@ impl World {
     /// Starts an operator without any memory of another.
     pub fn start_operator(&mut self) {
         let user = User::service_account("vkube-system", "vkube-operator", "");
-        let service = Recorded { inner: self.instance.server.service(user), log: self.log.clone() };
+        let inner = self.instance.server.service(user);
+        let alive = Arc::new(AtomicBool::new(true));
+        let (log, faults) = (self.log.clone(), self.faults.clone());
+        let service = Recorded { inner, log, faults, alive: alive.clone() };
         let shutdown = CancellationToken::new();
         let running =
             vkube_operator::run(Client::new(service, "default"), self.options.clone(), shutdown.clone());
-        self.operator = Some((shutdown, tokio::spawn(running)));
+        self.operator = Some(Operator { shutdown, alive, running: tokio::spawn(running) });
     }
 
     pub async fn stop_operator(&mut self) {
-        let (shutdown, running) = self.operator.take().unwrap();
+        let Operator { shutdown, running, .. } = self.operator.take().unwrap();
         shutdown.cancel();
         running.await.unwrap().unwrap();
+    }
+
+    /// Ends the operator as a lost node would.
+    pub async fn kill_operator(&mut self) {
+        let Operator { alive, running, .. } = self.operator.take().unwrap();
+        // What it has spawned may go on for a moment; nothing of that reaches the host.
+        alive.store(false, Ordering::SeqCst);
+        running.abort();
+        let _ = running.await;
     }
 
     /// Makes pods ready, and lets them go.
@@ -205,8 +229,10 @@ impl World {
         };
         let waiting = await_condition(self.clusters(), name, condition);
         let outcome = tokio::time::timeout(PATIENCE, waiting).await;
-        let outcome =
-            outcome.unwrap_or_else(|_| panic!("{name} never came to {wanted}: {}", seen.lock().unwrap()));
+        let outcome = outcome.unwrap_or_else(|_| {
+            let asked = self.log.since(self.log.len().saturating_sub(40));
+            panic!("{name} never came to {wanted}: {}\nasked last: {asked:#?}", seen.lock().unwrap())
+        });
         outcome.unwrap().unwrap()
     }
 
@@ -312,6 +338,8 @@ impl Log {
 struct Recorded {
     inner: InProcess,
     log: Arc<Log>,
+    faults: Arc<Faults>,
+    alive: Arc<AtomicBool>,
 }
 
 impl<B> Service<http::Request<B>> for Recorded
@@ -329,6 +357,24 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         self.log.add(format!("{} {}", request.method(), request.uri()));
-        Box::pin(self.inner.call(request))
+        if !self.alive.load(Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        match self.faults.judge(request.method() != http::Method::GET) {
+            Verdict::Pass => Box::pin(self.inner.call(request)),
+            Verdict::Refused(code) => Box::pin(std::future::ready(Ok(refusal(code)))),
+            Verdict::Lost => Box::pin(std::future::pending()),
+            Verdict::Unheard => {
+                let answer = self.inner.call(request);
+                let (faults, alive) = (self.faults.clone(), self.alive.clone());
+                Box::pin(async move {
+                    let _ = answer.await;
+                    if alive.load(Ordering::SeqCst) {
+                        faults.strike();
+                    }
+                    std::future::pending().await
+                })
+            }
+        }
     }
 }

@@ -17,11 +17,12 @@ use kube::{
 use vkube_crds::VirtualCluster;
 use vkube_sandbox::host::Sandbox;
 
-use super::{
+use super::state::State;
+use crate::{
+    cli::Outcome,
+    connect, kubeconfig,
     progress::{Progress, human},
-    state::State,
 };
-use crate::{cli::Outcome, connect, kubeconfig};
 
 const QUICKSTART: &str = include_str!("../../../examples/quickstart.yaml");
 /// What that manifest calls the virtual cluster.

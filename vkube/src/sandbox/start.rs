@@ -8,8 +8,8 @@ use std::{
 
 use vkube_sandbox::host::{self, Sandbox};
 
-use super::{StartOptions, demo, progress::Progress, state};
-use crate::{cli::Outcome, stop::Stop};
+use super::{StartOptions, demo, state};
+use crate::{cli::Outcome, progress::Progress, stop::Stop};
 
 /// Starts a sandbox and keeps it running until it is told to stop.
 pub async fn run(options: StartOptions) -> Outcome {

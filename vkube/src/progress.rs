@@ -9,6 +9,7 @@ pub struct Progress {
     bar: ProgressBar,
     step: Option<(String, Instant)>,
     interactive: bool,
+    noted: String,
 }
 
 impl Progress {
@@ -18,7 +19,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg}") {
             bar.set_style(style);
         }
-        Self { interactive: !bar.is_hidden(), bar, step: None }
+        Self { interactive: !bar.is_hidden(), bar, step: None, noted: String::new() }
     }
 
     /// The step before is done; this one begins.
@@ -28,6 +29,23 @@ impl Progress {
         self.bar.set_message(format!("{step} …"));
         self.bar.enable_steady_tick(Duration::from_millis(80));
         self.step = Some((step, Instant::now()));
+    }
+
+    /// What the step is waiting for.
+    pub fn note(&mut self, note: &str) {
+        let Some((step, _)) = &self.step else { return };
+        if self.interactive {
+            self.bar.set_message(format!("{step} … {note}"));
+        } else if self.noted != note {
+            eprintln!("  {note}");
+        }
+        note.clone_into(&mut self.noted);
+    }
+
+    /// The step does not come to its end.
+    pub fn abandon(&mut self) {
+        self.step = None;
+        self.bar.finish_and_clear();
     }
 
     /// The last step is done.

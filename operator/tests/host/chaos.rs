@@ -1,0 +1,200 @@
+//! An operator that dies anywhere, and a host in trouble: it always comes right in the end.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use serde_json::json;
+use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
+
+use crate::world::{TENANTS, World, host_namespace};
+
+/// More than any way to a goal writes; beyond it the operator goes in circles.
+const MOST_WRITES: usize = 200;
+
+/// A world whose clusters may be exported to Argo CD, without an operator.
+async fn prepared() -> World {
+    let mut world = World::start().await;
+    world.create_namespace("argocd", json!({})).await;
+    let spec = json!({"default": true, "constraints": {"allowedExportNamespaces": ["argocd"]}});
+    let policy = VirtualClusterPolicy::new("exports", serde_json::from_value(spec).unwrap());
+    world.all::<VirtualClusterPolicy>().create(&PostParams::default(), &policy).await.unwrap();
+    world.stop_operator().await;
+    world
+}
+
+/// Everything that can be asked of one cluster at once.
+fn wanted() -> serde_json::Value {
+    json!({"export": {"argocd": {"enabled": true}}, "expose": {"type": "NodePort"},
+        "kubeconfig": {"additional": [{"name": "demo-ci", "user": "ci"}]}})
+}
+
+async fn residue(world: &World, cluster: &VirtualCluster) -> Vec<String> {
+    let params = ListParams::default().labels(&format!("vkube.dev/cluster-uid={}", cluster.uid().unwrap()));
+    let mut left = Vec::new();
+    macro_rules! look {
+        ($kind:ty) => {
+            let all = kube::Api::<$kind>::all(world.admin.clone()).list(&params).await.unwrap();
+            left.extend(all.items.iter().map(|one| format!("{} {}", stringify!($kind), one.name_any())));
+        };
+    }
+    look!(Namespace);
+    look!(ClusterRoleBinding);
+    look!(Secret);
+    look!(Service);
+    // The one beside the cluster goes with its owner, whose end the garbage collector sees a moment later.
+    let bindings = world.within::<RoleBinding>("argocd").list(&params).await.unwrap();
+    left.extend(bindings.items.iter().map(ResourceExt::name_any));
+    left.retain(|name| !name.ends_with("-kubeconfig"));
+    left
+}
+
+/// Runs an operator that dies after so many writes, and then one that does not. Returns whether the first one lived.
+macro_rules! dying {
+    ($world:ident, $writes:expr, $act:expr, $goal:expr) => {{
+        $world.faults.die_after($writes);
+        $world.start_operator();
+        $act;
+        let lived = tokio::select! {
+            () = $world.faults.death() => false,
+            () = async { let _ = $goal; } => true,
+        };
+        $world.kill_operator().await;
+        $world.faults.heal();
+        $world.start_operator();
+        let _ = $goal;
+        lived
+    }};
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_converges_wherever_the_operator_dies() {
+    let mut world = prepared().await;
+    for writes in 0..=MOST_WRITES {
+        assert!(writes < MOST_WRITES, "the operator goes in circles");
+        let lived = dying!(world, writes, world.create("demo", wanted()).await, world.ready("demo").await);
+        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
+        world.gone(world.clusters(), "demo").await;
+        world.stop_operator().await;
+        if lived {
+            assert!(writes > 20, "{writes} writes make no cluster");
+            break;
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_converges_wherever_the_operator_dies() {
+    let mut world = prepared().await;
+    let changed = json!({"spec": {
+        "export": {"argocd": null}, "expose": {"type": "Ingress", "externalAddress": "demo.example.com"},
+        "kubeconfig": null, "isolation": {"podSecurity": "restricted", "limitRange": {"enabled": false}},
+        "controlPlane": {"resources": {"requests": {"cpu": "200m"}}}}});
+    for writes in 0..=MOST_WRITES {
+        assert!(writes < MOST_WRITES, "the operator goes in circles");
+        world.start_operator();
+        world.create("demo", wanted()).await;
+        let cluster = world.ready("demo").await;
+        world.stop_operator().await;
+        let lived = dying!(
+            world,
+            writes,
+            world.merge(&world.clusters(), "demo", changed.clone()).await,
+            world.ready("demo").await
+        );
+        let namespace = host_namespace(&cluster);
+        let labels = world.all::<Namespace>().get(&namespace).await.unwrap().labels().clone();
+        assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+        assert!(world.within::<Service>(&namespace).get_opt("demo-external").await.unwrap().is_none());
+        assert!(world.within::<Secret>(TENANTS).get_opt("demo-ci").await.unwrap().is_none());
+        assert!(world.within::<Secret>("argocd").get_opt(&namespace).await.unwrap().is_none());
+        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
+        world.gone(world.clusters(), "demo").await;
+        world.stop_operator().await;
+        if lived {
+            assert!(writes > 5, "{writes} writes make no change");
+            break;
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_converges_wherever_the_operator_dies() {
+    let mut world = prepared().await;
+    for writes in 0..=MOST_WRITES {
+        assert!(writes < MOST_WRITES, "the operator goes in circles");
+        world.start_operator();
+        world.create("demo", wanted()).await;
+        let cluster = world.ready("demo").await;
+        world.stop_operator().await;
+        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
+        let lived = dying!(world, writes, (), world.gone(world.clusters(), "demo").await);
+        assert_eq!(residue(&world, &cluster).await, Vec::<String>::new(), "after {writes} writes");
+        world.stop_operator().await;
+        if lived {
+            assert!(writes > 3, "{writes} writes remove nothing");
+            break;
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_stopped_while_it_starts_ends() {
+    let mut world = World::start().await;
+    for _ in 0..10 {
+        world.stop_operator().await;
+        world.start_operator();
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storms_of_conflicts_and_errors_pass() {
+    let mut world = prepared().await;
+    for (code, name) in [(409, "conflicting"), (500, "failing")] {
+        world.faults.refuse(code, 3);
+        world.start_operator();
+        world.create(name, json!({})).await;
+        world.ready(name).await;
+        world.faults.heal();
+        assert_eq!(world.reconciled(name).await, Vec::<String>::new());
+        world.stop_operator().await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_namespace_that_cannot_end_is_reported_and_built_anew_once_it_has() {
+    let world = World::start().await;
+    world.create("demo", json!({})).await;
+    let namespace = host_namespace(&world.ready("demo").await);
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    let configs = world.within::<ConfigMap>(&namespace);
+    configs.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
+    world.all::<Namespace>().delete(&namespace, &DeleteParams::default()).await.unwrap();
+    world.condition("demo", "NamespaceReady", "False", "NamespaceTerminating").await;
+    world.merge(&configs, "held", json!({"metadata": {"finalizers": null}})).await;
+    world.ready("demo").await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_vanished_leaves_what_was_built_under_it() {
+    let world = World::start().await;
+    let spec = json!({"enforced": {"isolation": {"podSecurity": "restricted"}}});
+    let policy = VirtualClusterPolicy::new("strict", serde_json::from_value(spec).unwrap());
+    let policies = world.all::<VirtualClusterPolicy>();
+    policies.create(&PostParams::default(), &policy).await.unwrap();
+    world.create("demo", json!({"policyRef": {"name": "strict"}})).await;
+    let namespace = host_namespace(&world.ready("demo").await);
+    policies.delete("strict", &DeleteParams::default()).await.unwrap();
+    world.merge(&policies, "strict", json!({"metadata": {"finalizers": null}})).await;
+    world.gone(policies, "strict").await;
+    world.condition("demo", "PolicyAccepted", "Unknown", "PolicyMissing").await;
+    let labels = world.all::<Namespace>().get(&namespace).await.unwrap().labels().clone();
+    assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted", "the quota was never opened");
+    world.stop().await;
+}
