@@ -21,7 +21,11 @@ ESCAPES = {"LT": "<", "GT": ">", "RF": "&", "BP": "*", "LP": "(", "RP": ")", "C"
 
 
 def components(symbol):
-    """The path of a Rust symbol without its hash, or the name of a C function; None for the standard library's own."""
+    """The path of a Rust symbol, or the name of a C function; None for the standard library's own.
+
+    Its last part is the hash, which tells the instances of a generic function apart. It is the same in every build
+    with this compiler and these dependencies; after that its line names nothing, until the next recording.
+    """
     match = re.match(r"_ZN(.*)E(\.llvm\.\d+)?$", symbol)
     if not match:
         return None if symbol.startswith("_R") else [symbol]
@@ -31,7 +35,7 @@ def components(symbol):
         end = start + int(length.group())
         path.append(rest[start:end])
         rest = rest[end:]
-    return path[:-1]
+    return path
 
 
 def readable(component):
