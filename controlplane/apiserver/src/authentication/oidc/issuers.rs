@@ -26,7 +26,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It makes no sense.
-    #[error("{path} is refused: {source}")]
+    #[error("{path} is refused")]
     Configuration {
         /// The file.
         path: PathBuf,
