@@ -5,6 +5,7 @@
 //! request goes with the task that answers it, so that whoever deals with the request can [`annotate`] it.
 
 pub mod event;
+mod head;
 pub mod log;
 pub mod policy;
 #[cfg(test)]
@@ -14,8 +15,8 @@ mod trail;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::trail::{
-    acts_as, annotate, annotate_from, authenticated, is_on, refused, request_object, request_options,
-    request_patch, response_object,
+    acts_as, annotate, annotate_from, authenticated, is_on, passed_on, refused, request_object,
+    request_options, request_patch, response_object,
 };
 use self::{log::Log, policy::Policy};
 use crate::body::{Request, Response};

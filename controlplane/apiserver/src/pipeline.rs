@@ -105,6 +105,7 @@ async fn proceed(
         }
     }
     if let Some(remote) = server.aggregation.find(&info.path) {
+        audit::passed_on();
         return Ok(aggregation::proxy::forward(server, &remote, request, &user).await);
     }
     routes::route(server, request, info, user, query).await

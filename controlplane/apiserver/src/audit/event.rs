@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::policy::{Level, Stage};
+use super::{
+    head::Head,
+    policy::{Level, Stage},
+};
 use crate::{authorization::Attributes, user::User};
 
 /// What is known of a request at some stage.
@@ -182,21 +185,6 @@ impl Status {
             ..Self::default()
         }
     }
-}
-
-/// What a request says of itself, whoever it is from.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// What tells it from others.
-    pub id: String,
-    /// When it came.
-    pub received: Timestamp,
-    /// Path and query.
-    pub uri: String,
-    /// From where, by which ways.
-    pub source_ips: Vec<String>,
-    /// What has sent it.
-    pub user_agent: String,
 }
 
 impl Event {

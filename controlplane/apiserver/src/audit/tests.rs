@@ -208,6 +208,11 @@ async fn a_request_of_nobody_known_is_told_once() {
 #[tokio::test]
 async fn whom_a_request_acts_as_is_told_beside_who_it_is_from() {
     let server = Fixture::start(maps("Metadata")).await;
+    let request = http::Request::get(MAPS).header("impersonate-user", "bob");
+    server.call(&admin(), request, &Value::Null).await;
+    let event = server.events().pop().unwrap();
+    assert_eq!(event["authenticationMetadata"], json!({"impersonationConstraint": "impersonate:user-info"}));
+
     let request = http::Request::get(MAPS)
         .header("impersonate-user", "bob")
         .header("impersonate-group", "system:masters");
@@ -218,11 +223,6 @@ async fn whom_a_request_acts_as_is_told_beside_who_it_is_from() {
     let groups = ["system:masters", "system:authenticated"];
     assert_eq!(event["impersonatedUser"], json!({"username": "bob", "groups": groups}));
     assert!(event["authenticationMetadata"].is_null());
-
-    let request = http::Request::get(MAPS).header("impersonate-user", "bob");
-    server.call(&admin(), request, &Value::Null).await;
-    let event = server.events().pop().unwrap();
-    assert_eq!(event["authenticationMetadata"], json!({"impersonationConstraint": "impersonate:user-info"}));
     server.instance.stop().await;
 }
 

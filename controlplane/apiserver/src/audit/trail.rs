@@ -1,14 +1,13 @@
 //! The trail of one request: what is told of it at which stage.
 
 use std::{
-    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
@@ -16,7 +15,8 @@ use serde_json::Value;
 
 use super::{
     Audit,
-    event::{Event, Head, Status},
+    event::{Event, Status},
+    head::{AUDIT_ID, Head},
     policy::{Level, Stage, Verdict},
 };
 use crate::{
@@ -24,12 +24,8 @@ use crate::{
     body::{self, Body, BoxError, Request, Response},
     codec::yaml,
     request_info::RequestInfo,
-    server::ClientAddress,
     user::User,
 };
-
-const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
-const MAX_USER_AGENT: usize = 1024;
 
 tokio::task_local! {
     /// The trail of the request that the task answers.
@@ -45,6 +41,8 @@ struct Trail {
     lasts: bool,
     /// Whether nobody knows who it is from.
     refused: bool,
+    /// Whether another server answers it.
+    is_passed_on: bool,
 }
 
 impl Trail {
@@ -108,6 +106,11 @@ pub fn refused(info: &RequestInfo) {
         let nobody = User::default();
         trail.begin(&Attributes::of(&nobody, info), None);
     });
+}
+
+/// Notes that another server answers the request: what it answers is its own to tell.
+pub fn passed_on() {
+    with(|trail| trail.is_passed_on = true);
 }
 
 /// Notes whom a request acts as.
@@ -204,10 +207,16 @@ pub async fn follow<F>(audit: Arc<Audit>, request: Request, answer: impl FnOnce(
 where
     F: Future<Output = Response>,
 {
-    let head = head(&request);
+    let head = Head::of(&request);
     let id = HeaderValue::from_str(&head.id);
-    let trail =
-        Arc::new(Mutex::new(Trail { audit, head: Some(head), told: None, lasts: false, refused: false }));
+    let trail = Arc::new(Mutex::new(Trail {
+        audit,
+        head: Some(head),
+        told: None,
+        lasts: false,
+        refused: false,
+        is_passed_on: false,
+    }));
     let guard = Guard(Some(trail.clone()));
     let mut response = CURRENT.scope(trail.clone(), answer(request)).await;
     if let Ok(id) = id {
@@ -230,6 +239,7 @@ async fn finish(trail: &Arc<Mutex<Trail>>, response: Response, mut guard: Guard)
         let lasts = trail.lasts && response.status().is_success() || code == 101;
         // Those that succeed are looked at only where they are told, but for deletions: they answer a status.
         let reads = !lasts
+            && !trail.is_passed_on
             && is_json(response.headers())
             && !is_known
             && (code >= 400 || trail.wants_answer() || deletes(&trail));
@@ -318,58 +328,5 @@ impl http_body::Body for Lasting {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-fn head(request: &Request) -> Head {
-    let headers = request.headers();
-    let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let id = Some(text(AUDIT_ID)).filter(|id| !id.is_empty());
-    let mut user_agent = text(header::USER_AGENT).to_owned();
-    if user_agent.len() > MAX_USER_AGENT {
-        // A header is ASCII where it is a text.
-        user_agent.truncate(MAX_USER_AGENT);
-        user_agent.push_str("...TRUNCATED");
-    }
-    Head {
-        id: id.map_or_else(|| uuid::Uuid::new_v4().to_string(), Into::into),
-        received: Timestamp::now(),
-        uri: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
-        source_ips: source_ips(headers, request.extensions().get().map(|ClientAddress(address)| *address)),
-        user_agent,
-    }
-}
-
-/// Where a request comes from; only the last address is certain.
-fn source_ips(headers: &HeaderMap, peer: Option<IpAddr>) -> Vec<String> {
-    let all = |name: &'static str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
-    let mut found: Vec<IpAddr> = all("x-forwarded-for").split(',').filter_map(parse).collect();
-    if let Some(real) = parse(all("x-real-ip"))
-        && !found.contains(&real)
-    {
-        found.push(real);
-    }
-    if let Some(peer) = peer
-        && found.last() != Some(&peer)
-    {
-        found.push(peer);
-    }
-    found.iter().map(ToString::to_string).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_those_of_the_way_and_end_with_the_peer() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", HeaderValue::from_static("10.0.0.1, nonsense, 10.0.0.2"));
-        headers.insert("x-real-ip", HeaderValue::from_static("10.0.0.1"));
-        let peer = Some(IpAddr::from([10, 0, 0, 2]));
-        assert_eq!(source_ips(&headers, peer), ["10.0.0.1", "10.0.0.2"]);
-        assert_eq!(source_ips(&HeaderMap::new(), peer), ["10.0.0.2"]);
-        assert!(source_ips(&HeaderMap::new(), None).is_empty());
     }
 }

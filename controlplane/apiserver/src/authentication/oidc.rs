@@ -4,6 +4,7 @@
 //! Nothing is asked of an issuer before the first token that says to be from it.
 
 mod claims;
+mod distributed;
 pub mod flags;
 pub mod issuers;
 mod provider;
@@ -12,7 +13,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use self::{claims::Rules, provider::Provider};
+use self::{claims::Rules, distributed::Distributed, provider::Provider};
 pub use self::{flags::Flags, issuers::Issuers};
 use super::{configuration::Jwt, jwt, quoted_list};
 use crate::{outbound::trust, user::User};
@@ -20,6 +21,9 @@ use crate::{outbound::trust, user::User};
 /// With what tokens may be signed, sorted.
 pub const ALGORITHMS: &[&str] =
     &["ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512"];
+
+/// What is said as long as an issuer has not been discovered.
+const NOT_READY: &str = "oidc: authenticator not initialized";
 
 /// How many seconds the clock of an issuer may be ahead.
 const LEEWAY: i64 = 60;
@@ -29,13 +33,14 @@ const LEEWAY: i64 = 60;
 pub struct Authenticator {
     rules: Rules,
     provider: Provider,
+    distributed: Distributed,
 }
 
 impl Authenticator {
     /// An authenticator for a configuration that is valid.
     pub fn new(jwt: Jwt) -> Result<Self, trust::Error> {
         let provider = Provider::new(&jwt.issuer)?;
-        Ok(Self { rules: Rules::new(jwt), provider })
+        Ok(Self { rules: Rules::new(jwt), provider, distributed: Distributed::default() })
     }
 
     /// The issuer's URL.
@@ -51,9 +56,16 @@ impl Authenticator {
 
     async fn claims(&self, token: &str) -> Result<Value, String> {
         let failed = |why: String| format!("oidc: verify token: {why}");
-        let token = Token::parse(token).map_err(failed)?;
+        let mut token = Token::parse(token).map_err(failed)?;
         token.check(&self.rules.jwt, Timestamp::now()).map_err(failed)?;
-        self.provider.verify(&token).await?;
+        self.provider.verify(&token).await.map_err(|why| match why.as_str() {
+            NOT_READY => why,
+            _ => failed(why),
+        })?;
+        self.distributed
+            .expand(&self.rules.jwt, &self.provider, &mut token.claims)
+            .await
+            .map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
         Ok(Value::Object(token.claims))
     }
 }

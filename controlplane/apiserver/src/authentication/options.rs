@@ -43,7 +43,7 @@ pub enum Error {
     #[error(transparent)]
     Flags(#[from] oidc::flags::Error),
     /// What the flags of the issuer say.
-    #[error("the oidc-* flags are refused: {0}")]
+    #[error("the oidc-* flags are refused")]
     Flagged(#[from] configuration::Error),
     /// The issuers.
     #[error(transparent)]

@@ -29,3 +29,35 @@ pub fn user(der: &[u8]) -> Option<User> {
     user.extra.insert(CREDENTIAL_ID.into(), vec![format!("X509SHA256={fingerprint}")]);
     Some(user)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    use super::*;
+
+    fn certificate(subject: &[(DnType, &str)]) -> Vec<u8> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (name, value) in subject {
+            params.distinguished_name.push(name.clone(), *value);
+        }
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_is_a_user_with_groups_a_uid_and_a_credential() {
+        let uid = DnType::CustomDnType(vec![1, 3, 6, 1, 4, 1, 57683, 2]);
+        let der = certificate(&[(DnType::CommonName, "jane"), (DnType::OrganizationName, "dev"), (uid, "7")]);
+        let user = user(&der).unwrap();
+        assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", "7"));
+        assert_eq!(user.groups, ["dev", "system:authenticated"]);
+        let [id] = user.extra[CREDENTIAL_ID].as_slice() else { panic!("{:?}", user.extra) };
+        assert!(id.starts_with("X509SHA256=") && id.len() == 11 + 64, "{id}");
+    }
+
+    #[test]
+    fn a_certificate_without_a_common_name_shows_nobody() {
+        assert_eq!(user(&certificate(&[(DnType::OrganizationName, "dev")])), None);
+    }
+}

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     body::Incoming,
@@ -105,13 +105,20 @@ where
 }
 
 /// Gets a document over a connection of its own.
-pub async fn get(url: &Url, tls: Arc<ClientConfig>) -> Result<Response<Bytes>, String> {
+pub async fn get(
+    url: &Url,
+    tls: Arc<ClientConfig>,
+    authorization: Option<HeaderValue>,
+) -> Result<Response<Bytes>, String> {
     let request = || {
-        Request::get(&url.path)
+        let mut request = Request::get(&url.path)
             .header(header::HOST, &url.authority)
             .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, "kube-apiserver")
-            .body(Full::default())
+            .header(header::USER_AGENT, "kube-apiserver");
+        if let Some(authorization) = &authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        request.body(Full::default())
     };
     let tls = url.secure.then_some(tls);
     Idle::default().send(request, connect(&url.host, url.port, tls, &url.host)).await

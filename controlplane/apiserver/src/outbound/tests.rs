@@ -39,7 +39,7 @@ impl Drop for Remote {
 }
 
 impl Remote {
-    /// Answers requests, by their path and body.
+    /// Answers requests, by their path and body, in JSON or with a text.
     pub(crate) async fn start(
         answer: impl Fn(&str, &Value) -> (StatusCode, Value) + Send + Sync + 'static,
     ) -> Self {
@@ -67,7 +67,11 @@ impl Remote {
                             head.headers,
                             body,
                         ));
-                        let answer = Full::new(Bytes::from(answer.to_string()));
+                        let text = match answer {
+                            Value::String(text) => text,
+                            document => document.to_string(),
+                        };
+                        let answer = Full::new(Bytes::from(text));
                         Ok::<_, Infallible>(http::Response::builder().status(status).body(answer).unwrap())
                     }
                 });

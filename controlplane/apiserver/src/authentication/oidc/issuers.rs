@@ -26,7 +26,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It makes no sense.
-    #[error("{path} is refused: {source}")]
+    #[error("{path} is refused")]
     Configuration {
         /// The file.
         path: PathBuf,
@@ -38,6 +38,9 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] trust::Error),
 }
+
+/// What Google may call itself (OpenID Connect Core 1.0, section 15.6.2).
+const OLD_GOOGLE: &str = "accounts.google.com";
 
 type Authenticators = Arc<[Authenticator]>;
 
@@ -82,7 +85,10 @@ impl Issuers {
 
     /// The user of a token, if it is from one of them; or why it is a bad one.
     pub async fn verify(&self, token: &str) -> Result<Option<User>, String> {
-        let Some(issuer) = jwt::issuer(token) else { return Ok(None) };
+        let Some(mut issuer) = jwt::issuer(token) else { return Ok(None) };
+        if issuer == OLD_GOOGLE {
+            issuer = format!("https://{OLD_GOOGLE}");
+        }
         let authenticators = self.current();
         match authenticators.iter().find(|authenticator| authenticator.issuer() == issuer) {
             Some(authenticator) => authenticator.verify(token).await.map(Some),

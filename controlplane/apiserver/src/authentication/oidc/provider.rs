@@ -5,7 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
 use jsonwebtoken::{
     Algorithm, DecodingKey, crypto,
     jwk::{Jwk, PublicKeyUse},
@@ -14,7 +15,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use super::Token;
+use super::{NOT_READY, Token};
 use crate::{
     authentication::configuration::Issuer,
     outbound::{exchange, trust, url::Url},
@@ -99,7 +100,7 @@ impl Provider {
         }
         match &state.keys_at {
             Some(_) => Ok((state.keys.clone(), state.fetches)),
-            None => Err("oidc: authenticator not initialized".into()),
+            None => Err(NOT_READY.into()),
         }
     }
 
@@ -129,11 +130,20 @@ impl Provider {
         Url::parse(str_at(&document, "/jwks_uri")).map_err(|why| why.to_string())
     }
 
-    async fn get(&self, url: &Url) -> Result<Value, String> {
+    /// Gets something of the issuer, or of somebody whom the same authorities vouch for.
+    pub async fn fetch(
+        &self,
+        url: &Url,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response<Bytes>, String> {
         let failed = |why: String| format!("Get {:?}: {why}", url.to_string());
-        let response = tokio::time::timeout(TIMEOUT, exchange::get(url, self.tls.clone()));
+        let response = tokio::time::timeout(TIMEOUT, exchange::get(url, self.tls.clone(), authorization));
         let response = response.await.map_err(|_| failed("context deadline exceeded".into()))?;
-        let response = response.map_err(failed)?;
+        response.map_err(failed)
+    }
+
+    async fn get(&self, url: &Url) -> Result<Value, String> {
+        let response = self.fetch(url, None).await?;
         if response.status() != StatusCode::OK {
             return Err(format!("{}: {}", response.status(), String::from_utf8_lossy(response.body())));
         }
@@ -142,7 +152,7 @@ impl Provider {
 }
 
 fn failed(why: &str) -> String {
-    format!("oidc: verify token: failed to verify signature: {why}")
+    format!("failed to verify signature: {why}")
 }
 
 /// A key that can be used; others are no concern of this server.

@@ -38,6 +38,8 @@ impl Key {
 struct Issuer {
     remote: Remote,
     keys: Arc<Mutex<Vec<Value>>>,
+    /// The token with the groups, which others only point to.
+    groups: Arc<Mutex<String>>,
 }
 
 impl Issuer {
@@ -46,17 +48,20 @@ impl Issuer {
         let shown = keys.clone();
         let place = Arc::new(Mutex::new(String::new()));
         let own = place.clone();
+        let groups = Arc::new(Mutex::new(String::new()));
+        let elsewhere = groups.clone();
         let remote = Remote::start(move |path, _| match path {
             "/.well-known/openid-configuration" => {
                 let url = own.lock().unwrap().clone();
                 (StatusCode::OK, json!({"issuer": url, "jwks_uri": format!("{url}/keys")}))
             }
             "/keys" => (StatusCode::OK, json!({"keys": *shown.lock().unwrap()})),
+            "/groups" => (StatusCode::OK, elsewhere.lock().unwrap().clone().into()),
             _ => (StatusCode::NOT_FOUND, Value::Null),
         })
         .await;
         *place.lock().unwrap() = remote.url();
-        Self { remote, keys }
+        Self { remote, keys, groups }
     }
 
     fn claims(&self, with: Value) -> Value {
@@ -245,10 +250,39 @@ async fn strangers_are_let_in_where_the_configuration_says() {
         Options { configuration: Some(file(&directory, &configuration)), ..Options::default() };
     let options = instance::Options { authentication, ..instance::Options::default() };
     let Err(refused) = Instance::start(options).await else { panic!("it starts") };
-    assert!(
-        refused.to_string().ends_with(
-            "anonymous.conditions: Invalid value: [{\"Path\":\"/livez\"}]: enabled should be set to true when conditions are defined"
-        ),
-        "{refused}"
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(
+        why,
+        "anonymous.conditions: Invalid value: [{\"Path\":\"/livez\"}]: enabled should be set to true when conditions are defined"
     );
+}
+
+#[tokio::test]
+async fn groups_are_fetched_from_where_the_token_says() {
+    let key = Key::new("1");
+    let issuer = Issuer::start(&[&key]).await;
+    let mappings = json!({"claimMappings": {
+        "username": {"claim": "sub", "prefix": ""}, "groups": {"claim": "roles", "prefix": "g:"},
+    }});
+    let (server, _directory) = configured(&issuer.configuration(mappings)).await;
+    *issuer.groups.lock().unwrap() = key.sign(&issuer.claims(json!({"roles": ["dev"]})));
+    let endpoint = json!({"endpoint": format!("{}/groups", issuer.remote.url()), "access_token": "secret"});
+    let claims = json!({"_claim_names": {"roles": "src1"}, "_claim_sources": {"src1": endpoint}});
+    let (_, user) = server.whoami(&key.sign(&issuer.claims(claims.clone()))).await;
+    assert_eq!(user["groups"], json!(["g:dev", "system:authenticated"]));
+    let asked = |(line, headers, _): &crate::outbound::tests::Call| {
+        line == "GET /groups" && headers["authorization"] == "Bearer secret"
+    };
+    assert!(issuer.remote.calls.lock().unwrap().iter().any(asked));
+
+    *issuer.groups.lock().unwrap() = key.sign(&issuer.claims(json!({})));
+    let review = server.review(json!({"token": key.sign(&issuer.claims(claims))})).await;
+    let url = format!("{}/groups", issuer.remote.url());
+    assert_eq!(
+        review["error"],
+        format!(
+            "[invalid bearer token, oidc: could not expand distributed claims: jwt returned by distributed claim endpoint {url:?} did not contain claim: roles]"
+        )
+    );
+    server.0.stop().await;
 }
