@@ -210,14 +210,10 @@ pub fn unspecified(pod: &Value, hard: &Amounts) -> Option<String> {
 fn devices(claim: &Value, usage: &mut Amounts) {
     for request in list_at(claim, "/spec/devices/requests") {
         let alternatives = list_at(request, "/firstAvailable");
-        let exactly = [at(request, "/exactly")];
-        let of_one = if alternatives.is_empty() {
-            exactly.iter().copied().collect()
-        } else {
-            alternatives.iter().collect::<Vec<_>>()
-        };
+        let exactly = std::slice::from_ref(at(request, "/exactly"));
+        let wishes = if alternatives.is_empty() { exactly } else { alternatives };
         let mut most = BTreeMap::<&str, i64>::new();
-        for wish in of_one {
+        for wish in wishes {
             let count = match str_at(wish, "/allocationMode") {
                 "All" => ALL_DEVICES,
                 _ => opt_int(wish, "/count").unwrap_or(1),

@@ -36,26 +36,81 @@ pub struct Cluster {
 
 /// Running controllers.
 pub struct Controllers {
-    shutdown: CancellationToken,
+    /// Ends them in an orderly way.
+    end: CancellationToken,
+    /// Fires when they crash.
+    crash: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), vkube_controllers::Error>>,
-    /// The writes they have sent: method and path.
-    pub writes: Arc<Mutex<Vec<String>>>,
+    wire: Arc<Mutex<Wire>>,
+}
+
+/// What passes between controllers and their server, events aside.
+#[derive(Default)]
+struct Wire {
+    /// The writes that were sent: method and path.
+    writes: Vec<String>,
+    /// Only writes to paths with this in them are counted.
+    within: String,
+    /// The server carries out so many more of them; none, of any kind, after the last.
+    left: Option<usize>,
+}
+
+impl Wire {
+    /// Notes a write; says whether it is the last one.
+    fn note(&mut self, method: &Method, path: &str) -> bool {
+        self.writes.push(format!("{method} {path}"));
+        match &mut self.left {
+            Some(left) if path.contains(&self.within) => {
+                *left = left.saturating_sub(1);
+                *left == 0
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Controllers {
     /// Ends them in an orderly way.
     pub async fn stop(self) {
-        self.shutdown.cancel();
+        self.end.cancel();
         self.task.await.unwrap().unwrap();
     }
 
-    /// Waits until they have crashed, or until all is `done`; says whether they crashed.
-    pub async fn crash(self, done: impl Future) -> bool {
-        futures::future::select(Box::pin(self.shutdown.cancelled()), Box::pin(done)).await;
+    /// The writes they have sent: method and path.
+    pub fn writes(&self) -> Vec<String> {
+        self.wire.lock().unwrap().writes.clone()
+    }
+
+    /// From now on they crash just after the server has carried out the `count`th write to a path with `within` in it.
+    pub fn crash_after(&self, count: usize, within: &str) {
+        let mut wire = self.wire.lock().unwrap();
+        (wire.left, wire.within) = (Some(count), within.to_owned());
+    }
+
+    /// Waits until they have crashed; then they do nothing any more.
+    pub async fn crashed(&mut self) {
+        self.crash.cancelled().await;
         self.task.abort();
         // Being aborted is an error, and what was asked for.
-        let _ = self.task.await;
-        self.shutdown.is_cancelled()
+        let _ = (&mut self.task).await;
+    }
+
+    /// Crashes them no more; says whether it is too late for that.
+    pub fn spare(&self) -> bool {
+        self.wire.lock().unwrap().left.take() == Some(0)
+    }
+
+    /// Waits until they have crashed, or until all is `done`; says whether they crashed.
+    pub async fn crash(mut self, done: impl Future) -> bool {
+        let crashed = {
+            let outcome = futures::future::select(Box::pin(self.crashed()), Box::pin(done)).await;
+            matches!(outcome, futures::future::Either::Left(_))
+        };
+        if !crashed {
+            self.task.abort();
+            let _ = self.task.await;
+        }
+        crashed
     }
 }
 
@@ -89,25 +144,24 @@ impl Cluster {
     /// Starts controllers; they crash just after the server has carried out their `crash_after`th write.
     pub fn controllers(&self, crash_after: Option<usize>) -> Controllers {
         let server = self.instance.server.service(User::component("system:kube-controller-manager"));
-        let writes = Arc::new(Mutex::new(Vec::new()));
-        let shutdown = CancellationToken::new();
-        let (log, crash) = (writes.clone(), shutdown.clone());
+        let wire = Arc::new(Mutex::new(Wire { left: crash_after, ..Wire::default() }));
+        let (end, crash) = (CancellationToken::new(), CancellationToken::new());
+        let (log, crashing) = (wire.clone(), crash.clone());
         let service = service_fn(move |request: Request<Body>| {
-            let (server, log, crash) = (server.clone(), log.clone(), crash.clone());
+            let (server, log, crash) = (server.clone(), log.clone(), crashing.clone());
             async move {
-                let writes = request.method() != Method::GET && !request.uri().path().ends_with("/events");
-                let count = {
-                    let mut log = log.lock().unwrap();
-                    if writes {
-                        log.push(format!("{} {}", request.method(), request.uri().path()));
-                    }
-                    log.len()
+                let path = request.uri().path();
+                let writes = request.method() != Method::GET && !path.ends_with("/events");
+                let (over, last) = {
+                    let mut wire = log.lock().unwrap();
+                    let over = wire.left == Some(0);
+                    (over, !over && writes && wire.note(request.method(), path))
                 };
-                if crash_after.is_some_and(|limit| count > limit) {
+                if over {
                     return futures::future::pending().await;
                 }
                 let answer = server.oneshot(request).await;
-                if writes && crash_after == Some(count) {
+                if last {
                     crash.cancel();
                     return futures::future::pending().await;
                 }
@@ -120,10 +174,9 @@ impl Cluster {
             clock: self.clock.clone(),
             ..vkube_controllers::Options::default()
         };
-        // The token of a crash is not that of an orderly end: a crash cancels nothing, it just stops.
-        let end = if crash_after.is_some() { CancellationToken::new() } else { shutdown.clone() };
-        let task = tokio::spawn(vkube_controllers::run(Client::new(service, "default"), options, end));
-        Controllers { shutdown, task, writes }
+        let task =
+            tokio::spawn(vkube_controllers::run(Client::new(service, "default"), options, end.clone()));
+        Controllers { end, crash, task, wire }
     }
 
     /// Stops the controllers, and checks that they ended well.

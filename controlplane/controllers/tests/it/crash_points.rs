@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::pin::pin;
 
+use futures::StreamExt;
+use futures::future::{Either, select};
 use futures::stream::select_all;
-use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
@@ -224,32 +225,37 @@ async fn survives_a_crash_after_each_write(steps: Vec<Step>) {
     let mut cluster = Cluster::without_controllers().await;
     let now = jiff::Timestamp::now();
     cluster.clock = vkube_controllers::Clock::from_fn(move || now);
-    let controllers = cluster.controllers(None);
+    let mut controllers = cluster.controllers(None);
     let expected = play(&cluster, "undisturbed", &steps, None).await;
-    controllers.stop().await;
 
     for point in 1.. {
         let namespace = format!("crash-{point}");
-        let controllers = cluster.controllers(Some(point));
-        let writes = controllers.writes.clone();
-        let mut playing = pin!(play(&cluster, &namespace, &steps, Some(&expected)).fuse());
-        let mut outcome = None;
-        let crashed = controllers.crash(async { outcome = Some(playing.as_mut().await) }).await;
+        controllers.crash_after(point, &format!("/{namespace}"));
+        let mut playing = pin!(play(&cluster, &namespace, &steps, Some(&expected)));
+        let early = match select(pin!(controllers.crashed()), playing.as_mut()).await {
+            Either::Left(_) => None,
+            Either::Right((state, _)) => Some(state),
+        };
+        let last = controllers.writes().pop();
+        // The last write may have been the end of the play too.
+        let crashed = controllers.spare();
         if crashed {
-            let successors = cluster.controllers(None);
-            if outcome.is_none() {
-                outcome = Some(playing.await);
+            if early.is_some() {
+                controllers.crashed().await;
             }
-            successors.stop().await;
+            controllers = cluster.controllers(None);
         }
-        let state = outcome.unwrap();
-        let last = writes.lock().unwrap().get(point - 1).cloned();
+        let state = match early {
+            Some(state) => state,
+            None => playing.await,
+        };
         assert_eq!(state.pods.len(), expected.pods.len(), "pods there ever were, crash after {last:?}");
         if !crashed {
             assert!(point > 5, "there were too few writes to learn anything from");
             break;
         }
     }
+    controllers.stop().await;
     cluster.stop().await;
 }
 
@@ -262,7 +268,7 @@ fn is_rolled_out(state: &State, replicas: usize) -> bool {
 }
 
 fn deployment(image: &str) -> Value {
-    let spec = json!({"replicas": 2, "selector": selector("web"), "template": template("web", image)});
+    let spec = json!({"replicas": 1, "selector": selector("web"), "template": template("web", image)});
     json!({"metadata": {"name": "web"}, "spec": spec})
 }
 
@@ -271,10 +277,10 @@ async fn the_rollout_and_end_of_a_deployment_are_the_same_wherever_the_process_d
     let image = json!({"spec": {"template": template("web", "pause:2")}});
     survives_a_crash_after_each_write(vec![
         Step(vec![Action::Create(kind::<Deployment>(), deployment("pause"))], |state| {
-            is_rolled_out(state, 2)
+            is_rolled_out(state, 1)
         }),
         Step(vec![Action::Patch(kind::<Deployment>(), "web", image)], |state| {
-            is_rolled_out(state, 2) && state.count("ReplicaSet") == 2
+            is_rolled_out(state, 1) && state.count("ReplicaSet") == 2
         }),
         Step(vec![Action::Delete(kind::<Deployment>(), "web", DeleteParams::foreground())], |state| {
             state.objects.is_empty()
@@ -349,7 +355,7 @@ async fn the_deletion_of_a_namespace_ends_the_same_wherever_the_process_dies() {
                     json!({"metadata": {"name": "data"}, "spec": claim}),
                 ),
             ],
-            |state| state.status("ReplicaSet", "web", "availableReplicas") == 2,
+            |state| state.status("ReplicaSet", "web", "availableReplicas") == 1,
         ),
         Step(vec![Action::DeleteNamespace], |state| !state.namespace && state.objects.is_empty()),
     ])

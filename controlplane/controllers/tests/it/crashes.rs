@@ -119,7 +119,7 @@ async fn controllers_that_start_on_a_settled_cluster_write_nothing_to_it() {
         cluster.create::<Deployment>(json!({"metadata": {"name": kind}, "spec": spec})).await;
         cluster.until_one(kind, "it is settled", settled).await;
     }
-    let writes = second.writes.lock().unwrap().clone();
+    let writes = second.writes();
     let strange: Vec<_> =
         writes.iter().filter(|write| !write.contains("late") && !write.starts_with("POST ")).collect();
     assert!(strange.is_empty(), "{strange:#?}");

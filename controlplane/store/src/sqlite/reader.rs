@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::schema::Location;
 use super::snapshot::Snapshot;
@@ -17,6 +18,10 @@ pub(super) struct Readers {
     idle: Mutex<Vec<Connection>>,
 }
 
+fn failed(error: JoinError) -> Error {
+    Error::Database(Box::new(error))
+}
+
 impl Readers {
     pub(super) fn new(location: Location, most: usize) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(most.max(1)));
@@ -28,9 +33,8 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
         let readers = Arc::clone(self);
-        let run = move || {
+        let run = move |permit: OwnedSemaphorePermit| {
             // Held until the read is over, also when nobody waits for it any longer.
             let _permit = permit;
             let mut connection = readers.take()?;
@@ -38,7 +42,18 @@ impl Readers {
             readers.give_back(connection);
             result
         };
-        tokio::task::spawn_blocking(run).await.map_err(|error| Error::Database(Box::new(error)))?
+        let permits = Arc::clone(&self.permits);
+        let reading = match Arc::clone(&permits).try_acquire_owned() {
+            Ok(permit) => spawn_blocking(move || run(permit)),
+            Err(TryAcquireError::Closed) => return Err(Error::Closed),
+            // Who waits for a permit is given one in its turn, and whoever asked here may not look for long, as the
+            // watch of a slow client: then all others would wait for it. So a task of its own waits instead.
+            Err(TryAcquireError::NoPermits) => tokio::spawn(async move {
+                let permit = permits.acquire_owned().await.map_err(|_| Error::Closed)?;
+                spawn_blocking(move || run(permit)).await.map_err(failed)?
+            }),
+        };
+        reading.await.map_err(failed)?
     }
 
     /// Refuses further reads and closes the connections; a read that is under way finishes.
@@ -61,5 +76,29 @@ impl Readers {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::poll;
+
+    use crate::sqlite::SqliteStore;
+
+    #[tokio::test]
+    async fn reads_whose_askers_do_not_look_hold_up_no_other() {
+        let store = SqliteStore::in_memory().unwrap();
+        let readers = &store.readers;
+        let most = readers.permits.available_permits();
+        let busy: Vec<_> = (0..most).map(|_| readers.permits.clone().try_acquire_owned().unwrap()).collect();
+        let mut neglected: Vec<_> = (0..most).map(|_| Box::pin(readers.read(|_| Ok(())))).collect();
+        for read in &mut neglected {
+            assert!(poll!(read.as_mut()).is_pending());
+        }
+        drop(busy);
+        let other = tokio::time::timeout(Duration::from_secs(20), readers.read(|_| Ok(())));
+        assert!(other.await.is_ok(), "it waits for those that nobody polls");
     }
 }
