@@ -25,7 +25,6 @@ fn pod(name: &str, spec: Value) -> Value {
 fn running() -> Value {
     json!({
         "phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.1.0.4", "podIPs": [{ "ip": "10.1.0.4" }],
-        "qosClass": "Burstable",
         "startTime": "2026-01-01T00:00:00Z",
         "conditions": [
             { "type": "PodScheduled", "status": "True" },
@@ -229,7 +228,10 @@ async fn p13_a_toleration_that_is_added_is_observed() {
     let tolerations = json!([{ "key": "a", "operator": "Exists" }]);
     let patch = Patch::Strategic(json!({ "spec": { "tolerations": tolerations } }));
     world.tenant_api::<Pod>().patch("web", &PatchParams::default(), &patch).await.unwrap();
-    world.host_has::<Pod>("web", |pod| value(&pod.spec)["tolerations"].to_string().contains("\"a\"")).await;
+    let is_there = |pod: &Pod| value(&pod.spec)["tolerations"].to_string().contains("\"a\"");
+    let host = world.host_has::<Pod>("web", is_there).await;
+    // As the kubelet says that it has seen it.
+    world.set_status("web", json!({ "observedGeneration": host.metadata.generation })).await;
     world
         .tenant_has::<Pod>("web", |pod| {
             pod.metadata.generation == Some(2) && value(&pod.status)["observedGeneration"] == 2
