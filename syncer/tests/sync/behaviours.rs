@@ -9,6 +9,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use vkube_syncer::{Direction, NodeSync};
 
+use super::rules::complaint;
 use super::world::{HOST_NAMESPACE, World, eventually, rule, rules};
 
 fn pod(name: &str, spec: Value) -> Value {
@@ -437,6 +438,51 @@ async fn x_names_that_collide_when_joined_or_are_too_long_stay_apart() {
         assert_eq!(service.annotations()["vkube.dev/object-name"], name);
         assert!(seen.insert(host));
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn x_a_quota_that_refuses_a_service_or_a_claim_is_told_to_the_tenant() {
+    use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+    let world = World::start().await;
+    world.refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    let service = json!({ "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] } });
+    let service = serde_json::from_value(service).unwrap();
+    let refused = world.tenant_api::<Service>().create(&PostParams::default(), &service).await.unwrap_err();
+    let kube::Error::Api(status) = refused else { panic!("{refused}") };
+    assert_eq!(status.code, 403);
+    assert!(status.message.contains("exceeded quota in shop"), "{}", status.message);
+
+    let claim = json!({
+        "metadata": { "name": "data" },
+        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } },
+    });
+    world.tenant_create::<PersistentVolumeClaim>(claim).await;
+    let message = complaint(&world, "data").await;
+    assert!(message.contains("exceeded quota in shop"), "{message}");
+    world.refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    world.host_has::<PersistentVolumeClaim>("data", |_| true).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn x_pods_outlive_the_service_of_the_api_server_and_find_it_again() {
+    let world = World::start().await;
+    started(&world, "web", json!({})).await;
+    let services = world.host_api::<Service>();
+    services.delete("demo", &DeleteParams::default()).await.unwrap();
+    let document = json!({
+        "metadata": { "name": "demo" }, "spec": { "ports": [{ "name": "https", "port": 443, "targetPort": 8443 }] },
+    });
+    let again: Service = world.host_create(document).await;
+    let address = value(&again.spec)["clusterIP"].clone();
+    let kubernetes: Api<Service> = Api::namespaced(world.tenant.clone(), "default");
+    eventually(kubernetes, "kubernetes", |service| value(&service.spec)["clusterIP"] == address).await;
+    world.tenant_create::<Pod>(pod("later", json!({}))).await;
+    let later = world.host_has::<Pod>("later", |_| true).await;
+    assert!(value(&later.spec).to_string().contains(address.as_str().unwrap()));
+    assert!(world.host_api::<Pod>().get_opt(&world.name("web")).await.unwrap().is_some());
     world.stop().await;
 }
 
