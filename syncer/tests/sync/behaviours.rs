@@ -487,6 +487,43 @@ async fn x_pods_outlive_the_service_of_the_api_server_and_find_it_again() {
 }
 
 #[tokio::test]
+async fn x_pods_services_and_config_maps_of_others_are_not_taken_over() {
+    let world = World::start().await;
+    let (pod_name, map_name, service_name) = (world.name("web"), world.name("settings"), world.name("api"));
+    let container = json!([{ "name": "app", "image": "other:1" }]);
+    let foreign = json!({
+        "metadata": { "name": pod_name }, "spec": { "serviceAccountName": "default", "containers": container },
+    });
+    world.host_create::<Pod>(foreign).await;
+    let foreign = json!({ "metadata": { "name": map_name }, "data": { "k": "theirs" } });
+    world.host_create::<ConfigMap>(foreign).await;
+    let foreign = json!({ "metadata": { "name": service_name }, "spec": { "ports": [{ "port": 1 }] } });
+    world.host_create::<Service>(foreign).await;
+
+    world
+        .tenant_create::<ConfigMap>(json!({ "metadata": { "name": "settings" }, "data": { "k": "ours" } }))
+        .await;
+    let uses = json!({ "volumes": [{ "name": "c", "configMap": { "name": "settings", "optional": true } }] });
+    world.tenant_create::<Pod>(pod("web", json!({}))).await;
+    world.tenant_create::<Pod>(pod("user", uses)).await;
+    let service = json!({ "metadata": { "name": "api" }, "spec": { "ports": [{ "port": 80 }] } });
+    let service = serde_json::from_value(service).unwrap();
+    let refused = world.tenant_api::<Service>().create(&PostParams::default(), &service).await.unwrap_err();
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 409), "{refused}");
+    for name in ["web", "settings"] {
+        assert_eq!(
+            complaint(&world, name).await,
+            format!("{name:?} exists already and belongs to somebody else")
+        );
+    }
+    let map = world.host_api::<ConfigMap>().get(&map_name).await.unwrap();
+    assert_eq!(map.data.unwrap()["k"], "theirs");
+    let theirs = world.host_api::<Pod>().get(&pod_name).await.unwrap();
+    assert_eq!(value(&theirs.spec)["containers"][0]["image"], "other:1");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn x_objects_that_churn_by_the_hundred_end_in_step() {
     let world = World::start().await;
     let all = 300;
