@@ -37,7 +37,7 @@ async fn a_minimal_cluster_becomes_ready() {
     );
     assert_eq!(
         world.within::<NetworkPolicy>(&namespace).list(&ListParams::default()).await.unwrap().items.len(),
-        3
+        5
     );
     world.stop().await;
 }
