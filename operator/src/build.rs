@@ -53,10 +53,11 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
         Object::of(identity::account(identity)),
         Object::of(identity::role_binding(identity)),
         Object::of(identity::cluster_binding(identity)),
+        // Also without rules: what a rule that was taken back left behind has to be removed.
+        Object::of(identity::sync_binding(identity)),
         Object::of(service::internal(identity)),
     ];
     if settings.sync.has_rules() {
-        objects.push(Object::of(identity::sync_binding(identity)));
         objects.push(Object::of(identity::cluster_sync_binding(identity)));
     }
     objects.extend(service::external(identity, settings).map(Object::of));
@@ -69,8 +70,11 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
 
 /// Objects that [`guards`] builds only under some settings, and that go when it no longer does.
 pub fn optional(identity: &Identity) -> Vec<Key> {
-    let mut keys = vec![service::external_key(identity), routes::ingress_key(identity)];
-    keys.extend(identity::sync_keys(identity));
+    let mut keys = vec![
+        service::external_key(identity),
+        routes::ingress_key(identity),
+        identity::cluster_sync_key(identity),
+    ];
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));
     keys

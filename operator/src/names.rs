@@ -24,10 +24,10 @@ pub const EXPORT_ROLE: &str = "vkube-export";
 pub const CONTROL_PLANE_ROLE: &str = "vkube-controlplane";
 /// ClusterRole bound to a control plane for the whole host: reading nodes.
 pub const HOST_READER_ROLE: &str = "vkube-controlplane-nodes";
-/// ClusterRole bound to a control plane in its host namespace if it synchronises further resources. It is aggregated:
+/// ClusterRole bound to a control plane in its host namespace for resources that go by rule. It is aggregated:
 /// administrators add to it by roles labelled `vkube.dev/aggregate-to-sync: "true"`.
 pub const SYNC_ROLE: &str = "vkube-sync";
-/// The same for the whole host: classes, definitions and other namespaces. Its parts are labelled
+/// The same for the whole host, if a cluster has rules: classes, definitions and other namespaces. Its parts are labelled
 /// `vkube.dev/aggregate-to-sync-cluster: "true"`.
 pub const SYNC_CLUSTER_ROLE: &str = "vkube-sync-cluster";
 /// Priority class of control planes.

@@ -118,14 +118,23 @@ async fn sweep(cx: &Context) -> Result<()> {
     let entries = read(cx).await?;
     let (kept, dropped): (Vec<Entry>, Vec<Entry>) =
         entries.into_iter().partition(|entry| entry.is_wanted(cx));
+    let mut stuck = Vec::new();
     for entry in &dropped {
-        remove_all(cx, entry).await?;
+        match remove_all(cx, entry).await {
+            // The right to do so may have gone with the rule. The next start tries again.
+            Err(error) if error.status().is_some_and(|status| status.code == 403) => {
+                tracing::warn!(kind = entry.kind, %error, "what was synchronised stays");
+                stuck.push(entry.clone());
+            }
+            outcome => outcome?,
+        }
     }
     {
         let mut ledger = cx.ledger.lock().await;
         // A rule may have entered its kind meanwhile.
         let mut all = ledger.take().unwrap_or(kept);
         all.retain(|entry| entry.is_wanted(cx));
+        all.extend(stuck);
         if !dropped.is_empty() {
             write(cx, &all).await?;
         }

@@ -100,12 +100,9 @@ pub(super) fn cluster_sync_binding(identity: &Identity) -> ClusterRoleBinding {
     }
 }
 
-/// The bindings that exist only if further resources are synchronised.
-pub(super) fn sync_keys(identity: &Identity) -> [Key; 2] {
-    [
-        Key::new::<RoleBinding>(Some(&identity.host_namespace), &identity.sync_binding()),
-        Key::new::<ClusterRoleBinding>(None, &identity.cluster_sync_binding()),
-    ]
+/// The binding that exists only if further resources are synchronised.
+pub(super) fn cluster_sync_key(identity: &Identity) -> Key {
+    Key::new::<ClusterRoleBinding>(None, &identity.cluster_sync_binding())
 }
 
 /// Owner reference to the VirtualCluster, for objects in its own namespace; elsewhere it would be dangling.

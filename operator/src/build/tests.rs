@@ -111,7 +111,7 @@ fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
         mk(json!({"isolation": {"resourceQuota": off, "limitRange": off, "networkPolicy": off}}));
     let built = guards(&identity, &settings);
     let optional = optional(&identity);
-    assert_eq!(optional.len(), 13);
+    assert_eq!(optional.len(), 12);
     assert!(built.iter().all(|object| !optional.contains(&object.key)));
     let (_, everything) = mk(json!({
         "expose": {"type": "NodePort"},

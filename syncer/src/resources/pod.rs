@@ -40,7 +40,7 @@ use crate::context::{Context, Kind, MANAGER, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator, virtual_uid};
 use crate::queue::Outcome;
-use crate::resources::{config_map, node, persistent_volume_claim, secret, tuned};
+use crate::resources::{config_map, node, persistent_volume_claim, refuse_foreign, secret, tuned};
 use crate::sanitise::Sanitiser;
 
 pub(crate) use self::scheduling::by_namespace_labels;
@@ -135,7 +135,10 @@ async fn create(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<Outcome> {
     match cx.host_api::<Pod>().create(&Context::post_params(), &host).await {
         Ok(_) => Ok(refresh),
         // Our own, not yet seen, or the previous one of the name: the watch brings it.
-        Err(error) if is_conflict(&error) => Ok(Outcome::After(Duration::from_secs(2))),
+        Err(error) if is_conflict(&error) => {
+            refuse_foreign::<Pod>(cx, Kind::Pod, key).await?;
+            Ok(Outcome::After(Duration::from_secs(2)))
+        }
         Err(error) => Err(Error::Host(error)),
     }
 }

@@ -4,6 +4,8 @@
 
 mod behaviours;
 mod definitions;
+mod from_host;
+mod pod_behaviours;
 mod pods;
 mod rules;
 mod services;

@@ -40,7 +40,7 @@ pub struct World {
     pub tenant: Client,
     pub syncer: Arc<Syncer>,
     pub names: Names,
-    /// While set, the host refuses to create pods.
+    /// While set, the host refuses to create pods, Services and claims.
     pub refuses: Arc<AtomicBool>,
     /// Writes to the host by anybody.
     pub writes: Arc<AtomicUsize>,
@@ -275,7 +275,9 @@ impl tower::Service<http::Request<kube::client::Body>> for Gate {
             self.writes.fetch_add(1, Ordering::SeqCst);
         }
         let creates_pod = request.method() == http::Method::POST && path.ends_with("/pods");
-        if !creates_pod || !self.refuses.load(Ordering::SeqCst) {
+        let applies = |kind: &str| request.method() == http::Method::PATCH && path.contains(kind);
+        let is_counted = creates_pod || applies("/services/") || applies("/persistentvolumeclaims/");
+        if !is_counted || !self.refuses.load(Ordering::SeqCst) {
             return self.inner.call(request);
         }
         let status = json!({
