@@ -12,10 +12,13 @@
 )]
 
 mod binary;
+mod chart;
 mod runner;
 mod sandbox;
 mod shell;
 
+pub use binary::workspace;
+pub use chart::render;
 pub use runner::{Case, main};
 pub use sandbox::Sandbox;
 pub use shell::{Background, Output, Shell, eventually};
