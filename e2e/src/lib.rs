@@ -25,6 +25,6 @@ pub use shell::{Background, Output, Shell, eventually};
 
 /// A manifest of `examples/`, as it is.
 pub fn example(file: &str) -> String {
-    let path = binary::workspace().join("examples").join(file);
+    let path = workspace().join("examples").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
