@@ -2,14 +2,12 @@
 //! not at hand where the tests run.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::binary::workspace;
-
-/// All objects of a chart, its CRDs first, released into `namespace`.
-pub fn render(chart: &str, namespace: &str) -> String {
-    let folder = workspace().join("config").join(chart);
+/// All objects of the chart in a folder, its CRDs first, released into `namespace`.
+pub fn render(folder: &Path, namespace: &str) -> String {
     let values = fs::read_to_string(folder.join("values.yaml")).unwrap();
     let values: Value = serde_saphyr::from_str(&values).unwrap();
     let mut documents = Vec::new();

@@ -2,23 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use vkube_e2e::{Case, Sandbox, cases, render, workspace};
 
 mod installing {
-    use super::{Sandbox, render, works, workspace};
+    use std::path::PathBuf;
 
-    pub fn kustomize(_: &()) {
+    use super::{Sandbox, render, works};
+
+    pub fn kustomize(config: &PathBuf) {
         let sandbox = Sandbox::bare();
-        let base = workspace().join("config/default");
+        let base = config.join("default");
         sandbox.host.ok(&format!("kubectl apply -k {}", base.display()));
         works(&sandbox);
     }
 
-    pub fn one_file(_: &()) {
+    pub fn one_file(config: &PathBuf) {
         let sandbox = Sandbox::bare();
-        let file = workspace().join("config/install.yaml");
+        let file = config.join("install.yaml");
         sandbox.host.ok(&format!("kubectl apply -f {}", file.display()));
         works(&sandbox);
         // Applied again it changes nothing.
@@ -26,12 +29,14 @@ mod installing {
         assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
     }
 
-    pub fn the_charts(_: &()) {
+    pub fn the_charts(config: &PathBuf) {
         let sandbox = Sandbox::bare();
         sandbox.host.ok("kubectl create namespace tools");
-        sandbox.host.ok_with("kubectl apply --server-side -f -", &render("chart-crds", "tools"));
+        sandbox
+            .host
+            .ok_with("kubectl apply --server-side -f -", &render(&config.join("chart-crds"), "tools"));
         // As `helm install --create-namespace`, into a namespace of another name than the manifests have.
-        let chart = render("chart", "tools");
+        let chart = render(&config.join("chart"), "tools");
         sandbox.host.ok_with("kubectl apply --server-side --force-conflicts -n tools -f -", &chart);
         sandbox.host.ok("kubectl -n tools rollout status deployment/vkube-operator --timeout=60s");
         works(&sandbox);
@@ -48,8 +53,8 @@ fn works(sandbox: &Sandbox) {
     host.ok("vkube delete installed --timeout 60s");
 }
 
-const CASES: &[Case<()>] = cases![installing::kustomize, installing::one_file, installing::the_charts];
+const CASES: &[Case<PathBuf>] = cases![installing::kustomize, installing::one_file, installing::the_charts];
 
 fn main() -> ExitCode {
-    vkube_e2e::main(CASES, || ())
+    vkube_e2e::main(CASES, || workspace().join("config"))
 }
