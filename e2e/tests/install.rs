@@ -7,21 +7,24 @@ use std::process::ExitCode;
 
 use vkube_e2e::{Case, Sandbox, cases, render, workspace};
 
+/// What can be installed.
+struct Config {
+    folder: PathBuf,
+}
+
 mod installing {
-    use std::path::PathBuf;
+    use super::{Config, Sandbox, render, works};
 
-    use super::{Sandbox, render, works};
-
-    pub fn kustomize(config: &PathBuf) {
+    pub fn kustomize(config: &Config) {
         let sandbox = Sandbox::bare();
-        let base = config.join("default");
+        let base = config.folder.join("default");
         sandbox.host.ok(&format!("kubectl apply -k {}", base.display()));
         works(&sandbox);
     }
 
-    pub fn one_file(config: &PathBuf) {
+    pub fn one_file(config: &Config) {
         let sandbox = Sandbox::bare();
-        let file = config.join("install.yaml");
+        let file = config.folder.join("install.yaml");
         sandbox.host.ok(&format!("kubectl apply -f {}", file.display()));
         works(&sandbox);
         // Applied again it changes nothing.
@@ -29,14 +32,14 @@ mod installing {
         assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
     }
 
-    pub fn the_charts(config: &PathBuf) {
+    pub fn the_charts(config: &Config) {
         let sandbox = Sandbox::bare();
         sandbox.host.ok("kubectl create namespace tools");
         sandbox
             .host
-            .ok_with("kubectl apply --server-side -f -", &render(&config.join("chart-crds"), "tools"));
+            .ok_with("kubectl apply --server-side -f -", &render(&config.folder.join("chart-crds"), "tools"));
         // As `helm install --create-namespace`, into a namespace of another name than the manifests have.
-        let chart = render(&config.join("chart"), "tools");
+        let chart = render(&config.folder.join("chart"), "tools");
         sandbox.host.ok_with("kubectl apply --server-side --force-conflicts -n tools -f -", &chart);
         sandbox.host.ok("kubectl -n tools rollout status deployment/vkube-operator --timeout=60s");
         works(&sandbox);
@@ -53,8 +56,8 @@ fn works(sandbox: &Sandbox) {
     host.ok("vkube delete installed --timeout 60s");
 }
 
-const CASES: &[Case<PathBuf>] = cases![installing::kustomize, installing::one_file, installing::the_charts];
+const CASES: &[Case<Config>] = cases![installing::kustomize, installing::one_file, installing::the_charts];
 
 fn main() -> ExitCode {
-    vkube_e2e::main(CASES, || workspace().join("config"))
+    vkube_e2e::main(CASES, || Config { folder: workspace().join("config") })
 }
