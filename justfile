@@ -24,9 +24,10 @@ demo:
 footprint:
     cargo run --release -- bench footprint
 
-# Write what is generated from the code: CRDs, install.yaml, the Helm chart's CRDs.
+# Write what is generated from the code: CRDs, install.yaml, kustomize bases, Helm charts, the reference of fields.
 generate:
-    cargo run -q -p vkube -- manifests > config/install.yaml
+    VKUBE_UPDATE=1 cargo test -q -p vkube-crds
+    VKUBE_UPDATE=1 cargo test -q -p vkube-operator --test manifests
 
 # Licences, advisories and duplicates of dependencies.
 deny:

@@ -12,16 +12,19 @@
 )]
 
 mod binary;
+mod chart;
 mod runner;
 mod sandbox;
 mod shell;
 
+pub use binary::workspace;
+pub use chart::render;
 pub use runner::{Case, main};
 pub use sandbox::Sandbox;
 pub use shell::{Background, Output, Shell, eventually};
 
 /// A manifest of `examples/`, as it is.
 pub fn example(file: &str) -> String {
-    let path = binary::workspace().join("examples").join(file);
+    let path = workspace().join("examples").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

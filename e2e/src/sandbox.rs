@@ -24,6 +24,15 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts one in a new directory and waits until it is ready.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A host without vkube.
+    pub fn bare() -> Self {
+        Self::start_with(&["--bare"])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
         let vkube = binary::vkube();
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("sandbox");
@@ -35,6 +44,7 @@ impl Sandbox {
             .args(["-v", "sandbox", "start", "--data-dir"])
             .arg(&data)
             .args(["--listen", &format!("127.0.0.1:{}", free_port())])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

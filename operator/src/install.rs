@@ -90,6 +90,8 @@ pub fn admission() -> Vec<Value> {
                     "apiVersions": ["*"],
                     "operations": ["DELETE"],
                     "resources": ["virtualclusters"],
+                    // The default, said here lest every apply differs from what is stored.
+                    "scope": "*",
                 }]},
                 "validations": [{
                     "expression": "!has(oldObject.spec.lifecycle) || !has(oldObject.spec.lifecycle.deletionProtection) || !oldObject.spec.lifecycle.deletionProtection",

@@ -22,6 +22,9 @@ use vkube_operator::{install_manifests, install_yaml};
 
 /// Stand-ins for values that Helm fills in.
 const CHART_IMAGE: &str = "{{ .Values.image }}";
+/// Helm deletes what carries no such annotation.
+const KEEP: &str =
+    "metadata:\n{{- if .Values.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n{{- end }}\n";
 
 #[test]
 fn install_yaml_is_up_to_date() {
@@ -41,6 +44,15 @@ fn kustomize_bases_are_up_to_date() {
 fn chart_is_up_to_date() {
     for (file, text) in chart() {
         check(&format!("chart/{file}"), &text);
+    }
+}
+
+#[test]
+fn the_chart_of_crds_is_up_to_date() {
+    for (file, crd) in ["virtualclusters.yaml", "virtualclusterpolicies.yaml"].iter().zip(install::crds()) {
+        let text = documents(&[crd]).replacen("metadata:\n", KEEP, 1);
+        assert!(text.contains(KEEP), "{text}");
+        check(&format!("chart-crds/templates/{file}"), &text);
     }
 }
 

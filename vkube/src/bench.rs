@@ -2,6 +2,7 @@
 
 mod controllers;
 mod footprint;
+mod operator;
 mod process;
 mod standalone;
 mod sync;
@@ -21,6 +22,8 @@ pub enum Command {
     Controllers(controllers::Options),
     /// How fast pods of a virtual cluster are on the host, and what many of them cost.
     Sync(sync::Options),
+    /// Memory and CPU of the operator by the number of virtual clusters.
+    Operator(operator::Options),
 }
 
 /// Measures.
@@ -29,5 +32,6 @@ pub async fn run(command: Command) -> Outcome {
         Command::Footprint(options) => footprint::run(options).await,
         Command::Controllers(options) => controllers::run(options).await,
         Command::Sync(options) => sync::run(options).await,
+        Command::Operator(options) => operator::run(options).await,
     }
 }

@@ -40,6 +40,10 @@ pub struct Options {
     /// Keep the data of clusters that say nothing of it in a volume.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub persistence: bool,
+    /// Ask API servers through their Services before clusters count as ready. Off where the operator runs outside its
+    /// host, whose Services it cannot reach.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub probe: bool,
     /// Address API servers in kubeconfigs by cluster IP instead of by name.
     #[arg(long)]
     pub cluster_ip_addresses: bool,
@@ -63,6 +67,7 @@ pub async fn run(options: Options) -> Outcome {
         leader_election: options.leader_elect,
         concurrency: options.concurrency,
         persistence: options.persistence,
+        probe: options.probe,
         internal_address: if options.cluster_ip_addresses {
             vkube_operator::InternalAddress::ClusterIp
         } else {

@@ -55,6 +55,9 @@ pub struct StartOptions {
     /// With --demo: end once everything has been shown.
     #[arg(long, requires = "demo")]
     pub exit: bool,
+    /// Start a host without vkube, to install it by its manifests.
+    #[arg(long, conflicts_with = "demo")]
+    pub bare: bool,
     /// Go on in the background once it is ready; `vkube sandbox stop` ends it.
     #[arg(long, conflicts_with = "demo")]
     pub detach: bool,

@@ -33,3 +33,10 @@ pub fn connect_merges_a_context(sandbox: &Sandbox) {
     assert!(!merged.ok("kubectl config current-context").trim().is_empty());
     assert!(merged.ok("kubectl get ns -o name").contains("namespace/default"));
 }
+
+pub fn the_operator_writes_nothing_for_idle_clusters(sandbox: &Sandbox) {
+    let measured = sandbox.host.json("vkube bench operator --clusters 3 --idle 1 -o json");
+    assert_eq!(measured["clusters"], 3);
+    assert_eq!(measured["idleWrites"], 0);
+    assert!(measured["residentKiB"].as_u64().is_some_and(|resident| resident > 0), "{measured}");
+}

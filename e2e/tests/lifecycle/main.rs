@@ -16,6 +16,7 @@ const CASES: &[Case<Sandbox>] = cases![
     commands::status_says_that_the_sandbox_runs,
     commands::connect_runs_a_command,
     commands::connect_merges_a_context,
+    commands::the_operator_writes_nothing_for_idle_clusters,
     verbs::a_life_in_verbs,
     verbs::a_misspelt_field_is_refused,
     verbs::policies_are_shown_with_their_clusters,

@@ -129,8 +129,12 @@ async fn a_deletion_converges_wherever_the_operator_dies() {
         world.create("demo", wanted()).await;
         let cluster = world.ready("demo").await;
         world.stop_operator().await;
-        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
-        let lived = dying!(world, writes, (), world.gone(world.clusters(), "demo").await);
+        let lived = dying!(
+            world,
+            writes,
+            world.clusters().delete("demo", &DeleteParams::default()).await.unwrap(),
+            world.gone(world.clusters(), "demo").await
+        );
         assert_eq!(residue(&world, &cluster).await, Vec::<String>::new(), "after {writes} writes");
         world.stop_operator().await;
         if lived {

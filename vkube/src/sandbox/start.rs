@@ -40,6 +40,7 @@ async fn serve(options: &StartOptions, state: &state::State) -> Outcome {
     progress.begin("Starting a host cluster and installing vkube on it");
     let sandbox = Sandbox::start(host::Options {
         listen: options.listen,
+        install: !options.bare,
         ..host::Options::new(state.directory().to_path_buf())?
     })
     .await?;
@@ -69,6 +70,7 @@ async fn detach(options: &StartOptions, state: &state::State) -> Outcome {
         .arg(state.directory())
         .arg("--listen")
         .arg(options.listen.to_string())
+        .args(options.bare.then_some("--bare"))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
