@@ -151,7 +151,9 @@ fn start(kubeconfig: &Path, metrics: SocketAddr) -> std::io::Result<Child> {
 /// Creates a cluster and waits until it is ready.
 async fn ready(host: Client, name: String) -> Result<(), Failure> {
     let clusters: Api<VirtualCluster> = Api::namespaced(host, "default");
-    let cluster = VirtualCluster::new(&name, serde_json::from_value(json!({}))?);
+    // What is simulated needs nothing, and the node has only what the machine has.
+    let spec = json!({"controlPlane": {"resources": {"requests": {"cpu": "0", "memory": "0"}}}});
+    let cluster = VirtualCluster::new(&name, serde_json::from_value(spec)?);
     clusters.create(&PostParams::default(), &cluster).await?;
     let ready = await_condition(clusters, &name, crate::sandbox::demo::is_ready);
     tokio::time::timeout(PATIENCE, ready).await.map_err(|_| format!("{name} is not ready"))??;
