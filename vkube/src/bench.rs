@@ -1,5 +1,6 @@
 //! `vkube bench`: the figures that vkube claims, measured where you are.
 
+mod api;
 mod controllers;
 mod footprint;
 mod operator;
@@ -18,6 +19,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub enum Command {
     /// Memory, CPU and start time of one idle virtual cluster.
     Footprint(footprint::Options),
+    /// What requests cost an API server: rates, latencies, CPU and memory.
+    Api(api::Options),
     /// CPU per pod of many Deployments, and what all controllers cost when idle.
     Controllers(controllers::Options),
     /// How fast pods of a virtual cluster are on the host, and what many of them cost.
@@ -30,6 +33,7 @@ pub enum Command {
 pub async fn run(command: Command) -> Outcome {
     match command {
         Command::Footprint(options) => footprint::run(options).await,
+        Command::Api(options) => api::run(options).await,
         Command::Controllers(options) => controllers::run(options).await,
         Command::Sync(options) => sync::run(options).await,
         Command::Operator(options) => operator::run(options).await,
