@@ -1,6 +1,6 @@
 //! What a client sees of objects: themselves, a Table of them, or just their metadata.
 
-use std::io::Write;
+mod written;
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::{
     body::Response,
     codec,
     handlers::{call::Call, list::Listing},
-    negotiation::{Encoding, Target},
+    negotiation::Target,
     registry::kind::Column,
     resource::Definition,
     respond,
@@ -106,10 +106,10 @@ pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response
     }
     let metadata = Value::Object(metadata);
     let encoding = call.accepted.encoding;
+    if let Some(written) = written::list(call, &metadata, &listing.entries)? {
+        return Ok(respond::bytes(code, encoding.media_type(), written));
+    }
     match call.accepted.target {
-        Target::Object if encoding == Encoding::Json && !call.definition.is_converted() => {
-            Ok(respond::bytes(code, encoding.media_type(), as_stored(call, &metadata, &listing.entries)?))
-        }
         Target::Object => {
             let mut items = Vec::with_capacity(listing.entries.len());
             for entry in &listing.entries {
@@ -163,36 +163,6 @@ pub fn object(call: &Call, entry: &Entry) -> Result<Value, ApiError> {
     })
 }
 
-/// The JSON of a list, made of the stored bytes of its items.
-fn as_stored(call: &Call, metadata: &Value, entries: &[Entry]) -> Result<Vec<u8>, ApiError> {
-    let size: usize = entries.iter().map(|e| e.value.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    write!(
-        out,
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        call.definition.list_kind(),
-        call.definition.api_version()
-    )
-    .map_err(ApiError::internal)?;
-    // Items of built-in lists carry no type of their own, as in the real server.
-    let skip =
-        matches!(call.definition, Definition::Builtin(_)).then(|| stored::type_length(&call.definition));
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        match skip {
-            Some(length) => {
-                out.push(b'{');
-                out.extend_from_slice(stored::without_type(&entry.value, length));
-            }
-            None => out.extend_from_slice(&entry.value),
-        }
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
-}
-
 fn table(call: &Call, version: &str, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
     let definitions = if columns { column_definitions(&call.definition) } else { Value::Null };
     json!({
@@ -219,17 +189,8 @@ fn column_definitions(definition: &Definition) -> Value {
 }
 
 fn row(call: &Call, object: &Value, version: &str) -> Value {
-    // Rules know the stored version; only those of events and autoscalers are served at another.
-    let stored = call.definition.stored();
-    let rules = call.definition.rules();
-    let cells = if call.definition.judged().version() == call.definition.version() {
-        rules.cells(object, Timestamp::now())
-    } else {
-        let converted = call.definition.convert(object.clone(), &stored);
-        stored.rules().cells(&converted, Timestamp::now())
-    };
-    let mut row = json!({"cells": cells});
-    let conditions = rules.row_conditions(object);
+    let mut row = json!({"cells": cells(call, object)});
+    let conditions = call.definition.rules().row_conditions(object);
     if !conditions.is_empty() {
         row["conditions"] = conditions.into();
     }
@@ -239,4 +200,15 @@ fn row(call: &Call, object: &Value, version: &str) -> Value {
         _ => row["object"] = partial(&call.definition, object, version),
     }
     row
+}
+
+fn cells(call: &Call, object: &Value) -> Vec<Value> {
+    // Rules know the stored version; only those of events and autoscalers are served at another.
+    let stored = call.definition.stored();
+    if call.definition.judged().version() == call.definition.version() {
+        call.definition.rules().cells(object, Timestamp::now())
+    } else {
+        let converted = call.definition.convert(object.clone(), &stored);
+        stored.rules().cells(&converted, Timestamp::now())
+    }
 }
