@@ -3,9 +3,12 @@
 
     record.py BINARY IDLE...
 
-BINARY is a release build with symbols and without hot.txt (CARGO_PROFILE_RELEASE_STRIP=false, an empty hot.txt), IDLE what
-`valgrind --tool=callgrind --demangle=no` recorded of `vkube controlplane --name …`, started by hand beside a sandbox and
-left alone. A module of which most is run becomes one line.
+BINARY is the release build linked by `unstripped`, with its symbols and in the compiler's own order:
+
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=$PWD/vkube/link/unstripped cargo build --release --target-dir target/record
+
+IDLE is what `valgrind --tool=callgrind --demangle=no` recorded of `vkube controlplane --name …` of that build, started by
+hand beside a sandbox and left alone. A module of which most is run becomes one line.
 """
 
 import pathlib

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::{Method, header};
 
 use crate::{
@@ -94,17 +95,26 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
     if across_namespaces && verb == "create" && !handlers::reviews::is_review(call) {
         return Err(ApiError::method_not_allowed());
     }
+    handler(verb, call, request).await
+}
+
+/// What handles a verb. Boxed here, so that a request takes the memory of its own handler and not of the largest.
+fn handler<'a>(
+    verb: &str,
+    call: &'a mut Call,
+    request: &'a mut Request,
+) -> BoxFuture<'a, Result<Response, ApiError>> {
     match verb {
-        "get" => handlers::get::get(call).await,
-        "watch" => handlers::watch::watch(call).await,
-        "list" => handlers::list::list(call).await,
-        "create" if handlers::reviews::is_review(call) => handlers::reviews::review(call, request).await,
-        "create" if call.definition.is("", "bindings") => handlers::binding::bind(call, request).await,
-        "create" => handlers::create::create(call, request).await,
-        "update" => handlers::update::update(call, request).await,
-        "patch" => handlers::patch::patch(call, request).await,
-        "delete" => handlers::delete::delete(call, request).await,
-        _ => handlers::delete::delete_collection(call, request).await,
+        "get" => Box::pin(handlers::get::get(call)),
+        "watch" => Box::pin(handlers::watch::watch(call)),
+        "list" => Box::pin(handlers::list::list(call)),
+        "create" if handlers::reviews::is_review(call) => Box::pin(handlers::reviews::review(call, request)),
+        "create" if call.definition.is("", "bindings") => Box::pin(handlers::binding::bind(call, request)),
+        "create" => Box::pin(handlers::create::create(call, request)),
+        "update" => Box::pin(handlers::update::update(call, request)),
+        "patch" => Box::pin(handlers::patch::patch(call, request)),
+        "delete" => Box::pin(handlers::delete::delete(call, request)),
+        _ => Box::pin(handlers::delete::delete_collection(call, request)),
     }
 }
 
@@ -125,19 +135,29 @@ async fn subresource(call: &mut Call, request: &mut Request, method: &Method) ->
     if !subresource.verbs.contains(&verb) {
         return Err(ApiError::method_not_allowed());
     }
-    match (subresource.name, verb) {
+    part_handler(subresource.name, verb, call, request).await
+}
+
+/// What handles a verb of a subresource.
+fn part_handler<'a>(
+    part: &str,
+    verb: &str,
+    call: &'a mut Call,
+    request: &'a mut Request,
+) -> BoxFuture<'a, Result<Response, ApiError>> {
+    match (part, verb) {
         ("log" | "exec" | "attach" | "portforward" | "proxy", _) => {
-            handlers::streams::connect(call, request).await
+            Box::pin(handlers::streams::connect(call, request))
         }
-        ("scale", "get") => handlers::scale::get(call).await,
-        ("scale", "update") => handlers::scale::update(call, request).await,
-        ("scale", _) => handlers::scale::patch(call, request).await,
-        ("binding", _) => handlers::binding::bind(call, request).await,
-        ("eviction", _) => handlers::eviction::evict(call, request).await,
-        ("token", _) => handlers::token::request(call, request).await,
-        (_, "get") => handlers::get::get(call).await,
-        (_, "update") => handlers::update::update(call, request).await,
-        _ => handlers::patch::patch(call, request).await,
+        ("scale", "get") => Box::pin(handlers::scale::get(call)),
+        ("scale", "update") => Box::pin(handlers::scale::update(call, request)),
+        ("scale", _) => Box::pin(handlers::scale::patch(call, request)),
+        ("binding", _) => Box::pin(handlers::binding::bind(call, request)),
+        ("eviction", _) => Box::pin(handlers::eviction::evict(call, request)),
+        ("token", _) => Box::pin(handlers::token::request(call, request)),
+        (_, "get") => Box::pin(handlers::get::get(call)),
+        (_, "update") => Box::pin(handlers::update::update(call, request)),
+        _ => Box::pin(handlers::patch::patch(call, request)),
     }
 }
 
