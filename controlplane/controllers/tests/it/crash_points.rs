@@ -13,7 +13,7 @@ use futures::stream::select_all;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -169,13 +169,23 @@ async fn play(cluster: &Cluster, namespace: &str, steps: &[Step], expected: Opti
             }
         }
         let wanted = expected.filter(|_| index + 1 == steps.len()).map(State::essence);
+        let has_ended = |state: &State| {
+            state.is_at_rest()
+                && done(state)
+                && wanted.as_ref().is_none_or(|wanted| *wanted == state.essence())
+        };
         let following = async {
             while let Some((kind, event)) = events.next().await {
                 state.observe(kind, event.unwrap());
-                if state.is_at_rest()
-                    && done(&state)
-                    && wanted.as_ref().is_none_or(|wanted| *wanted == state.essence())
-                {
+                if !has_ended(&state) {
+                    continue;
+                }
+                // The watches are not in step: one may still owe what was written before the last event of another.
+                for resource in &kinds {
+                    let all = api(resource).list(&ListParams::default()).await.unwrap();
+                    state.replace(&resource.kind, all.items);
+                }
+                if has_ended(&state) {
                     return;
                 }
             }
@@ -187,6 +197,14 @@ async fn play(cluster: &Cluster, namespace: &str, steps: &[Step], expected: Opti
 }
 
 impl State {
+    /// Takes `objects` for all that there is of a kind.
+    fn replace(&mut self, kind: &str, objects: Vec<DynamicObject>) {
+        self.objects.retain(|(of, _), _| of != kind);
+        for object in objects {
+            self.observe(kind.to_owned(), watcher::Event::Apply(object));
+        }
+    }
+
     fn observe(&mut self, kind: String, event: watcher::Event<DynamicObject>) {
         match event {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
