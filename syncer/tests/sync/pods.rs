@@ -362,3 +362,18 @@ async fn a_successor_of_a_pod_waits_for_its_predecessor_on_the_host() {
     world.host_has::<Pod>("web-0", |pod| annotation(pod, "vkube.dev/object-uid") == uid).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn drift_while_no_syncer_ran_is_repaired() {
+    let world = World::start().await;
+    settings(&world).await;
+    started(&world, "web-0").await;
+    world.host_has::<ConfigMap>("settings", |_| true).await;
+    let world = world.pause().await;
+    let patch = Patch::Merge(json!({ "data": { "mode": "hacked" } }));
+    let there = world.host_api::<ConfigMap>();
+    there.patch(&world.name("settings"), &PatchParams::default(), &patch).await.unwrap();
+    let world = world.resume().await;
+    world.host_has::<ConfigMap>("settings", |map| map.data.as_ref().unwrap()["mode"] == "a").await;
+    world.stop().await;
+}

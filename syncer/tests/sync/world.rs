@@ -321,6 +321,16 @@ where
     found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap()
 }
 
+/// Waits until the syncer itself knows something; no watch of ours can tell.
+pub async fn until<A: Future<Output = bool>>(mut test: impl FnMut() -> A) {
+    let known = async {
+        while !test().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("the syncer gets to know it");
+}
+
 /// Waits until an object is gone.
 pub async fn gone<K>(api: Api<K>, name: &str)
 where
