@@ -157,7 +157,7 @@ pub(crate) const KNOWN: &[Known] = &[
         ..PLAIN
     },
     class("ingressclasses.networking.k8s.io", "IngressClass"),
-    class("runtimeclasses.node.k8s.io", "RuntimeClass"),
+    Known { ways: Ways::Both, ..class("runtimeclasses.node.k8s.io", "RuntimeClass") },
     class("deviceclasses.resource.k8s.io", "DeviceClass"),
     class("csidrivers.storage.k8s.io", "CSIDriver"),
     class("csinodes.storage.k8s.io", "CSINode"),

@@ -179,6 +179,19 @@ async fn a1_a2_usage_of_the_tenants_pods_and_nodes_is_told_in_its_names() {
     assert_eq!(pods[0]["metadata"]["labels"]["app"], "web");
     assert_eq!(pods[0]["containers"].as_array().unwrap().len(), 1, "none that the host injected");
     assert!(hypervisor.pod_metrics("default").await.unwrap().is_empty());
+    let get = |path: &str| {
+        let path = format!("/apis/metrics.k8s.io/v1beta1/{path}");
+        world.tenant.request::<Value>(Request::get(path).body(Vec::new()).unwrap())
+    };
+    for (selector, found) in [("app%3Dweb", 1), ("app%3Dother", 0)] {
+        let list = get(&format!("namespaces/shop/pods?labelSelector={selector}")).await.unwrap();
+        assert_eq!(list["kind"], "PodMetricsList");
+        assert_eq!(list["items"].as_array().unwrap().len(), found, "{selector}");
+    }
+    let one = get("namespaces/shop/pods/web").await.unwrap();
+    assert_eq!((one["kind"].as_str(), one["window"].as_str()), (Some("PodMetrics"), Some("15s")));
+    let kube::Error::Api(unknown) = get("namespaces/shop/pods/foreign").await.unwrap_err() else { panic!() };
+    assert_eq!((unknown.code, unknown.message.as_str()), (404, r#"pods.metrics.k8s.io "foreign" not found"#));
     until(|| async { !hypervisor.node_metrics().await.unwrap().is_empty() }).await;
     let nodes = hypervisor.node_metrics().await.unwrap();
     assert_eq!(nodes[0]["metadata"]["name"], "node-1");

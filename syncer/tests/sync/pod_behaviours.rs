@@ -267,7 +267,6 @@ async fn p15_p16_p17_a_host_of_another_version_changes_neither_readiness_nor_wri
     assert!(is_ready(&pod));
     // What a newer kubelet says more, and what an older one says otherwise.
     for status in [
-        json!({ "qosClass": "Burstable" }),
         json!({ "observedGeneration": 7 }),
         json!({ "observedGeneration": null, "fieldOfTheFuture": { "a": 1 } }),
     ] {
@@ -279,7 +278,7 @@ async fn p15_p16_p17_a_host_of_another_version_changes_neither_readiness_nor_wri
     assert!(is_ready(&told));
     assert_eq!(value(&told.status)["qosClass"], "BestEffort");
     // The same once more is no news: the next thing that is written is the next change.
-    world.set_status("web", json!({ "qosClass": "Guaranteed" })).await;
+    world.set_status("web", json!({ "fieldOfTheFuture": { "a": 2 } })).await;
     world.set_status("web", json!({ "message": "really last" })).await;
     let versions = std::sync::Mutex::new(std::collections::BTreeSet::new());
     world
