@@ -20,8 +20,8 @@ use serde_json::Value;
 use vkube_crds::VirtualCluster;
 
 use crate::{
-    cli::Outcome,
-    clusters::{self, Failure, Place},
+    cli::{Failure, Outcome},
+    clusters::{self, Place},
     kubeconfig,
     stop::Stop,
 };
