@@ -67,7 +67,8 @@ pub struct Options {
     pub advertise: Option<String>,
     /// `--service-account-issuer`
     pub issuer: String,
-    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight` together.
+    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight`
+    /// together.
     pub seats: usize,
 }
 
