@@ -58,6 +58,9 @@ pub struct Options {
     /// How many requests that write run at once; with those that read, what priority levels share.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub max_mutating_requests_inflight: usize,
+    /// How long history is kept: a list is continued and a watch resumed no later than that; 0 is for ever.
+    #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration)]
+    pub etcd_compaction_interval: Duration,
     /// Standalone: the range of cluster IPs. A virtual cluster takes the addresses that its host gives.
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
     pub service_cluster_ip_range: ipnet::IpNet,
@@ -137,6 +140,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn server_options(options: &Options) -> Result<instance::Options, Failure> {
     let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
+        history: options.etcd_compaction_interval,
         listen: Some(options.listen),
         authentication: options.authentication.options()?,
         audit: options.audit.options(),
