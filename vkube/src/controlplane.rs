@@ -132,6 +132,8 @@ fn read(path: &std::path::Path) -> Result<String, String> {
 
 /// A duration as Go writes it.
 fn duration(text: &str) -> Result<Duration, String> {
+    // The one number that Go takes without a unit.
+    let text = if text == "0" { "0s" } else { text };
     let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
     Duration::try_from(duration).map_err(|why| why.to_string())
 }
@@ -196,5 +198,20 @@ impl Controllers {
             tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
             shutdown.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("5m0s"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-1s").is_err());
+        assert!(duration("5").is_err());
     }
 }
