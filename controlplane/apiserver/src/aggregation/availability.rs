@@ -121,7 +121,7 @@ impl Controller {
 
     /// Watches services and endpoints if, and only if, they matter.
     async fn widen(&mut self) -> Result<(), ApiError> {
-        if self.wide || self.server.aggregation.remotes().is_empty() {
+        if self.wide || !self.server.aggregation.has_services() {
             return Ok(());
         }
         self.watch(Source::Services).await?;
@@ -161,7 +161,7 @@ impl Controller {
                 if let Some(check) = self.running.remove(name) {
                     check.abort();
                 }
-                if self.wide && self.server.aggregation.remotes().is_empty() {
+                if self.wide && !self.server.aggregation.has_services() {
                     return self.open().await;
                 }
                 Ok(())

@@ -3,7 +3,7 @@
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 
-use super::{Remote, client::Purpose, status::discovery_request};
+use super::{Remote, client::Purpose, metrics, status::discovery_request};
 use crate::{
     outbound::resolve,
     registry::access::{bool_at, list_at, str_at},
@@ -15,6 +15,9 @@ const MAX_LIST: usize = 4 << 20;
 
 /// Asks a remote server what it serves; if it does not say, what it last said is kept.
 pub async fn refresh(server: &Server, remote: &Remote) {
+    if remote.hosted {
+        return remote.set_resources(Some(metrics::resources().into()));
+    }
     match fetch(server, remote).await {
         Ok(list) => remote.set_resources(Some(list.into())),
         Err(why) => tracing::warn!(why, path = remote.path(), "cannot discover a remote API server"),
