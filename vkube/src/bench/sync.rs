@@ -69,14 +69,7 @@ struct Step {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-sync-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &std::path::Path) -> Outcome {
+pub async fn run(options: &Options, directory: &std::path::Path) -> Outcome {
     let mut world = World::start(directory).await?;
     let mut latencies = latencies(&world, options.samples.max(1)).await?;
     latencies.sort();
