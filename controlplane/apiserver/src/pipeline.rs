@@ -20,7 +20,8 @@ use crate::{
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
 
-/// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote server.
+/// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote
+/// server.
 pub async fn serve(server: &Server, request: Request) -> Response {
     match &server.parts.audit {
         None => answer(server, request).await,

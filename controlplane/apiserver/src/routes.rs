@@ -98,7 +98,8 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
     handler(verb, call, request).await
 }
 
-/// What handles a verb. Boxed here, so that a request takes the memory of its own handler and not of the largest.
+/// What handles a verb. Boxed here, so that a request takes the memory of its own handler and not of the
+/// largest.
 fn handler<'a>(
     verb: &str,
     call: &'a mut Call,
