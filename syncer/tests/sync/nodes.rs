@@ -150,7 +150,8 @@ async fn a1_a2_usage_of_the_tenants_pods_and_nodes_is_told_in_its_names() {
     let world =
         World::with(|config| config.rules = rules(&[rule(Direction::FromHost, "pods.metrics.k8s.io")])).await;
     started(&world, "web", json!({})).await;
-    let (own, host) = (json!({ "vkube.dev/virtual-cluster": "demo" }), world.name("web"));
+    let own = json!({ "vkube.dev/virtual-cluster": "demo", "vkube.dev/virtual-namespace": "shop" });
+    let host = world.name("web");
     measure(&world, &[(&host, own.clone()), ("foreign", json!({})), ("copy", own)]).await;
 
     let services: Api<DynamicObject> = Api::all_with(
