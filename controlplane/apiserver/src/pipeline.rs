@@ -36,7 +36,6 @@ async fn answer(server: &Server, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
-    server.counters.answered(response.status());
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -70,10 +69,17 @@ async fn run(
     let (class, seat) = server.parts.flow_control.admit(&user, &info).await;
     let mut response = match seat {
         Ok(_seat) => {
+            let _running = server.counters.inflight.enter(&info);
             let answer = proceed(server, request, info, &name, user, query).await;
             answer.unwrap_or_else(|error| respond::error(&error, encoding))
         }
-        Err(refusal) => *refusal,
+        Err(refusal) => {
+            if let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) {
+                let (method, headers) = (request.method(), request.headers());
+                server.counters.requests.refused(&definition, method, headers, &query, &info);
+            }
+            *refusal
+        }
     };
     if let Some(class) = class {
         class.mark(&mut response);

@@ -9,7 +9,7 @@ use crate::{
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
-    health, negotiation, openapi,
+    health, metrics, negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
     resource::Definition,
@@ -41,6 +41,8 @@ pub async fn route(
         crate::audit::annotate("k8s.io/deprecated", || "true".into());
     }
     let encoding = negotiation::encoding(&query, request.headers());
+    let (method, headers) = (request.method(), request.headers());
+    let measured = server.counters.requests.begin(&definition, method, headers, &query, &info);
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {
             // Who is refused is warned all the same.
@@ -52,6 +54,10 @@ pub async fn route(
             answer => answer,
         },
         Err(error) => Err(error),
+    };
+    let answer = match measured {
+        Some(measured) => measured.answered(answer),
+        None => answer,
     };
     let Some(warning) = deprecation else { return answer };
     let mut response = answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, encoding)))?;
@@ -196,7 +202,7 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())
                 .await
         }
-        ["metrics"] => Ok(crate::metrics::serve(server)),
+        ["metrics"] => Ok(metrics::serve(server, request.headers()).await),
         _ => Ok(respond::page_not_found()),
     }
 }
