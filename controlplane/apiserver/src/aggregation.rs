@@ -12,6 +12,7 @@ pub mod client;
 pub mod discovery;
 pub mod front_proxy;
 pub mod proxy;
+pub mod registration;
 mod status;
 #[cfg(test)]
 mod tests;

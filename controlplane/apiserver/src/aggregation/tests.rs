@@ -1,5 +1,7 @@
 //! Servers of other groups that really listen, behind a server in memory.
 
+mod registration;
+
 use std::{
     convert::Infallible,
     net::Ipv4Addr,
