@@ -61,6 +61,9 @@ async fn run(
     let name = authorization::selected_name(&info, &query);
     let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     audit::authenticated(&own, &info);
+    if !audit::settled().await {
+        return Ok(respond::undecided(request.uri(), "failed to store audit event"));
+    }
     let acting = impersonation::impersonate(server, request.headers_mut(), &own).await?;
     if let Some(acting) = &acting {
         audit::acts_as(&acting.user, acting.constraint);
