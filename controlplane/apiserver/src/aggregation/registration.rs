@@ -1,8 +1,8 @@
 //! APIServices of the groups and versions that this server answers for itself.
 //!
 //! Those of built-in groups are put in order once, when the server starts: whoever changes or deletes one
-//! later may. Those of custom resources are there exactly as long as a definition serves the version. The label
-//! says which is which, and whoever takes it away has the object for themselves
+//! later may. Those of custom resources are there exactly as long as a definition serves the version. The
+//! label says which is which, and whoever takes it away has the object for themselves
 //! (<https://kubernetes.io/docs/reference/labels-annotations-taints/#kube-aggregator-kubernetes-io-automanaged>).
 
 use http::{Method, StatusCode};
@@ -133,8 +133,8 @@ fn decide(current: Option<&Value>, wanted: Option<&Value>) -> Step {
     }
 }
 
-/// Brings the APIService of this name in line with the custom resources that are served. Those of built-in groups
-/// are left alone, and so is what only the start of a server looks after.
+/// Brings the APIService of this name in line with the custom resources that are served. Those of built-in
+/// groups are left alone, and so is what only the start of a server looks after.
 pub async fn sync(server: &Server, name: &str) -> Result<(), ApiError> {
     let Some((version, group)) = name.split_once('.') else { return Ok(()) };
     if is_builtin(group, version) {

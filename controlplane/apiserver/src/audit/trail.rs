@@ -103,8 +103,8 @@ pub fn authenticated(attributes: &Attributes<'_>, info: &RequestInfo) {
     });
 }
 
-/// Waits until what the request is told of is kept where that is to be waited for; false if the request must not go
-/// on.
+/// Waits until what is told of the request is kept, where that is to be waited for; false if the request must
+/// not go on.
 pub async fn settled() -> bool {
     let Ok(trail) = CURRENT.try_with(Clone::clone) else { return true };
     settle(&trail).await

@@ -1,8 +1,8 @@
 //! Events that another server is told
 //! (<https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/#webhook-backend>).
 //!
-//! In batches nobody waits for that server: what does not fit into the buffer is lost, and said to be. Otherwise
-//! a request goes on when the server has its events.
+//! In batches nobody waits for that server: what does not fit into the buffer is lost, and said to be.
+//! Otherwise a request goes on when the server has its events.
 
 use std::{num::NonZeroUsize, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
@@ -174,7 +174,7 @@ impl Batches {
         }
     }
 
-    /// Waits for the next batch; false when there is none to come. Nothing is lost when this is not waited for.
+    /// Waits for the next batch; false when there is none to come. Nothing is lost when the wait is given up.
     async fn collect(&mut self) -> bool {
         let max = self.batch.max_size.get();
         self.events.recv_many(&mut self.pending, max).await;

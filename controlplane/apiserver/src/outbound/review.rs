@@ -38,8 +38,8 @@ pub async fn ask(
     Ok(answer.get_mut("status").map(Value::take).unwrap_or_default())
 }
 
-/// Posts a document in JSON, again and again while the server has trouble of its own, but not for ever. The first
-/// `pause` is the shortest; `timeout` bounds each attempt.
+/// Posts a document in JSON, again and again while the server has trouble of its own, but not for ever. The
+/// first `pause` is the shortest; `timeout` bounds each attempt.
 pub async fn insist(
     remote: &Remote,
     document: &Bytes,

@@ -9,7 +9,7 @@ use crate::{
 const WIDGETS: &str = "/apis/apiregistration.k8s.io/v1/apiservices/v1.example.com";
 const LABEL: &str = "kube-aggregator.kubernetes.io/automanaged";
 
-/// Sees whether the server has dealt with everything before this: definitions are looked after in their order.
+/// Sees that the server has dealt with everything before this: definitions are looked after in order.
 async fn define_another(fixture: &Fixture, group: &str) {
     let mut other = widgets(&json!({"type": "object"}));
     other["metadata"]["name"] = format!("widgets.{group}").into();
