@@ -11,6 +11,7 @@ pub mod availability;
 pub mod client;
 pub mod discovery;
 pub mod front_proxy;
+pub mod openapi;
 pub mod proxy;
 pub mod registration;
 mod status;
@@ -56,6 +57,8 @@ pub struct Remote {
     available: AtomicBool,
     /// The `APIResourceList` that it last answered with.
     resources: RwLock<Option<Arc<Value>>>,
+    /// Its OpenAPI documents, as far as they were asked for.
+    documents: openapi::Documents,
     client: Client,
 }
 
@@ -74,6 +77,7 @@ impl Remote {
             version_priority: int_at(spec, "/versionPriority"),
             available: AtomicBool::new(is_available(object)),
             resources: RwLock::default(),
+            documents: openapi::Documents::default(),
             client: Client::new(spec, format!("{name}.{namespace}.svc"), identity),
             spec: spec.clone(),
         })

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use http::{Method, header};
 
 use crate::{
+    aggregation,
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
@@ -28,7 +29,7 @@ pub async fn route(
     query: Query,
 ) -> Result<Response, ApiError> {
     if !info.is_resource {
-        return other(server, request, &query).await;
+        return other(server, request, &user, &query).await;
     }
     let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) else {
         return unknown(&info);
@@ -168,7 +169,12 @@ fn part_handler<'a>(
     }
 }
 
-async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<Response, ApiError> {
+async fn other(
+    server: &Server,
+    request: &mut Request,
+    user: &User,
+    query: &Query,
+) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -197,7 +203,14 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
             }
         }
         ["api", ..] => Err(ApiError::no_such_resource()),
-        ["openapi", ..] => openapi::serve(&server.catalog, &segments, request.headers(), query),
+        ["openapi", ..] => {
+            if let Some(remote) = aggregation::openapi::owner(server, &segments) {
+                crate::audit::passed_on();
+                return Ok(aggregation::proxy::forward(server, &remote, request, user).await);
+            }
+            let remote = aggregation::openapi::additions(server, &segments).await;
+            openapi::serve(&server.catalog, &remote, &segments, request.headers(), query)
+        }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())
                 .await
