@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod general;
 pub(crate) mod ingress;
 pub(crate) mod kubernetes_service;
+pub(crate) mod metrics;
 mod mirror;
 pub(crate) mod network_policy;
 pub(crate) mod node;

@@ -20,7 +20,7 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use self::catalogue::{Known, Place, Ways, known};
+use self::catalogue::{Known, Place, Served, Ways, known};
 pub(crate) use self::mapping::Mapping;
 pub(crate) use self::patch::Patch;
 pub use self::patch::{Evaluated, Expression, Inputs};
@@ -38,7 +38,7 @@ pub enum Direction {
 }
 
 /// A rule as the settings say it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleSpec {
     /// Which way.
     pub direction: Direction,
@@ -59,8 +59,24 @@ pub struct RuleSpec {
     pub patches: Vec<PatchSpec>,
 }
 
+impl RuleSpec {
+    /// A rule about all objects of a resource.
+    pub fn new(direction: Direction, resource: impl Into<String>) -> Self {
+        Self {
+            direction,
+            resource: resource.into(),
+            version: None,
+            enabled: true,
+            all: false,
+            selector: LabelSelector::default(),
+            mappings: Vec::new(),
+            patches: Vec::new(),
+        }
+    }
+}
+
 /// A change as the settings say it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PatchSpec {
     /// Where, as `spec.rules[*].host`.
     pub path: String,
@@ -69,7 +85,7 @@ pub struct PatchSpec {
 }
 
 /// What changes at a path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ChangeSpec {
     /// The value becomes that of an expression.
     Expression(String),
@@ -84,6 +100,8 @@ pub type Compile<'a> = &'a dyn Fn(&str) -> Result<Expression, String>;
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     tuned: HashMap<Kind, Tuning>,
+    /// Whether the metrics of pods and nodes are shown.
+    pub(crate) metrics: bool,
     pub(crate) general: Vec<Rule>,
 }
 
@@ -114,6 +132,8 @@ pub(crate) struct Rule {
 
 pub(crate) const SERVICES: &str = "services";
 pub(crate) const ENDPOINTS: &str = "endpoints";
+/// How metrics become visible.
+const API_SERVICES: &str = "apiservices.apiregistration.k8s.io";
 
 /// Kinds that pods cannot do without.
 const ALWAYS: [Kind; 5] =
@@ -172,18 +192,20 @@ impl Rules {
         if !spec.enabled {
             return;
         }
+        if known.is_some_and(|known| known.served == Served::Measured) {
+            self.metrics = true;
+            if *spec != RuleSpec::new(spec.direction, &*spec.resource) {
+                wrong("is shown as it is: no selector, no mappings, no patches".into());
+            }
+            return;
+        }
         let is_namespaced = known.is_some_and(|known| known.place == Place::Namespaced);
         if is_namespaced && spec.direction == Direction::FromHost && spec.mappings.is_empty() {
             wrong("needs mappings, which say what of the host's namespaces appears where".into());
         }
         if spec.resource == SERVICES {
             // A Service of the host is shown by where it is reached.
-            let endpoints = RuleSpec {
-                resource: ENDPOINTS.into(),
-                selector: LabelSelector::default(),
-                patches: Vec::new(),
-                ..spec.clone()
-            };
+            let endpoints = RuleSpec::new(spec.direction, ENDPOINTS);
             self.add_general(&endpoints, catalogue::known(ENDPOINTS), mappings.clone(), Vec::new());
         }
         self.add_general(spec, known, mappings, patches);
@@ -226,6 +248,9 @@ impl Rules {
 
     /// Whether objects of a resource go this way by a rule.
     pub(crate) fn has(&self, direction: Direction, resource: &str) -> bool {
+        if (direction, resource) == (Direction::FromHost, API_SERVICES) {
+            return self.metrics;
+        }
         self.general.iter().any(|rule| rule.direction == direction && rule.resource == resource)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use crate::labels::Translator;
 
 /// Rewrites host names in texts about one virtual object.
@@ -39,6 +41,16 @@ impl<'a> Sanitiser<'a> {
             rest = tail;
         }
         out
+    }
+
+    /// Cleans every text in a document.
+    pub fn clean_document(&self, document: &mut Value) {
+        match document {
+            Value::String(text) => *text = self.clean(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.clean_document(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.clean_document(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     fn push(&self, token: &str, out: &mut String) {

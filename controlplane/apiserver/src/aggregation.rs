@@ -11,6 +11,7 @@ pub mod availability;
 pub mod client;
 pub mod discovery;
 pub mod front_proxy;
+pub mod metrics;
 pub mod openapi;
 pub mod proxy;
 pub mod registration;
@@ -52,6 +53,8 @@ pub struct Remote {
     pub group_priority: i64,
     /// `spec.versionPriority`
     pub version_priority: i64,
+    /// Whether it is answered by whoever runs the pods, and the Service does not exist.
+    pub hosted: bool,
     /// `spec`, to see whether it has changed.
     spec: Value,
     available: AtomicBool,
@@ -75,6 +78,7 @@ impl Remote {
             port: opt_int(service, "/port").unwrap_or(443),
             group_priority: int_at(spec, "/groupPriorityMinimum"),
             version_priority: int_at(spec, "/versionPriority"),
+            hosted: metrics::is_hosted(object),
             available: AtomicBool::new(is_available(object)),
             resources: RwLock::default(),
             documents: openapi::Documents::default(),
@@ -151,6 +155,11 @@ impl Aggregation {
         self.remotes().values().any(|remote| remote.group == group)
     }
 
+    /// Whether a Service answers for anything.
+    fn has_services(&self) -> bool {
+        self.remotes().values().any(|remote| !remote.hosted)
+    }
+
     /// What the server shows to remote ones; only the first one counts.
     pub fn set_identity(&self, identity: Identity) {
         // It is set once, by whoever starts the server.
@@ -162,6 +171,7 @@ impl Aggregation {
         let name = metadata::name(object);
         if let Some(known) = self.remotes().get(name)
             && known.spec == *at(object, "/spec")
+            && known.hosted == metrics::is_hosted(object)
         {
             return false;
         }

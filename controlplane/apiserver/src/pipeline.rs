@@ -115,6 +115,9 @@ async fn proceed(
         }
     }
     if let Some(remote) = server.aggregation.find(&info.path) {
+        if remote.hosted {
+            return aggregation::metrics::answer(server, &info, &query).await;
+        }
         audit::passed_on();
         return Ok(aggregation::proxy::forward(server, &remote, request, &user).await);
     }

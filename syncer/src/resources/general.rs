@@ -59,7 +59,9 @@ impl General {
     /// A rule of the virtual cluster whose namespace on the host is `own`.
     pub fn new(rule: Rule, own: &str) -> Self {
         let shape = OnceLock::new();
-        if let Some(known) = rule.known.filter(|known| known.served != Served::Defined) {
+        if let Some(known) =
+            rule.known.filter(|known| known.served == Served::BuiltIn || known.code().is_some())
+        {
             let (plural, group) = known.names();
             let api =
                 api_resource(group, rule.version.as_deref().unwrap_or(known.version), known.kind, plural);

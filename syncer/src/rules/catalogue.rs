@@ -20,6 +20,8 @@ pub(crate) enum Served {
     Defined,
     /// Every API server; this crate has code of its own for it.
     Coded(Kind),
+    /// The host's metrics-server, each time that somebody asks; nothing is stored.
+    Measured,
 }
 
 /// The ways that a kind may be synchronised.
@@ -89,6 +91,9 @@ const fn route(resource: &'static str, kind: &'static str, version: &'static str
         ..PLAIN
     }
 }
+
+/// Resource usage.
+pub(crate) const METRICS: &str = "pods.metrics.k8s.io";
 
 /// All rows.
 pub(crate) const KNOWN: &[Known] = &[
@@ -176,6 +181,15 @@ pub(crate) const KNOWN: &[Known] = &[
         ],
         ..PLAIN
     },
+    // With the metrics of pods come those of the nodes that the tenant sees.
+    Known {
+        resource: METRICS,
+        version: "v1beta1",
+        kind: "PodMetrics",
+        served: Served::Measured,
+        ways: Ways::FromHost,
+        ..PLAIN
+    },
     Known {
         served: Served::Defined,
         dropped: &["parameters"],
@@ -209,7 +223,7 @@ impl Known {
     pub fn code(&self) -> Option<Kind> {
         match self.served {
             Served::Coded(kind) => Some(kind),
-            Served::BuiltIn | Served::Defined => None,
+            Served::BuiltIn | Served::Defined | Served::Measured => None,
         }
     }
 }

@@ -1,16 +1,7 @@
 use super::*;
 
 fn spec(direction: Direction, resource: &str) -> RuleSpec {
-    RuleSpec {
-        direction,
-        resource: resource.into(),
-        version: None,
-        enabled: true,
-        all: false,
-        selector: LabelSelector::default(),
-        mappings: Vec::new(),
-        patches: Vec::new(),
-    }
+    RuleSpec::new(direction, resource)
 }
 
 fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<String>> {

@@ -14,18 +14,25 @@ use crate::context::{Context, Kind, Task};
 use crate::labels::{FROM_HOST, ObjectKey};
 use crate::ledger::{self, Entry};
 use crate::resources::general::{self, General};
+use crate::resources::metrics;
 use crate::rules::selector::query;
 use crate::rules::{Direction, ENDPOINTS, SERVICES};
 use crate::watch::{Scope, cached};
 
 /// How often an attempt is repeated that the host refused.
-const RETRY: Duration = Duration::from_secs(10);
+pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 impl Syncer {
     /// The watches of all rules. Pods and DNS do not depend on them, so nothing waits for them.
     pub(super) fn by_rule(&self) -> Vec<Job<'_>> {
         let numbered = (0_u16..).zip(&self.context.rules);
-        numbered.map(|(number, general)| follow(&self.context, Kind::Rule(number), general).boxed()).collect()
+        let mut jobs: Vec<Job<'_>> = numbered
+            .map(|(number, general)| follow(&self.context, Kind::Rule(number), general).boxed())
+            .collect();
+        if self.context.translator.config.rules.metrics {
+            jobs.push(metrics::show(&self.context).boxed());
+        }
+        jobs
     }
 }
 

@@ -185,7 +185,7 @@ impl Syncer {
             )
             .boxed(),
         ];
-        if config.nodes != NodeSync::Synthetic {
+        if matches!(config.nodes, NodeSync::Used | NodeSync::Selected(_)) {
             let nodes = Api::all(cx.host_client.clone());
             jobs.push(
                 cached(nodes, Scope::default(), &host.nodes, outstanding, move |change| {

@@ -11,7 +11,7 @@ use serde_json::json;
 use vkube_syncer::{Direction, NodeSync};
 
 use super::pod_behaviours::{pod, started, value};
-use super::rules::complaint;
+use super::rules::{complaint, selector};
 use super::world::{HOST_NAMESPACE, World, eventually, rule, rules};
 
 #[tokio::test]
@@ -109,10 +109,7 @@ async fn host_node(world: &World, name: &str, pool: &str) {
 
 #[tokio::test]
 async fn k1_k3_only_chosen_nodes_appear_with_their_internal_address() {
-    let chosen = LabelSelector {
-        match_labels: Some([("pool".into(), "tenants".into())].into()),
-        ..LabelSelector::default()
-    };
+    let chosen = selector("pool", "tenants");
     let world = World::with(|config| config.nodes = NodeSync::Selected(chosen)).await;
     host_node(&world, "other", "system").await;
     host_node(&world, "mine", "tenants").await;

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -33,7 +32,7 @@ use vkube_syncer::{Config, Direction, Expression, Names, RuleSpec, Rules, Servic
 pub const HOST_NAMESPACE: &str = "tenant-demo";
 
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub host: Client,
@@ -297,16 +296,7 @@ pub fn rules(specs: &[RuleSpec]) -> Rules {
 
 /// A rule about all objects of a resource.
 pub fn rule(direction: Direction, resource: &str) -> RuleSpec {
-    RuleSpec {
-        direction,
-        resource: resource.into(),
-        version: None,
-        enabled: true,
-        all: false,
-        selector: LabelSelector::default(),
-        mappings: Vec::new(),
-        patches: Vec::new(),
-    }
+    RuleSpec::new(direction, resource)
 }
 
 fn expression(text: &str) -> Result<Expression, String> {
@@ -324,7 +314,7 @@ fn expression(text: &str) -> Result<Expression, String> {
 /// Waits until an object satisfies `test`.
 pub async fn eventually<K>(api: Api<K>, name: &str, test: impl Fn(&K) -> bool) -> K
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let found = await_condition(api, name, |object: Option<&K>| object.is_some_and(&test));
     let found = tokio::time::timeout(PATIENCE, found).await;
@@ -334,10 +324,19 @@ where
 /// Waits until an object is gone.
 pub async fn gone<K>(api: Api<K>, name: &str)
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let lacking = await_condition(api, name, |object: Option<&K>| object.is_none());
     tokio::time::timeout(PATIENCE, lacking).await.unwrap_or_else(|_| panic!("{name} does not go")).unwrap();
+}
+
+/// Waits until a custom resource is served.
+pub async fn served(client: &Client, definition: &str) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let established = await_condition(api, definition, kube::runtime::conditions::is_crd_established());
+    tokio::time::timeout(PATIENCE, established).await.expect("a definition is established").unwrap();
 }
 
 /// The address of a label or annotation, for short tests.

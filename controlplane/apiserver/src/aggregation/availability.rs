@@ -122,7 +122,7 @@ impl Controller {
 
     /// Watches services and endpoints if, and only if, they matter.
     async fn widen(&mut self) -> Result<(), ApiError> {
-        if self.wide || self.server.aggregation.remotes().is_empty() {
+        if self.wide || !self.server.aggregation.has_services() {
             return Ok(());
         }
         self.watch(Source::Services).await?;
@@ -163,7 +163,7 @@ impl Controller {
                     check.abort();
                 }
                 registration::sync(&self.server, name).await?;
-                if self.wide && self.server.aggregation.remotes().is_empty() {
+                if self.wide && !self.server.aggregation.has_services() {
                     self.open().await?;
                 }
                 Ok(())

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Remote,
     client::Purpose,
+    metrics,
     status::{AGGREGATOR, request_as},
 };
 use crate::{
@@ -21,6 +22,9 @@ const MAX_DOCUMENT: usize = 16 << 20;
 
 /// Asks a remote server what it serves; if it does not say, what it last said is kept.
 pub async fn refresh(server: &Server, remote: &Remote) {
+    if remote.hosted {
+        return remote.set_resources(Some(metrics::resources().into()));
+    }
     match fetch(server, remote).await {
         Ok(list) => remote.set_resources(Some(list.into())),
         Err(why) => tracing::warn!(why, path = remote.path(), "cannot discover a remote API server"),

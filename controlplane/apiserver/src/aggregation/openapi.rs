@@ -112,10 +112,12 @@ impl<T> State<T> {
 pub fn owner(server: &Server, segments: &[&str]) -> Option<Arc<Remote>> {
     match *segments {
         ["openapi", "v3", "apis", group, version] if !server.catalog.has_version(group, version) => {
-            server.aggregation.remotes().get(&format!("{version}.{group}")).cloned()
+            let remote = server.aggregation.remotes().get(&format!("{version}.{group}")).cloned();
+            remote.filter(|remote| !remote.hosted)
         }
         ["openapi", "v3", "apis", group] if !server.catalog.has_group(group) => {
-            server.aggregation.remotes().values().find(|remote| remote.group == group).cloned()
+            let remotes = server.aggregation.remotes();
+            remotes.values().find(|remote| remote.group == group && !remote.hosted).cloned()
         }
         _ => None,
     }
@@ -127,14 +129,14 @@ pub async fn additions(server: &Server, segments: &[&str]) -> remote::Remote {
     let mut additions = remote::Remote::default();
     match segments {
         ["openapi", "v3"] => {
-            let all = remotes.values().map(|remote| index(server, remote));
+            let all = remotes.values().filter(|r| !r.hosted).map(|remote| index(server, remote));
             for (name, url) in futures::future::join_all(all).await.into_iter().flatten() {
                 additions.documents.insert(name, url);
             }
         }
         ["openapi", "v2"] => {
             // Where two call different things by one name, the one of the higher priority keeps it.
-            let mut sorted: Vec<_> = remotes.iter().collect();
+            let mut sorted: Vec<_> = remotes.iter().filter(|(_, remote)| !remote.hosted).collect();
             sorted.sort_by_key(|(name, r)| (-r.group_priority, &r.group, -r.version_priority, *name));
             let all = sorted.into_iter().map(|(_, remote)| spec(server, remote));
             additions.specs = futures::future::join_all(all).await.into_iter().flatten().collect();

@@ -49,6 +49,10 @@ impl Verdict {
         Self { status: "True", reason: "Local", message }
     }
 
+    fn passed() -> Self {
+        Self { status: "True", reason: "Passed", message: "all checks passed".into() }
+    }
+
     fn no(reason: &'static str, message: String) -> Self {
         Self { status: "False", reason, message }
     }
@@ -61,6 +65,9 @@ impl Verdict {
 
 /// Looks for the Service and its endpoints, and asks them.
 pub async fn judge(server: &Server, remote: &Remote) -> Verdict {
+    if remote.hosted {
+        return Verdict::passed();
+    }
     let shown = format!("service/{} in {:?}", remote.service, remote.namespace);
     let unknown = |reason, why: ApiError| Verdict {
         status: "Unknown",
@@ -96,7 +103,7 @@ pub async fn judge(server: &Server, remote: &Remote) -> Verdict {
     while let Some(answer) = attempts.next().await {
         match answer {
             Ok(()) => {
-                return Verdict { status: "True", reason: "Passed", message: "all checks passed".into() };
+                return Verdict::passed();
             }
             Err(why) => last = why,
         }

@@ -127,7 +127,8 @@ pub struct Additions {
 }
 
 impl Additions {
-    /// Adds specifications to what is served here. Of two that call different things by one name, the later gives way.
+    /// Adds specifications to what is served here. Of two that call different things by one name, the later
+    /// gives way.
     pub fn new(served: &[Served<'_>], specs: &[Arc<Spec>]) -> Self {
         let mut additions = Self::default();
         if specs.is_empty() {

@@ -7,22 +7,17 @@ use kube::api::DynamicObject;
 use kube::core::TypeMeta;
 use serde_json::Value;
 
-use super::super::mirror::applied;
-use super::super::tune::patched;
+use super::super::mirror::{ROOT_CA, applied, stamp};
+use super::super::tune::tuned_by_rule;
 use super::services;
 use super::{General, Shape, delete, document, holds, write_status};
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_invalid, is_not_found};
-use crate::labels::{
-    APPLIED, FROM_HOST, HOST_OBJECT, MANAGED, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours,
-};
-use crate::names::digest;
+use crate::labels::{FROM_HOST, HOST_OBJECT, MANAGED, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours};
 use crate::queue::Outcome;
 use crate::rules::catalogue::Place;
 use crate::rules::{ENDPOINTS, Rule, SERVICES};
 
-/// Every namespace has its own.
-const ROOT_CA: &str = "kube-root-ca.crt";
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// Where a host object appears in the virtual cluster.
@@ -169,14 +164,8 @@ fn wanted(
     for path in &rule.dropped {
         path.remove(&mut object.data);
     }
-    if !rule.patches.is_empty() {
-        let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
-        let mut changed = serde_json::to_value(&object).map_err(unreadable)?;
-        patched(&rule.patches, &document(host), &mut changed)?;
-        object = serde_json::from_value(changed).map_err(unreadable)?;
-    }
-    let stamp = digest(&[&serde_json::to_string(&object).unwrap_or_default()], 20);
-    object.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
+    let mut object = tuned_by_rule(&rule.patches, &document(host), object)?;
+    stamp(&mut object);
     Ok(Some(object))
 }
 

@@ -4,13 +4,12 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::TypeMeta;
 use serde_json::Value;
 
-use super::super::mirror::applied;
-use super::super::tune::patched;
+use super::super::mirror::{applied, refuse_foreign_in, stamp};
+use super::super::tune::tuned_by_rule;
 use super::{General, Shape, delete, document, grants, holds, write_status};
 use crate::context::{Context, Kind, MANAGER, Task};
 use crate::error::{Error, Result};
 use crate::labels::{APPLIED, ObjectKey, virtual_uid};
-use crate::names::digest;
 use crate::queue::Outcome;
 use crate::rules::Rule;
 use crate::rules::selector::chooses;
@@ -65,7 +64,7 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
         Some(current) => std::sync::Arc::clone(current),
         None => {
             if live.is_none() {
-                refuse_foreign(cx, shape, &host, &host_key, key).await?;
+                refuse_foreign_in(cx, &host, &shape.api.kind, host_key.name.clone(), key).await?;
             }
             let params = PatchParams::apply(MANAGER).force();
             let written = host.patch(&host_key.name, &params, &Patch::Apply(&desired)).await;
@@ -119,32 +118,9 @@ fn desired(cx: &Context, rule: &Rule, shape: &Shape, object: &DynamicObject) -> 
     for reference in &rule.references {
         reference.rename(translator, namespace, &mut host.data);
     }
-    if !rule.patches.is_empty() {
-        let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
-        let mut changed = serde_json::to_value(&host).map_err(unreadable)?;
-        patched(&rule.patches, &document(object), &mut changed)?;
-        host = serde_json::from_value(changed).map_err(unreadable)?;
-    }
-    let stamp = digest(&[&serde_json::to_string(&host).unwrap_or_default()], 20);
-    host.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
+    let mut host = tuned_by_rule(&rule.patches, &document(object), host)?;
+    stamp(&mut host);
     Ok(host)
-}
-
-/// An object of our name that is not ours must not be taken over.
-async fn refuse_foreign(
-    cx: &Context,
-    shape: &Shape,
-    host: &kube::Api<DynamicObject>,
-    host_key: &ObjectKey,
-    key: &ObjectKey,
-) -> Result<()> {
-    let found = host.get_metadata_opt(&host_key.name).await.map_err(Error::Host)?;
-    match found {
-        Some(found) if cx.translator.origin(&shape.api.kind, &found.metadata).as_ref() != Some(key) => {
-            Err(Error::Foreign(host_key.name.clone()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Shows the host's status in the virtual cluster, in its names.
@@ -158,19 +134,10 @@ async fn report(cx: &Context, general: &General, object: &DynamicObject, host: &
         }
     }
     let mut status = status.clone();
-    clean(&sanitiser, &mut status);
+    sanitiser.clean_document(&mut status);
     if object.data.get("status") == Some(&status) {
         return Ok(());
     }
     let api = general.api(&cx.virtual_client, &key.namespace)?;
     write_status(&api, &key.name, &status).await.map_err(Error::Virtual)
-}
-
-fn clean(sanitiser: &Sanitiser<'_>, value: &mut Value) {
-    match value {
-        Value::String(text) => *text = sanitiser.clean(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| clean(sanitiser, item)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| clean(sanitiser, value)),
-        _ => {}
-    }
 }
