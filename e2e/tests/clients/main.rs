@@ -53,8 +53,16 @@ impl World {
     }
 }
 
-const CASES: &[Case<World>] =
-    cases![stacks::python_kubernetes, stacks::python_kopf, stacks::node_client, rust::kube];
+const CASES: &[Case<World>] = cases![
+    stacks::python_kubernetes,
+    stacks::python_aio,
+    stacks::python_lightkube,
+    stacks::python_pykube,
+    stacks::python_kr8s,
+    stacks::python_kopf,
+    stacks::node_client,
+    rust::kube,
+];
 
 fn main() -> ExitCode {
     vkube_e2e::main(CASES, World::new)
