@@ -67,15 +67,16 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     link.tie(&syncer);
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    // The nodes are the host's, which evicts their pods by the tolerations that they have there.
-    let enabled = vkube_controllers::Controllers::all().without(Controller::TaintEviction);
+    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there.
+    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction];
+    let enabled = of_nodes.into_iter().fold(options.controllers, vkube_controllers::Controllers::without);
     let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
     let election = options.election.election(controllers.client.clone())?;
     tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
         async move {
             let syncing = syncer.run(shutdown.clone());
-            if options.controllers {
+            if !enabled.is_empty() {
                 tokio::join!(syncing, controllers.run(shutdown));
             } else {
                 syncing.await;
