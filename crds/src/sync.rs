@@ -21,7 +21,7 @@ pub struct Sync {
     /// Resources of the host that are shown, read-only, in the virtual cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
-    pub from_host: BTreeMap<String, FromHost>,
+    pub from_host: BTreeMap<String, SyncRule>,
     /// What the virtual cluster sees of the host's nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
@@ -46,20 +46,6 @@ pub struct ToHost {
     pub all: Option<bool>,
 }
 
-/// A resource of the host on its way to the virtual cluster.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FromHost {
-    /// What both ways have in common.
-    #[serde(flatten)]
-    pub rule: SyncRule,
-    /// For resources in namespaces: what appears where, as `namespace/name` on the host and in the virtual cluster.
-    /// `*` as the name stands for all objects; no namespace on the host, as in `/name`, for the cluster's own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schemas::mappings")]
-    pub mappings: BTreeMap<String, String>,
-}
-
 /// How a resource is synchronised, whichever way it goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +61,12 @@ pub struct SyncRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::label_selector")]
     pub selector: Option<LabelSelector>,
+    /// What appears where, as `namespace/name`: of the host's namespaced resources, there and in the virtual cluster, `*`
+    /// as the name standing for all objects; of `services` on their way to the host, here and there. No namespace on the
+    /// host, as in `/name`, stands for the cluster's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::mappings")]
+    pub mappings: BTreeMap<String, String>,
     /// Changes to an object before it is written, in this order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]

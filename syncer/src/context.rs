@@ -29,9 +29,11 @@ use crate::labels::{ObjectKey, Translator, virtual_uid};
 use crate::ledger::Ledger;
 use crate::queue::Queue;
 use crate::reference_index::ReferenceIndex;
+use crate::resources::export::{self, Exported};
 use crate::resources::general::General;
 use crate::resources::pod::{ApiEndpoint, Surroundings};
 use crate::rules::Rule;
+use crate::watch::was_written_by_others;
 
 /// The field manager of everything written to the host.
 pub(crate) const MANAGER: &str = "vkube-syncer";
@@ -62,6 +64,8 @@ pub(crate) enum Kind {
     Service,
     Endpoints,
     EndpointSlice,
+    /// A Service under other names.
+    Export,
     NetworkPolicy,
     PodDisruptionBudget,
     Ingress,
@@ -75,7 +79,7 @@ impl Kind {
     /// The name Kubernetes has for the kind.
     pub fn name(self) -> &'static str {
         match self {
-            Self::KubernetesService | Self::Service => "Service",
+            Self::KubernetesService | Self::Service | Self::Export => "Service",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
@@ -157,6 +161,8 @@ pub(crate) struct Context {
     pub references: Mutex<ReferenceIndex>,
     /// The rules for kinds without code of their own.
     pub rules: Vec<General>,
+    /// Where Services appear under other names.
+    pub exports: Vec<Exported>,
     /// Services being created through the allocator.
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
@@ -173,9 +179,11 @@ impl Context {
         let config = &translator.config;
         let general = |rule: &Rule| General::new(rule.clone(), &config.host_namespace);
         let rules = config.rules.general.iter().map(general).collect();
+        let exports = export::sides(&config.host_namespace, &config.rules.exports);
         Self {
             translator,
             rules,
+            exports,
             virtual_client,
             host_client,
             virtual_side: VirtualCaches::default(),
@@ -318,14 +326,15 @@ impl Context {
         self.settled().remove(task);
     }
 
-    /// Whether somebody else wrote a host object since our last write. The first sighting counts as ours.
-    pub fn is_unsettled(&self, task: &Task, version: Option<&str>) -> bool {
-        let Some(version) = version else { return false };
+    /// Whether somebody else wrote a host object since our last write. At the first sighting its own record of
+    /// writers tells.
+    pub fn is_unsettled(&self, task: &Task, live: &ObjectMeta) -> bool {
+        let Some(version) = live.resource_version.as_deref() else { return false };
         match self.settled().entry(task.clone()) {
             Entry::Occupied(entry) => entry.get() != version,
             Entry::Vacant(entry) => {
                 entry.insert(version.to_owned());
-                false
+                was_written_by_others(live)
             }
         }
     }
@@ -357,13 +366,18 @@ impl Context {
         Ok(ApiEndpoint { address, addresses })
     }
 
+    /// Where pods send DNS queries.
+    pub fn dns_address(&self) -> Result<IpAddr> {
+        match self.translator.config.dns_address {
+            Some(address) => Ok(address),
+            None => self.api_endpoint()?.address.parse().map_err(|_| Error::Waiting("a DNS address")),
+        }
+    }
+
     /// What the translation of a pod in `namespace` depends on.
     pub fn surroundings(&self, namespace: &str) -> Result<Surroundings> {
         let api = self.api_endpoint()?;
-        let dns = match self.translator.config.dns_address {
-            Some(address) => address,
-            None => api.address.parse::<IpAddr>().map_err(|_| Error::Waiting("a DNS address"))?,
-        };
+        let dns = self.dns_address()?;
         let services = self
             .virtual_side
             .services

@@ -20,8 +20,8 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use self::catalogue::{Known, Place, Served, Ways, known};
-pub(crate) use self::mapping::Mapping;
+use self::catalogue::{Known, NAMED_GLOBALLY, Place, Served, Ways, known};
+pub(crate) use self::mapping::{Export, Mapping};
 pub(crate) use self::patch::Patch;
 pub use self::patch::{Evaluated, Expression, Inputs};
 use self::path::Path;
@@ -53,7 +53,8 @@ pub struct RuleSpec {
     /// Which objects; an empty selector chooses all.
     pub selector: LabelSelector,
     /// From the host, for namespaced kinds: pairs of `namespace/name` there and here. `*` as a name stands for all;
-    /// no namespace there stands for that of the virtual cluster.
+    /// no namespace there stands for that of the virtual cluster. To the host, for services: pairs of `namespace/name`
+    /// here and there.
     pub mappings: Vec<(String, String)>,
     /// Changes to an object before it is written.
     pub patches: Vec<PatchSpec>,
@@ -102,6 +103,8 @@ pub struct Rules {
     tuned: HashMap<Kind, Tuning>,
     /// Whether the metrics of pods and nodes are shown.
     pub(crate) metrics: bool,
+    /// Services that have other names on the host besides.
+    pub(crate) exports: Vec<Export>,
     pub(crate) general: Vec<Rule>,
 }
 
@@ -127,6 +130,7 @@ pub(crate) struct Rule {
     pub references: Vec<Reference>,
     pub dropped: Vec<Path>,
     pub refused: Vec<Path>,
+    pub hidden: Vec<Path>,
     pub patches: Vec<Patch>,
 }
 
@@ -153,6 +157,7 @@ impl Rules {
             }
             rules.add(spec, compile, &mut |why| wrong.push(format!("{}: {why}", spec.resource)));
         }
+        rules.settle_global_names();
         for spec in specs.iter().filter(|spec| spec.enabled && spec.direction == Direction::FromHost) {
             let back = |rule: &Rule| rule.direction == Direction::ToHost && rule.resource == spec.resource;
             if spec.mappings.is_empty() && rules.general.iter().any(back) {
@@ -184,6 +189,10 @@ impl Rules {
             let is_whole = [Kind::Pod, Kind::Service, Kind::PersistentVolumeClaim].contains(&kind);
             if is_whole && spec.selector != LabelSelector::default() {
                 wrong("cannot be limited by a selector".into());
+            }
+            if kind == Kind::Service {
+                let read = spec.mappings.iter().map(|(from, to)| Export::parse(from, to));
+                self.exports.extend(read.filter_map(|e| e.map_err(|why| wrong(why.to_string())).ok()));
             }
             let (enabled, all, selector) = (spec.enabled, spec.all, spec.selector.clone());
             self.tuned.insert(kind, Tuning { enabled, all, selector, patches });
@@ -237,8 +246,29 @@ impl Rules {
                 .filter(|_| to_host)
                 .map(|known| known.refused.iter().filter_map(parse).collect())
                 .unwrap_or_default(),
+            hidden: known
+                .filter(|_| !to_host)
+                .map(|known| known.hidden.iter().filter_map(parse).collect())
+                .unwrap_or_default(),
             patches,
         });
+    }
+
+    /// Names of cluster-scoped objects are translated only if those go to the host; what tenants may then name need not
+    /// be refused any more.
+    fn settle_global_names(&mut self) {
+        for (kind, resource) in NAMED_GLOBALLY {
+            let goes = self.has(Direction::ToHost, resource);
+            for rule in &mut self.general {
+                let named: Vec<Path> =
+                    rule.references.iter().filter(|r| r.kind == kind).map(|r| r.path.clone()).collect();
+                if goes {
+                    rule.refused.retain(|path| !named.contains(path));
+                } else {
+                    rule.references.retain(|reference| reference.kind != kind);
+                }
+            }
+        }
     }
 
     /// How a kind with code of its own is tuned, if the settings speak of it.
@@ -289,8 +319,11 @@ fn patches(spec: &RuleSpec, compile: Compile<'_>, wrong: &mut dyn FnMut(String))
 }
 
 fn mappings(spec: &RuleSpec, wrong: &mut dyn FnMut(String)) -> Vec<Mapping> {
-    if spec.direction == Direction::ToHost && !spec.mappings.is_empty() {
-        wrong("mappings are for what comes from the host".into());
+    if spec.direction == Direction::ToHost {
+        if !spec.mappings.is_empty() && spec.resource != SERVICES {
+            wrong("mappings are for what comes from the host, and for services that go there".into());
+        }
+        return Vec::new();
     }
     let read = spec.mappings.iter().map(|(from, to)| Mapping::parse(from, to));
     read.filter_map(|mapping| mapping.map_err(|why| wrong(why.to_string())).ok()).collect()

@@ -27,6 +27,12 @@ impl<'a> Sanitiser<'a> {
         self
     }
 
+    /// Adds an object that has another name on the host.
+    pub fn knows_as(mut self, host: String, name: &str) -> Self {
+        self.known.insert(host, name.to_owned());
+        self
+    }
+
     /// `text` with every host name replaced by the virtual one, and the host namespace by the virtual.
     pub fn clean(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());

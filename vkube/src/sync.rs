@@ -22,8 +22,7 @@ pub fn rules(sync: &Sync) -> Result<Rules, Vec<String>> {
         specs.push(RuleSpec { all, ..spec(Direction::ToHost, resource, &rule.rule, &mut wrong) });
     }
     for (resource, rule) in &sync.from_host {
-        let mappings = rule.mappings.iter().map(|(from, to)| (from.clone(), to.clone())).collect();
-        specs.push(RuleSpec { mappings, ..spec(Direction::FromHost, resource, &rule.rule, &mut wrong) });
+        specs.push(spec(Direction::FromHost, resource, rule, &mut wrong));
     }
     match Rules::compile(&specs, &expression) {
         Ok(rules) if wrong.is_empty() => Ok(rules),
@@ -37,6 +36,7 @@ fn spec(direction: Direction, resource: &str, rule: &SyncRule, wrong: &mut Vec<S
         version: rule.version.clone(),
         enabled: rule.enabled.unwrap_or(true),
         selector: rule.selector.clone().unwrap_or_default(),
+        mappings: rule.mappings.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
         patches: patches(resource, &rule.patches, wrong),
         ..RuleSpec::new(direction, resource)
     }

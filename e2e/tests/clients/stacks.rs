@@ -8,6 +8,22 @@ pub fn python_kubernetes(world: &World) {
     python(world, "python/official.py");
 }
 
+pub fn python_aio(world: &World) {
+    python(world, "python/with_aio.py");
+}
+
+pub fn python_lightkube(world: &World) {
+    python(world, "python/with_lightkube.py");
+}
+
+pub fn python_pykube(world: &World) {
+    python(world, "python/with_pykube.py");
+}
+
+pub fn python_kr8s(world: &World) {
+    python(world, "python/with_kr8s.py");
+}
+
 pub fn python_kopf(world: &World) {
     python(world, "kopf/growing.py");
 }

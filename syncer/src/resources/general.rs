@@ -96,6 +96,12 @@ impl General {
         self.host_sides.iter().all(|side| side.objects.is_filled())
     }
 
+    /// The object of the host that the virtual object `key` shows.
+    pub fn source(&self, own: &str, key: &ObjectKey) -> Option<ObjectKey> {
+        let places = self.rule.mappings.iter().filter_map(|mapping| mapping.source(own, key));
+        places.into_iter().find(|place| self.host(place).is_some())
+    }
+
     /// The objects of a side.
     pub fn api(&self, client: &Client, namespace: &str) -> Result<Api<DynamicObject>> {
         let shape = self.shape()?;
@@ -149,7 +155,7 @@ fn document(object: &DynamicObject) -> Value {
 }
 
 /// Whether everything that `wanted` says stands in `live` too: the server may have filled in more.
-fn holds(live: &Value, wanted: &Value) -> bool {
+pub(super) fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| {
             live.get(field).map_or_else(|| wanted.is_null(), |live| holds(live, wanted))

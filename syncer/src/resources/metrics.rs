@@ -10,20 +10,17 @@ use vkube_watch::{Event, Follower, Source};
 use crate::context::{Context, MANAGER};
 use crate::error::{Error, Result};
 use crate::labels::FROM_HOST;
-use crate::ledger::{self, Entry};
+use crate::ledger::Entry;
 use crate::rules::Direction;
-use crate::rules::catalogue::Place;
-use crate::syncer::RETRY;
+use crate::rules::catalogue::{METRICS, Place};
+use crate::syncer::{RETRY, enter};
 
 const NAME: &str = "v1beta1.metrics.k8s.io";
 
 /// Keeps the APIService, for ever. One that the tenant brought, with a metrics-server of its own, is left alone.
 pub(crate) async fn show(cx: &Context) {
     let kind = kind();
-    while let Err(error) = ledger::enter(cx, Entry::new(Direction::FromHost, &kind, Place::Cluster)).await {
-        tracing::warn!(%error, "cannot begin to show metrics");
-        tokio::time::sleep(RETRY).await;
-    }
+    enter(cx, METRICS, Entry::new(Direction::FromHost, &kind, Place::Cluster)).await;
     let api: Api<DynamicObject> = Api::all_with(cx.virtual_client.clone(), &kind);
     let mut follower =
         Follower::new(Source::of(api.clone()).fields(&format!("metadata.name={NAME}")).metadata());

@@ -56,9 +56,8 @@ pub(super) async fn mirror<K: Namespaced>(
         refuse_foreign::<K>(cx, kind, key).await?;
     }
     let stamp = stamp(&mut desired);
-    let is_current = live.is_some_and(|live| {
-        applied(live) == Some(stamp.as_str()) && !cx.is_unsettled(&task, live.resource_version.as_deref())
-    });
+    let is_current =
+        live.is_some_and(|live| applied(live) == Some(stamp.as_str()) && !cx.is_unsettled(&task, live));
     if !is_current {
         let written = cx.apply(&desired).await?;
         cx.settle(task, written.meta().resource_version.clone());

@@ -13,9 +13,9 @@ use super::pod_behaviours::pod;
 use super::rules::{complaint, selector};
 use super::world::{HOST_NAMESPACE, World, eventually, gone, rule, rules};
 
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
+pub const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
-fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
+pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
     let plural = match kind.to_lowercase() {
         lower if lower.ends_with("ss") => format!("{lower}es"),
         lower => format!("{lower}s"),
@@ -29,11 +29,11 @@ fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
     }
 }
 
-fn gateway_api(kind: &str) -> ApiResource {
+pub fn gateway_api(kind: &str) -> ApiResource {
     resource(GATEWAY_API, "v1", kind)
 }
 
-async fn define(client: &Client, kind: &ApiResource, scope: &str) {
+pub async fn define(client: &Client, kind: &ApiResource, scope: &str) {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let definition = json!({
         "metadata": {
@@ -59,18 +59,18 @@ async fn define(client: &Client, kind: &ApiResource, scope: &str) {
     api.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
 }
 
-async fn served(client: &Client, kind: &ApiResource) {
+pub async fn served(client: &Client, kind: &ApiResource) {
     super::world::served(client, &format!("{}.{}", kind.plural, kind.group)).await;
 }
 
-struct Side(Client, &'static str);
+pub struct Side(pub Client, pub &'static str);
 
 impl Side {
-    fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
+    pub fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.0.clone(), self.1, kind)
     }
 
-    async fn create(&self, kind: &ApiResource, name: &str, spec: Value) {
+    pub async fn create(&self, kind: &ApiResource, name: &str, spec: Value) {
         let document = json!({
             "apiVersion": kind.api_version, "kind": kind.kind, "metadata": { "name": name }, "spec": spec,
         });
@@ -78,17 +78,17 @@ impl Side {
         self.api(kind).create(&PostParams::default(), &object).await.unwrap();
     }
 
-    async fn has(&self, kind: &ApiResource, name: &str, test: impl Fn(&Value) -> bool) -> Value {
+    pub async fn has(&self, kind: &ApiResource, name: &str, test: impl Fn(&Value) -> bool) -> Value {
         eventually(self.api(kind), name, |object| test(&object.data)).await.data
     }
 
-    async fn lacks(&self, kind: &ApiResource, name: &str) {
+    pub async fn lacks(&self, kind: &ApiResource, name: &str) {
         gone(self.api(kind), name).await;
     }
 }
 
 /// A world with rules to the host for kinds of the Gateway API, served on both sides.
-async fn gateways(kinds: &[ApiResource]) -> (World, Side, Side) {
+pub async fn gateways(kinds: &[ApiResource]) -> (World, Side, Side) {
     let specs: Vec<RuleSpec> = kinds
         .iter()
         .map(|kind| rule(Direction::ToHost, &format!("{}.{}", kind.plural, kind.group)))

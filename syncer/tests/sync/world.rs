@@ -21,12 +21,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::body::Response;
 use vkube_apiserver::cel::{self, Budget, Program, Variables};
+use vkube_apiserver::connect::{Connector, MetricsOf, Target};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::server::InProcess;
 use vkube_apiserver::service_allocation::Allocator;
 use vkube_apiserver::status::ApiError;
 use vkube_apiserver::user::User;
-use vkube_syncer::{Config, Direction, Expression, Names, RuleSpec, Rules, ServiceAllocator, Syncer};
+use vkube_syncer::{
+    Config, Direction, Expression, Hypervisor, Names, RuleSpec, Rules, ServiceAllocator, StreamTarget, Syncer,
+};
 
 /// The namespace of the host that belongs to the virtual cluster.
 pub const HOST_NAMESPACE: &str = "tenant-demo";
@@ -88,8 +91,13 @@ impl World {
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let late = Arc::new(Late::default());
         let host_instance = Instance::start(options()).await.unwrap();
-        let tenant_instance =
-            Instance::start(Options { allocator: Some(late.clone()), ..options() }).await.unwrap();
+        let tenant_instance = Instance::start(Options {
+            allocator: Some(late.clone()),
+            connector: Some(late.clone()),
+            ..options()
+        })
+        .await
+        .unwrap();
         let (refuses, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let host_service = host_instance.server.service(User::component("host"));
         let host = Client::new(
@@ -112,6 +120,7 @@ impl World {
             tenant_instance: Some(tenant_instance),
         };
         late.0.set(world.syncer.allocator()).ok().unwrap();
+        late.1.set(Arc::new(world.syncer.hypervisor())).ok().unwrap();
         world.prepare().await;
         world.resume().await
     }
@@ -321,6 +330,16 @@ where
     found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap()
 }
 
+/// Waits until the syncer itself knows something; no watch of ours can tell.
+pub async fn until<A: Future<Output = bool>>(mut test: impl FnMut() -> A) {
+    let known = async {
+        while !test().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("the syncer gets to know it");
+}
+
 /// Waits until an object is gone.
 pub async fn gone<K>(api: Api<K>, name: &str)
 where
@@ -344,9 +363,40 @@ pub fn annotation<K: Resource>(object: &K, key: &str) -> String {
     object.annotations().get(key).cloned().unwrap_or_default()
 }
 
-/// The virtual API server's hook, which needs the syncer, which needs the server.
+/// The virtual API server's hooks, which need the syncer, which needs the server.
 #[derive(Default)]
-struct Late(OnceLock<ServiceAllocator>);
+struct Late(OnceLock<ServiceAllocator>, OnceLock<Arc<Hypervisor>>);
+
+impl Connector for Late {
+    fn connect(
+        &self,
+        target: Target,
+        request: vkube_apiserver::body::Request,
+    ) -> BoxFuture<'static, Result<Response, ApiError>> {
+        let hypervisor = self.1.get().cloned().unwrap();
+        Box::pin(async move {
+            let target = StreamTarget {
+                resource: target.resource,
+                namespace: target.namespace,
+                name: target.name,
+                subresource: target.subresource,
+                rest: target.rest,
+            };
+            Ok(hypervisor.connect(&target, request).await)
+        })
+    }
+
+    fn metrics(&self, of: MetricsOf) -> BoxFuture<'static, Result<Vec<Value>, ApiError>> {
+        let hypervisor = self.1.get().cloned().unwrap();
+        Box::pin(async move {
+            let measured = match of {
+                MetricsOf::Pods { namespace } => hypervisor.pod_metrics(&namespace).await,
+                MetricsOf::Nodes => hypervisor.node_metrics().await,
+            };
+            measured.map_err(|error| ApiError::unavailable(error.to_string()))
+        })
+    }
+}
 
 impl Allocator for Late {
     fn allocate<'a>(

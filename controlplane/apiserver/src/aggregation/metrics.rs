@@ -31,7 +31,8 @@ const FROM_HOST: &str = "/metadata/labels/vkube.dev~1from-host";
 
 /// Whether the APIService says that whoever runs the pods answers.
 pub fn is_hosted(object: &Value) -> bool {
-    str_at(object, "/spec/group") == GROUP && str_at(object, FROM_HOST) == "true"
+    let marked = object.pointer(FROM_HOST).and_then(Value::as_str);
+    str_at(object, "/spec/group") == GROUP && marked == Some("true")
 }
 
 /// What is served, as discovery shows it.

@@ -274,7 +274,7 @@ class Candidate {
     try {
       const lease = await this.leases.readNamespacedLease({ namespace, name: 'leader' });
       const { holderIdentity, leaseDurationSeconds, renewTime, leaseTransitions } = lease.spec;
-      const ended = renewTime.getTime() + leaseDurationSeconds * 1000 < now.getTime();
+      const ended = Date.parse(renewTime) + leaseDurationSeconds * 1000 < now.getTime();
       if (holderIdentity === this.identity) lease.spec = { ...lease.spec, ...mine };
       else if (ended) lease.spec = { ...mine, acquireTime: now, leaseTransitions: leaseTransitions + 1 };
       else return false;

@@ -103,7 +103,8 @@ pub(super) async fn reconcile(cx: &Context, general: &General, key: &ObjectKey) 
             Err(error) => return Err(Error::Virtual(error)),
         },
     };
-    if let Some(status) = host.data.get("status").filter(|_| shape.has_status)
+    let shown = shown(&general.rule, &host.data);
+    if let Some(status) = shown.get("status").filter(|_| shape.has_status)
         && written.data.get("status") != Some(status)
     {
         write_status(&api, &key.name, status).await.map_err(Error::Virtual)?;
@@ -120,6 +121,15 @@ async fn conflict(api: &kube::Api<DynamicObject>, key: &ObjectKey) -> Result<Out
         Some(found) if !is_ours(&found.metadata) => Err(Error::Foreign(key.name.clone())),
         _ => Ok(Outcome::Done),
     }
+}
+
+/// What the host has, without what it does not show.
+fn shown(rule: &Rule, data: &Value) -> Value {
+    let mut shown = data.clone();
+    for path in &rule.hidden {
+        path.remove(&mut shown);
+    }
+    shown
 }
 
 /// The virtual object that shows `host`; `None` if there is nothing to show.
@@ -146,7 +156,7 @@ fn wanted(
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
-        data: host.data.clone(),
+        data: shown(rule, &host.data),
     };
     if let Value::Object(fields) = &mut object.data {
         for field in ["apiVersion", "kind", "metadata", "status"] {
