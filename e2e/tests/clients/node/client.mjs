@@ -237,11 +237,11 @@ async function anInformerListsAgainAfter410() {
   await eventually('it has listed', () => informer.get('lost', namespace));
   await create('live');
   await eventually('it watches', () => informer.get('live', namespace));
-  assert.equal(lists, 1);
+  const before = lists;
 
   await whileCutOff(`kubectl -n ${namespace} delete configmap lost && kubectl -n ${namespace} create configmap gained`);
   await eventually('it has listed what was made meanwhile', () => informer.get('gained', namespace));
-  assert(lists > 1, 'it went on where it had been');
+  assert(lists > before, 'it went on where it had been');
   assert.deepEqual([deleted, informer.get('lost', namespace)], [['lost'], undefined]);
   await create('later');
   await eventually('it watches again', () => informer.get('later', namespace));
@@ -270,7 +270,7 @@ class Candidate {
 
   async attempt() {
     const now = new k8s.V1MicroTime();
-    const mine = { holderIdentity: this.identity, leaseDurationSeconds: 3, renewTime: now };
+    const mine = { holderIdentity: this.identity, leaseDurationSeconds: 8, renewTime: now };
     try {
       const lease = await this.leases.readNamespacedLease({ namespace, name: 'leader' });
       const { holderIdentity, leaseDurationSeconds, renewTime, leaseTransitions } = lease.spec;
@@ -307,7 +307,7 @@ async function leadershipPassesOn() {
   const next = await eventually('another leads', () => leaders()[0]);
   assert.notEqual(next, first);
   const after = await read();
-  assert(after.leaseTransitions > before.leaseTransitions, `${before} ${after}`);
+  assert(after.leaseTransitions > before.leaseTransitions, `${JSON.stringify(before)} ${JSON.stringify(after)}`);
   for (const candidate of candidates) candidate.stopped = true;
   await Promise.all(candidates.map((candidate) => candidate.done));
 }
