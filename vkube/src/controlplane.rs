@@ -41,9 +41,10 @@ pub struct Options {
     /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
-    /// Run the controllers.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub controllers: bool,
+    /// Which controllers run: `*` for those that are on by default, `NAME` for one, `-NAME` for all but one; `false`
+    /// for none.
+    #[arg(long, value_name = "NAMES", default_value = "*", value_parser = controllers)]
+    pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
     /// Admission plugins to run besides the default ones.
@@ -136,6 +137,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     let text = if text == "0" { "0s" } else { text };
     let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
     Duration::try_from(duration).map_err(|why| why.to_string())
+}
+
+/// The controllers that a list of names stands for.
+fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_controllers::UnknownController> {
+    match names {
+        "true" => Ok(vkube_controllers::Controllers::default()),
+        "false" => Ok(vkube_controllers::Controllers::only(&[])),
+        names => vkube_controllers::Controllers::named(names.split(',')),
+    }
 }
 
 /// What both kinds of control planes tell their API server.

@@ -73,7 +73,8 @@ pub struct Options {
     pub advertise: Option<String>,
     /// `--service-account-issuer`
     pub issuer: String,
-    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight` together.
+    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight`
+    /// together.
     pub seats: usize,
 }
 
@@ -212,13 +213,14 @@ impl Instance {
         let has = |wanted: &str| chosen.iter().any(|c| matches!(c, Chosen::Mode(mode) if mode == wanted));
         let (rbac, node) = (Rbac::default(), has("Node").then(Node::default));
         let (has_rbac, allows_all) = (has("RBAC"), has("AlwaysAllow"));
+        let (audit, batches) = options.audit.map(Audit::new).transpose()?.unzip();
         let server = Server::new(Parts {
             store: store.clone(),
             authenticators: Authenticators::new(options.authentication, options.issuer, allows_all)?,
             authorizers: authorizers(chosen, &rbac, node.as_ref())?,
             rbac: has_rbac.then(|| rbac.clone()),
             flow_control: FlowControl::new(options.seats),
-            audit: options.audit.map(Audit::new).transpose()?,
+            audit,
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,
@@ -226,6 +228,9 @@ impl Instance {
             advertise_address: advertise,
             service_range: options.service_range,
         });
+        if let Some(batches) = batches.flatten() {
+            tasks.spawn(batches.run(shutdown.clone()));
+        }
         bootstrap::run(&server).await?;
         front_proxy::prepare(&server, options.tls.as_ref().map(|tls| tls.client_ca.as_str())).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;

@@ -1,16 +1,15 @@
 //! What a request's line and headers say.
-#![no_main]
 
 use arbitrary::Unstructured;
 use http::{HeaderMap, HeaderValue, Method, header};
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::{
     negotiation,
     options::{DeleteOptions, Query, WriteOptions, check_timeout},
     request_info::RequestInfo,
 };
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
     let Ok((path, query)) = u.arbitrary::<(String, String)>() else { return };
     for method in [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS] {
@@ -27,4 +26,4 @@ fuzz_target!(|data: &[u8]| {
     negotiation::encoding(&query, &headers);
     negotiation::is_pretty(&query, &headers);
     let _ = negotiation::content_type(&headers, true);
-});
+}

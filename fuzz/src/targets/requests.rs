@@ -1,12 +1,10 @@
 //! Requests to a whole server in memory: none may panic, and none may be answered with an internal error.
-#![no_main]
 
 use std::cell::OnceCell;
 
 use arbitrary::{Result, Unstructured};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tower::Service;
@@ -86,7 +84,7 @@ fn request(u: &mut Unstructured<'_>) -> Result<Option<http::Request<body::Body>>
         "application/json;as=Table;v=v1;g=meta.k8s.io",
         "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
     ];
-    let resource = vkube_fuzz::resource(u)?;
+    let resource = crate::resource(u)?;
     let method = u.choose(&[Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])?.clone();
     let content_type = if method == Method::PATCH { *u.choose(PATCHES)? } else { "application/json" };
     let mut path = collection(resource);
@@ -118,7 +116,7 @@ fn collection(resource: &Resource) -> String {
 
 fn object(u: &mut Unstructured<'_>, resource: &Resource, name: &str) -> Result<Value> {
     let ty = Type::builtin(resource.type_name).ok_or(arbitrary::Error::IncorrectFormat)?;
-    let mut object = vkube_fuzz::value(u, ty)?;
+    let mut object = crate::value(u, ty)?;
     if let Some(fields) = object.as_object_mut() {
         let group = resource.group;
         let version = if group.is_empty() { String::new() } else { format!("{group}/") } + resource.version;
@@ -138,7 +136,8 @@ thread_local! {
     static WORLD: OnceCell<std::cell::RefCell<World>> = const { OnceCell::new() };
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
     for _ in 0..4 {
         let Ok(Some(request)) = request(&mut u) else { return };
@@ -149,4 +148,4 @@ fuzz_target!(|data: &[u8]| {
         let fine = status != StatusCode::INTERNAL_SERVER_ERROR || shown.contains("binding");
         assert!(fine, "{shown}: {}", String::from_utf8_lossy(&body));
     }
-});
+}

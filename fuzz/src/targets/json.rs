@@ -1,13 +1,12 @@
 //! JSON is read by its type, and what was read is written so that reading it again gives the same.
-#![no_main]
 
 use arbitrary::Unstructured;
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::schema::{decode, defaults, json};
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok(ty) = vkube_fuzz::ty(&mut u) else { return };
+    let Ok(ty) = crate::ty(&mut u) else { return };
     let Ok((value, _)) = json::parse(u.take_rest(), Some(ty)) else { return };
     let mut written = Vec::new();
     json::write(&value, Some(ty), &mut written);
@@ -16,4 +15,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok((mut object, _)) = decode::decode(value, ty) {
         defaults::apply_defaults(&mut object, ty);
     }
-});
+}

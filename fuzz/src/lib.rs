@@ -1,4 +1,8 @@
-//! What the targets share: values of the types of the API, made of the fuzzer's bytes.
+//! What reads clients' input, tried with any bytes: by libFuzzer (`fuzz/run`), and for a short while by a test.
+//!
+//! The targets share values of the types of the API, made of the fuzzer's bytes.
+
+pub mod targets;
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};

@@ -1,8 +1,6 @@
 //! JSON patches, merge patches and strategic merge patches of any object.
-#![no_main]
 
 use arbitrary::{Result, Unstructured};
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use vkube_apiserver::patch::{json_patch, merge_patch, strategic};
 
@@ -16,13 +14,13 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Value> {
     };
     let (path, from) = (path()?, path()?);
     let mut operation = json!({"op": u.choose(OPERATIONS)?, "path": path, "from": from});
-    operation["value"] = vkube_fuzz::any(u, 3)?;
+    operation["value"] = crate::any(u, 3)?;
     Ok(operation)
 }
 
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    let ty = vkube_fuzz::ty(u)?;
-    let object = vkube_fuzz::value(u, ty)?;
+    let ty = crate::ty(u)?;
+    let object = crate::value(u, ty)?;
     let mut patched = object.clone();
     match u.int_in_range(0..=2)? {
         0 => {
@@ -31,15 +29,15 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
             let _ = json_patch::apply(&mut patched, &operations.into());
         }
         1 => {
-            let _ = merge_patch::apply(&mut patched, vkube_fuzz::value(u, ty)?);
+            let _ = merge_patch::apply(&mut patched, crate::value(u, ty)?);
         }
         _ => {
             const DIRECTIVES: &[&str] =
                 &["$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/a"];
-            let mut patch = vkube_fuzz::value(u, ty)?;
+            let mut patch = crate::value(u, ty)?;
             if let Some(patch) = patch.as_object_mut() {
                 let directive = (*u.choose(DIRECTIVES)?).to_owned();
-                patch.insert(directive, vkube_fuzz::any(u, 2)?);
+                patch.insert(directive, crate::any(u, 2)?);
             }
             let _ = strategic::apply(&mut patched, patch, ty);
         }
@@ -47,6 +45,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let _ = run(&mut Unstructured::new(data));
-});
+}

@@ -1,16 +1,15 @@
 //! Label and field selectors.
-#![no_main]
 
 use arbitrary::Unstructured;
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::selectors::{
     fields::{FieldSelector, Selectable},
     labels::LabelSelector,
 };
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok(spec) = vkube_fuzz::any(&mut u, 4) else { return };
+    let Ok(spec) = crate::any(&mut u, 4) else { return };
     LabelSelector::from_spec(&spec).matches(|key| spec.get(key).and_then(|value| value.as_str()));
     let Ok(text) = std::str::from_utf8(u.take_rest()) else { return };
     if let Ok(selector) = LabelSelector::parse(text) {
@@ -21,4 +20,4 @@ fuzz_target!(|data: &[u8]| {
     {
         let _ = FieldSelector::parse(text, Selectable { fields, namespaced, custom });
     }
-});
+}

@@ -1,15 +1,13 @@
 //! Server-side apply: two managers in turn; the second time nothing changes.
-#![no_main]
 
 use arbitrary::{Result, Unstructured};
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::{
     managed_fields::{self, Request, Reset},
     schema::{decode, types::Type},
 };
 
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
-    let resource = vkube_fuzz::resource(u)?;
+    let resource = crate::resource(u)?;
     let ty = Type::builtin(resource.type_name).ok_or(arbitrary::Error::IncorrectFormat)?;
     let api_version = match resource.group {
         "" => resource.version.to_owned(),
@@ -17,8 +15,8 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     };
     let mut live = None;
     for manager in ["a", "b", "a"] {
-        let mut value = vkube_fuzz::value(u, ty)?;
-        vkube_fuzz::without_nulls(&mut value);
+        let mut value = crate::value(u, ty)?;
+        crate::without_nulls(&mut value);
         let Ok((mut config, _)) = decode::decode(value, ty) else { return Ok(()) };
         let Some(fields) = config.as_object_mut() else { return Ok(()) };
         fields.insert("apiVersion".into(), api_version.as_str().into());
@@ -45,6 +43,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let _ = run(&mut Unstructured::new(data));
-});
+}

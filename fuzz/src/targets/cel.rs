@@ -1,13 +1,12 @@
 //! CEL: parsing, checking and evaluating within a budget.
-#![no_main]
 
 use arbitrary::Unstructured;
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::cel::{Budget, Program, Scope, Type, Value, Variables, value::Object};
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok(object) = vkube_fuzz::any(&mut u, 3) else { return };
+    let Ok(object) = crate::any(&mut u, 3) else { return };
     let Ok(text) = std::str::from_utf8(u.take_rest()) else { return };
     let Ok(program) = Program::parse(text) else { return };
     let _ = program.check(text, &Scope { variables: &[("self", Type::Dyn)], composed: None, patches: true });
@@ -18,4 +17,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(value) = program.evaluate(&variables, &mut Budget::new(20_000)) {
         value.to_text();
     }
-});
+}

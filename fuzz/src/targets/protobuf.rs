@@ -1,8 +1,6 @@
 //! Protobuf is read without panics, and an object of any kind survives being written and read.
-#![no_main]
 
 use arbitrary::Unstructured;
-use libfuzzer_sys::fuzz_target;
 use vkube_apiserver::{
     codec::protobuf,
     schema::{decode, types::Type},
@@ -16,11 +14,12 @@ fn there_and_back(document: &serde_json::Value, ty: Type<'_>) {
     assert_eq!(again, once);
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok(ty) = vkube_fuzz::ty(&mut u) else { return };
+    let Ok(ty) = crate::ty(&mut u) else { return };
     if u.arbitrary().unwrap_or(false) {
-        if let Ok(value) = vkube_fuzz::value(&mut u, ty)
+        if let Ok(value) = crate::value(&mut u, ty)
             && let Ok((object, _)) = decode::decode(value, ty)
         {
             there_and_back(&object, ty);
@@ -28,4 +27,4 @@ fuzz_target!(|data: &[u8]| {
     } else if let Ok(document) = protobuf::decode(u.take_rest(), ty) {
         there_and_back(&document, ty);
     }
-});
+}
