@@ -1,12 +1,10 @@
 // The official client of npm, `@kubernetes/client-node`.
 
 import assert from 'node:assert/strict';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as k8s from '@kubernetes/client-node';
+import { eventually, run, whileCutOff } from './steps.mjs';
 
-// Milliseconds. Nothing takes longer unless it hangs.
-const PATIENCE = 60_000;
 const namespace = 'node';
 
 function connect(kubeconfig) {
@@ -22,16 +20,6 @@ const core = steady.makeApiClient(k8s.CoreV1Api);
 const apps = steady.makeApiClient(k8s.AppsV1Api);
 const objects = k8s.KubernetesObjectApi.makeApiClient(steady);
 
-async function eventually(what, condition) {
-  const deadline = Date.now() + PATIENCE;
-  for (;;) {
-    const found = await condition();
-    if (found) return found;
-    assert(Date.now() < deadline, `${what}: still not so`);
-    await sleep(50);
-  }
-}
-
 // The call fails with this status and reason. Returns the Status that the server sent.
 async function refused(code, reason, call) {
   try {
@@ -43,14 +31,6 @@ async function refused(code, reason, call) {
     return status;
   }
   assert.fail(`expected ${code} ${reason}, but it succeeded`);
-}
-
-// Has the test run a shell line against the forgetful server while this program does not reach it, until the history of
-// before is forgotten.
-const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-async function whileCutOff(line) {
-  console.log(`@while-cut-off ${line}`);
-  assert.equal((await answers.next()).value, 'reachable');
 }
 
 const configMap = (name, data, labels) => ({ metadata: { name, labels }, data });
@@ -312,7 +292,7 @@ async function leadershipPassesOn() {
   await Promise.all(candidates.map((candidate) => candidate.done));
 }
 
-const steps = [
+await run(
   objectsAreCreatedReadReplacedAndDeleted,
   listsArePagedAndSelected,
   aWatchContinuesWhereAListEnded,
@@ -321,15 +301,4 @@ const steps = [
   customResourcesAreDefinedValidatedAndChanged,
   anInformerListsAgainAfter410,
   leadershipPassesOn,
-];
-for (const step of steps) {
-  try {
-    await step();
-  } catch (error) {
-    console.error(error);
-    console.log(`FAILED: ${step.name}`);
-    process.exit(1);
-  }
-  console.log(`ok: ${step.name}`);
-}
-process.exit(0);
+);
