@@ -315,6 +315,8 @@ fn state(row: &Row<'_>, key: String, first: usize) -> Result<Entry, rusqlite::Er
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::sqlite::schema::Location;
 
@@ -338,6 +340,19 @@ mod tests {
         let plan = plan(LIST_OLDER);
         assert!(plan.contains(&"SEARCH log USING COVERING INDEX history (key>? AND key<?)".to_owned()));
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_it_runs_with() {
+        let connection = Location::memory().writer().unwrap();
+        for sql in [LIST_NEWEST, LIST_OLDER, EVENTS] {
+            let mut statement = connection.prepare(sql).unwrap();
+            for value in ["a", "b"] {
+                let parameters = vec![value; statement.parameter_count()];
+                let _ = statement.exists(rusqlite::params_from_iter(parameters));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
     }
 
     #[test]
