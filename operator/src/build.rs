@@ -24,7 +24,7 @@ mod service;
 mod tests;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, stateful_set, volume_claim};
+pub use control_plane::{API_PORT, DNS_PORT, MALLOC, stateful_set, volume_claim};
 pub use namespace::namespace;
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};

@@ -29,7 +29,7 @@ mod serve;
 mod settings;
 mod triggers;
 
-pub use build::{API_PORT, DNS_PORT};
+pub use build::{API_PORT, DNS_PORT, MALLOC};
 pub use error::Error;
 pub use install::{DEFAULT_IMAGE, install_manifests, install_yaml};
 pub use options::{InternalAddress, KUBERNETES_VERSION, Options};

@@ -209,8 +209,8 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
     for (definition, mut object) in objects {
         let key = definition.key(metadata::namespace(&object), metadata::name(&object));
         if let Some(entry) = server.store().get(&key, None).await? {
-            if let Some(object) = reconciled(&definition, &entry, &object)? {
-                let document = stored::encode(&object, &definition)?;
+            if let Some(mut object) = reconciled(&definition, &entry, &object)? {
+                let document = stored::encode(&mut object, &definition)?;
                 let change = Change::Put { document, ttl: None };
                 writes.push(Write { key, expect: Expect::Modified(entry.modified), change });
             }
@@ -221,7 +221,7 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
         let status = object.get("status").cloned();
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         metadata::set_top(&mut object, "status", status);
-        let document = stored::encode(&object, &definition)?;
+        let document = stored::encode(&mut object, &definition)?;
         writes.push(Write { key, expect: Expect::Absent, change: Change::Put { document, ttl: None } });
     }
     if writes.is_empty() {

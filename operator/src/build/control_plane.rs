@@ -31,7 +31,8 @@ const PKI: &str = "/var/run/vkube/pki";
 /// The user of the image; also the group of its volumes.
 const NON_ROOT: i64 = 65532;
 /// How the control plane's C library manages memory ("Memory Allocation Tunables" in glibc's manual).
-const MALLOC: &str = "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0:glibc.malloc.trim_threshold=65536";
+pub const MALLOC: &str =
+    "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0:glibc.malloc.trim_threshold=65536";
 
 /// The store's volume. `size` and `class` are those in force: a claim that exists keeps its class and never shrinks.
 pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -> PersistentVolumeClaim {

@@ -168,7 +168,7 @@ pub async fn write(server: &Server, name: &str, verdict: &Verdict) -> Result<(),
             convert: None,
         };
         managed_fields::on_update(Some(&old), &mut new, &request);
-        let document = stored::encode(&new, &definition)?;
+        let document = stored::encode(&mut new, &definition)?;
         let change = Change::Put { document, ttl: None };
         let write = Write { key: key.clone(), expect: Expect::Modified(entry.modified), change };
         match server.store().commit(vec![write]).await {

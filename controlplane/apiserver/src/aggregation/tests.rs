@@ -210,14 +210,14 @@ async fn create_service(fixture: &Fixture) {
 
 /// The API takes no addresses of this machine; whoever runs pods there writes them to the store.
 async fn create_slice(fixture: &Fixture, port: u16, ready: bool) {
-    let slice = json!({
+    let mut slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "ext-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "ext"}},
         "ports": [{"name": "https", "port": port}],
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": ready}}],
     });
     let definition = crate::server::builtin("discovery.k8s.io", "endpointslices").unwrap();
-    let document = crate::stored::encode(&slice, &definition).unwrap();
+    let document = crate::stored::encode(&mut slice, &definition).unwrap();
     let write = vkube_store::Write {
         key: definition.key("default", "ext-1"),
         expect: vkube_store::Expect::Any,

@@ -2,16 +2,18 @@
 
 use crate::{Document, Revision};
 
-/// The document's bytes with the revision's digits inserted. An offset beyond the end appends them.
-pub(super) fn insert(document: &Document, revision: Revision) -> Vec<u8> {
-    match document.revision_at {
-        None => document.bytes.to_vec(),
-        Some(at) => splice(&document.bytes, at, 0, revision),
+impl Document {
+    /// Its bytes as they are stored at this revision. An offset beyond the end appends the digits.
+    pub fn at(&self, revision: Revision) -> Vec<u8> {
+        match self.revision_at {
+            None => self.bytes.to_vec(),
+            Some(at) => splice(&self.bytes, at, 0, revision),
+        }
     }
 }
 
 /// Stored bytes with the digits of `old`, which they carry at `revision_at`, replaced by those of `new`.
-pub(super) fn replace(value: &[u8], revision_at: Option<u32>, old: Revision, new: Revision) -> Vec<u8> {
+pub(crate) fn replace(value: &[u8], revision_at: Option<u32>, old: Revision, new: Revision) -> Vec<u8> {
     match revision_at {
         None => value.to_vec(),
         Some(at) => splice(value, at, old.to_string().len(), new),
@@ -42,12 +44,12 @@ mod tests {
 
     #[test]
     fn inserts_the_digits_at_the_offset() {
-        assert_eq!(insert(&document(r#"{"rv":""}"#, Some(7)), 42), br#"{"rv":"42"}"#);
+        assert_eq!(document(r#"{"rv":""}"#, Some(7)).at(42), br#"{"rv":"42"}"#);
     }
 
     #[test]
     fn leaves_a_document_without_offset_alone() {
-        assert_eq!(insert(&document("{}", None), 42), b"{}");
+        assert_eq!(document("{}", None).at(42), b"{}");
         assert_eq!(replace(b"{}", None, 42, 43), b"{}");
     }
 
@@ -58,6 +60,6 @@ mod tests {
 
     #[test]
     fn appends_beyond_the_end() {
-        assert_eq!(insert(&document("rv", Some(9)), 7), b"rv7");
+        assert_eq!(document("rv", Some(9)).at(7), b"rv7");
     }
 }
