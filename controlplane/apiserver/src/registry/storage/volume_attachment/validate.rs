@@ -25,10 +25,11 @@ pub fn validate_create(attachment: &Value) -> Errors {
     errors
 }
 
-/// A changed attachment or status.
+/// A changed attachment or status. The real server checks both twice.
 pub fn validate_update(attachment: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     validate(&mut errors, attachment);
+    errors.extend(errors.clone());
     if at(attachment, "/spec") != at(old, "/spec") {
         let spec = at(attachment, "/spec");
         let detail = format!(
