@@ -10,9 +10,7 @@ mod sync;
 
 use clap::Subcommand;
 
-use crate::cli::Outcome;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::cli::{Failure, Outcome};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
@@ -29,13 +27,17 @@ pub enum Command {
     Operator(operator::Options),
 }
 
-/// Measures.
+/// Measures, in a directory that goes with the measurement.
 pub async fn run(command: Command) -> Outcome {
-    match command {
-        Command::Footprint(options) => footprint::run(options).await,
-        Command::Api(options) => api::run(options).await,
-        Command::Controllers(options) => controllers::run(options).await,
-        Command::Sync(options) => sync::run(options).await,
-        Command::Operator(options) => operator::run(options).await,
-    }
+    let directory = std::env::temp_dir().join(format!("vkube-bench-{}", std::process::id()));
+    let outcome = match &command {
+        Command::Footprint(options) => footprint::run(options, &directory).await,
+        Command::Api(options) => api::run(options, &directory).await,
+        Command::Controllers(options) => controllers::run(options, &directory).await,
+        Command::Sync(options) => sync::run(options, &directory).await,
+        Command::Operator(options) => operator::run(options, &directory).await,
+    };
+    // A measurement that never got to writing anything left nothing.
+    let _ = std::fs::remove_dir_all(&directory);
+    outcome
 }

@@ -133,7 +133,9 @@ pub async fn run(command: Command) -> Outcome {
         }
         Command::Bench { command } => bench::run(command).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "vkube", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vkube", &mut script);
+            print!("{}", String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Operator(options) => operator::run(options).await,

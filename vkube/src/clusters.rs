@@ -15,11 +15,13 @@ mod state;
 mod table;
 mod wait;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use vkube_crds::VirtualCluster;
+
+use crate::cli::Failure;
 
 pub use self::{
     create::{Options as CreateOptions, run as create},
@@ -31,9 +33,6 @@ pub use self::{
     policy::{Command as PolicyCommand, run as policy},
     state::{Options as StateOptions, RotateOptions, pause, resume, rotate, sleep, wake},
 };
-
-/// What goes wrong is told to a person.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Field manager of what the command line changes.
 const FIELD_MANAGER: &str = "vkube-cli";
@@ -64,8 +63,38 @@ impl Place {
     }
 }
 
+/// A cluster on a host.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The VirtualCluster's name.
+    pub name: String,
+    /// Where it is; without a namespace, the name is looked for in all.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+impl Target {
+    /// A client of the host, and the cluster on it.
+    pub async fn find(&self) -> Result<(Client, VirtualCluster), Failure> {
+        let host = self.place.client().await?;
+        let cluster = find(&host, &self.name, &self.place).await?;
+        Ok((host, cluster))
+    }
+}
+
+/// Whether to wait until what was asked is so, and how long.
+#[derive(Debug, Args)]
+pub struct Patience {
+    /// Do not wait until it is so.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = state::duration)]
+    pub timeout: Duration,
+}
+
 /// Finds a cluster by its name: in the namespace given, else in all that may be read.
-pub async fn find(host: &Client, name: &str, place: &Place) -> Result<VirtualCluster, Failure> {
+async fn find(host: &Client, name: &str, place: &Place) -> Result<VirtualCluster, Failure> {
     if let Some(namespace) = &place.namespace {
         return find_in(host, name, namespace).await;
     }

@@ -20,8 +20,8 @@ use serde_json::Value;
 use vkube_crds::VirtualCluster;
 
 use crate::{
-    cli::Outcome,
-    clusters::{self, Failure, Place},
+    cli::{Failure, Outcome},
+    clusters::{Place, Target},
     kubeconfig,
     stop::Stop,
 };
@@ -32,11 +32,9 @@ const REACH: Duration = Duration::from_millis(700);
 /// What to connect to, and how.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The VirtualCluster's name.
-    pub name: String,
-    /// Where it is; without a namespace, the name is looked for in all.
+    /// Which cluster.
     #[command(flatten)]
-    pub place: Place,
+    pub target: Target,
     /// Print the kubeconfig instead of merging it.
     #[arg(long, conflicts_with = "command")]
     pub print: bool,
@@ -51,16 +49,15 @@ pub struct Options {
 impl Options {
     /// Merging into the kubeconfig that kubectl uses.
     pub fn merging(name: String, place: Place) -> Self {
-        Self { name, place, print: false, kubeconfig: None, command: Vec::new() }
+        Self { target: Target { name, place }, print: false, kubeconfig: None, command: Vec::new() }
     }
 }
 
 /// Connects.
 pub async fn run(options: Options) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = clusters::find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     let mut document = kubeconfig_of(&host, &cluster).await?;
-    let name = format!("vkube_{}", options.name);
+    let name = format!("vkube_{}", options.target.name);
     kubeconfig::rename(&mut document, &name);
 
     let server = kubeconfig::server(&document).unwrap_or_default().to_owned();

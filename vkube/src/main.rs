@@ -1,5 +1,9 @@
 //! The `vkube` binary: operator, control plane, sandbox and command line in one.
 
+// First: its macros are everybody's.
+#[macro_use]
+mod out;
+
 mod bench;
 mod cli;
 mod clusters;

@@ -58,44 +58,42 @@ pub(super) fn account(identity: &Identity) -> ServiceAccount {
 
 /// What the control plane may do in its host namespace.
 pub(super) fn role_binding(identity: &Identity) -> RoleBinding {
-    RoleBinding {
-        metadata: metadata(identity, &identity.host_namespace, &identity.account()),
-        role_ref: cluster_role(CONTROL_PLANE_ROLE),
-        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
-    }
-}
-
-/// What the control plane may read of the host at large.
-pub(super) fn cluster_binding(identity: &Identity) -> ClusterRoleBinding {
-    ClusterRoleBinding {
-        metadata: ObjectMeta {
-            name: Some(identity.cluster_binding()),
-            labels: Some(identity.labels()),
-            ..ObjectMeta::default()
-        },
-        role_ref: cluster_role(HOST_READER_ROLE),
-        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
-    }
+    within(identity, &identity.account(), CONTROL_PLANE_ROLE)
 }
 
 /// What the control plane may do in its host namespace for further resources.
 pub(super) fn sync_binding(identity: &Identity) -> RoleBinding {
-    RoleBinding {
-        metadata: metadata(identity, &identity.host_namespace, &identity.sync_binding()),
-        role_ref: cluster_role(SYNC_ROLE),
-        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
-    }
+    within(identity, &identity.sync_binding(), SYNC_ROLE)
+}
+
+/// What the control plane may read of the host at large.
+pub(super) fn cluster_binding(identity: &Identity) -> ClusterRoleBinding {
+    at_large(identity, &identity.cluster_binding(), HOST_READER_ROLE)
 }
 
 /// What the control plane may do on the host at large for further resources.
 pub(super) fn cluster_sync_binding(identity: &Identity) -> ClusterRoleBinding {
+    at_large(identity, &identity.cluster_sync_binding(), SYNC_CLUSTER_ROLE)
+}
+
+/// Gives the control plane a role in its host namespace.
+fn within(identity: &Identity, name: &str, role: &str) -> RoleBinding {
+    RoleBinding {
+        metadata: metadata(identity, &identity.host_namespace, name),
+        role_ref: cluster_role(role),
+        subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
+    }
+}
+
+/// Gives the control plane a role on the whole host.
+fn at_large(identity: &Identity, name: &str, role: &str) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: ObjectMeta {
-            name: Some(identity.cluster_sync_binding()),
+            name: Some(name.to_owned()),
             labels: Some(identity.labels()),
             ..ObjectMeta::default()
         },
-        role_ref: cluster_role(SYNC_CLUSTER_ROLE),
+        role_ref: cluster_role(role),
         subjects: Some(vec![subject(&identity.host_namespace, &identity.account())]),
     }
 }

@@ -102,37 +102,40 @@ fn dashboard() -> Value {
 }
 
 fn board() -> Value {
+    let plain = |title: &str, expression: &str, legend: &str, unit: &str| {
+        [title, expression, legend, unit].map(ToOwned::to_owned)
+    };
+    let latency = |what: &str, series: &str, window: &str, legend: &str| {
+        let rates = format!("sum by (le) (rate(vkube_{series}_bucket[{window}]))");
+        let expression = format!("histogram_quantile(0.95, {rates})");
+        plain(&format!("{what}, 95th percentile"), &expression, legend, "s")
+    };
     let panels = [
-        ("Virtual clusters by phase", "vkube_virtualclusters", "{{phase}}", "short"),
-        (
+        plain("Virtual clusters by phase", "vkube_virtualclusters", "{{phase}}", "short"),
+        plain(
             "Not ready",
             "sum by (namespace, name) (vkube_virtualcluster_condition{type=\"Ready\"} == 0)",
             "{{namespace}}/{{name}}",
             "short",
         ),
-        (
-            "From creation to ready, 95th percentile",
-            "histogram_quantile(0.95, sum by (le) (rate(vkube_provision_duration_seconds_bucket[1h])))",
-            "ready",
-            "s",
+        latency("From creation to ready", "provision_duration_seconds", "1h", "ready"),
+        latency("From deletion to gone", "deletion_duration_seconds", "1h", "gone"),
+        plain(
+            "Reconciles",
+            "sum by (controller) (rate(vkube_reconcile_runs_total[5m]))",
+            "{{controller}}",
+            "ops",
         ),
-        (
-            "From deletion to gone, 95th percentile",
-            "histogram_quantile(0.95, sum by (le) (rate(vkube_deletion_duration_seconds_bucket[1h])))",
-            "gone",
-            "s",
+        plain("Failures", "sum by (reason) (rate(vkube_reconcile_failures_total[5m]))", "{{reason}}", "ops"),
+        latency("Time of a reconcile", "reconcile_duration_seconds", "5m", "reconcile"),
+        plain("Writes", "sum by (kind, result) (rate(vkube_apply_total[5m]))", "{{kind}} {{result}}", "ops"),
+        plain(
+            "Drift put right",
+            "sum by (kind) (increase(vkube_drift_corrected_total[1h]))",
+            "{{kind}}",
+            "short",
         ),
-        ("Reconciles", "sum by (controller) (rate(vkube_reconcile_runs_total[5m]))", "{{controller}}", "ops"),
-        ("Failures", "sum by (reason) (rate(vkube_reconcile_failures_total[5m]))", "{{reason}}", "ops"),
-        (
-            "Time of a reconcile, 95th percentile",
-            "histogram_quantile(0.95, sum by (le) (rate(vkube_reconcile_duration_seconds_bucket[5m])))",
-            "reconcile",
-            "s",
-        ),
-        ("Writes", "sum by (kind, result) (rate(vkube_apply_total[5m]))", "{{kind}} {{result}}", "ops"),
-        ("Drift put right", "sum by (kind) (increase(vkube_drift_corrected_total[1h]))", "{{kind}}", "short"),
-        (
+        plain(
             "Days until the first certificate ends",
             "(min by (namespace, name) (vkube_certificate_expiry_timestamp_seconds) - time()) / 86400",
             "{{namespace}}/{{name}}",
@@ -142,7 +145,7 @@ fn board() -> Value {
     let panels: Vec<Value> = panels
         .into_iter()
         .enumerate()
-        .map(|(index, (title, expression, legend, unit))| {
+        .map(|(index, [title, expression, legend, unit])| {
             json!({
                 "id": index + 1,
                 "type": "timeseries",

@@ -29,6 +29,22 @@ fn wanted() -> serde_json::Value {
         "kubeconfig": {"additional": [{"name": "demo-ci", "user": "ci"}]}})
 }
 
+/// A cluster that is ready, and no operator any more.
+async fn create(world: &mut World) -> VirtualCluster {
+    world.start_operator();
+    world.create("demo", wanted()).await;
+    let cluster = world.ready("demo").await;
+    world.stop_operator().await;
+    cluster
+}
+
+/// No cluster any more, and no operator.
+async fn delete(world: &mut World) {
+    world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
+    world.gone(world.clusters(), "demo").await;
+    world.stop_operator().await;
+}
+
 async fn residue(world: &World, cluster: &VirtualCluster) -> Vec<String> {
     let params = ListParams::default().labels(&format!("vkube.dev/cluster-uid={}", cluster.uid().unwrap()));
     let mut left = Vec::new();
@@ -73,9 +89,7 @@ async fn a_creation_converges_wherever_the_operator_dies() {
     for writes in 0..=MOST_WRITES {
         assert!(writes < MOST_WRITES, "the operator goes in circles");
         let lived = dying!(world, writes, world.create("demo", wanted()).await, world.ready("demo").await);
-        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
-        world.gone(world.clusters(), "demo").await;
-        world.stop_operator().await;
+        delete(&mut world).await;
         if lived {
             assert!(writes > 20, "{writes} writes make no cluster");
             break;
@@ -93,10 +107,7 @@ async fn an_update_converges_wherever_the_operator_dies() {
         "controlPlane": {"resources": {"requests": {"cpu": "200m"}}}}});
     for writes in 0..=MOST_WRITES {
         assert!(writes < MOST_WRITES, "the operator goes in circles");
-        world.start_operator();
-        world.create("demo", wanted()).await;
-        let cluster = world.ready("demo").await;
-        world.stop_operator().await;
+        let cluster = create(&mut world).await;
         let lived = dying!(
             world,
             writes,
@@ -109,9 +120,7 @@ async fn an_update_converges_wherever_the_operator_dies() {
         assert!(world.within::<Service>(&namespace).get_opt("demo-external").await.unwrap().is_none());
         assert!(world.within::<Secret>(TENANTS).get_opt("demo-ci").await.unwrap().is_none());
         assert!(world.within::<Secret>("argocd").get_opt(&namespace).await.unwrap().is_none());
-        world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
-        world.gone(world.clusters(), "demo").await;
-        world.stop_operator().await;
+        delete(&mut world).await;
         if lived {
             assert!(writes > 5, "{writes} writes make no change");
             break;
@@ -125,10 +134,7 @@ async fn a_deletion_converges_wherever_the_operator_dies() {
     let mut world = prepared().await;
     for writes in 0..=MOST_WRITES {
         assert!(writes < MOST_WRITES, "the operator goes in circles");
-        world.start_operator();
-        world.create("demo", wanted()).await;
-        let cluster = world.ready("demo").await;
-        world.stop_operator().await;
+        let cluster = create(&mut world).await;
         let lived = dying!(
             world,
             writes,

@@ -48,14 +48,7 @@ pub struct Options {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-api-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &Path) -> Outcome {
+pub async fn run(options: &Options, directory: &Path) -> Outcome {
     let (server, kubeconfig, pid) = match &options.kubeconfig {
         Some(path) => (None, path.clone(), options.pid),
         None => {

@@ -70,14 +70,7 @@ struct Measured {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-controllers-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &Path) -> Outcome {
+pub async fn run(options: &Options, directory: &Path) -> Outcome {
     let seconds = options.idle.max(1);
     let bare = Standalone::start(&directory.join("bare"), &["--controllers=false"]).await?;
     let without = idle(&bare, seconds).await?;

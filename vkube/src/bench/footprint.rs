@@ -35,14 +35,7 @@ pub struct Options {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-footprint-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &Path) -> Outcome {
+pub async fn run(options: &Options, directory: &Path) -> Outcome {
     let mut starts = Vec::new();
     for run in 0..options.runs.max(1) {
         starts.push(start_to_ready(&directory.join(format!("standalone-{run}"))).await?);

@@ -4,7 +4,7 @@
 //! the operator's process alone.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -23,8 +23,11 @@ use tokio::process::{Child, Command};
 use vkube_crds::VirtualCluster;
 use vkube_sandbox::host::{self, Sandbox};
 
-use super::process;
-use crate::{cli::Outcome, clusters::Failure, sandbox::Output};
+use super::{process, standalone::free_port};
+use crate::{
+    cli::{Failure, Outcome},
+    sandbox::Output,
+};
 
 /// The image of control planes: any other than vkube's own is simulated.
 const IMAGE: &str = "example.com/simulated:1";
@@ -48,14 +51,7 @@ pub struct Options {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-bench-operator-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &Path) -> Outcome {
+pub async fn run(options: &Options, directory: &Path) -> Outcome {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let sandbox = Sandbox::start(host::Options {
         listen,
@@ -114,10 +110,6 @@ async fn measure_at(options: &Options, host: &Client, operator: &Child, metrics:
         }
     }
     Ok(())
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Everything but the operator itself, which runs as a process of its own.

@@ -29,9 +29,10 @@ use vkube_apiserver::{
 use vkube_syncer::{Config, Syncer};
 
 use super::process;
-use crate::{cli::Outcome, sandbox::Output};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::{
+    cli::{Failure, Outcome},
+    sandbox::Output,
+};
 
 const CLUSTER: &str = "bench";
 const HOST_NAMESPACE: &str = "tenant";
@@ -68,14 +69,7 @@ struct Step {
 }
 
 /// Measures and prints.
-pub async fn run(options: Options) -> Outcome {
-    let directory = std::env::temp_dir().join(format!("vkube-sync-{}", std::process::id()));
-    let result = measure(&options, &directory).await;
-    let _ = std::fs::remove_dir_all(&directory);
-    result
-}
-
-async fn measure(options: &Options, directory: &std::path::Path) -> Outcome {
+pub async fn run(options: &Options, directory: &std::path::Path) -> Outcome {
     let mut world = World::start(directory).await?;
     let mut latencies = latencies(&world, options.samples.max(1)).await?;
     latencies.sort();

@@ -1,7 +1,5 @@
 //! `vkube create NAME`: a virtual cluster, from flags to ready.
 
-use std::time::Duration;
-
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -12,9 +10,8 @@ use serde_json::{Map, Value, json};
 use vkube_crds::VirtualCluster;
 
 use super::{
-    FIELD_MANAGER, Failure, Place, api_of,
+    FIELD_MANAGER, Failure, Patience, Place, api_of,
     output::{Format, document, value},
-    state::duration,
     wait::{Goal, until},
 };
 use crate::{cli::Outcome, connect};
@@ -63,12 +60,9 @@ pub struct Options {
     /// The form of what is printed; with it, the object is printed.
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
-    /// Do not wait until it is ready.
-    #[arg(long)]
-    pub no_wait: bool,
-    /// How long to wait.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub timeout: Duration,
+    /// How long to wait until it is ready.
+    #[command(flatten)]
+    pub patience: Patience,
     /// Then merge its kubeconfig and switch to it, as `vkube connect` does.
     #[arg(long, conflicts_with_all = ["no_wait", "dry_run"])]
     pub connect: bool,
@@ -91,17 +85,17 @@ pub async fn run(options: Options) -> Outcome {
     }
     let cluster = create(&host, &namespace, &manifest).await?;
     let asleep = cluster.spec.replicas == Some(0);
-    let cluster = if options.no_wait {
+    let cluster = if options.patience.no_wait {
         cluster
     } else {
         let goal = if asleep { Goal::Asleep } else { Goal::Ready };
-        until(api_of(&host, &cluster), &cluster, goal, options.timeout).await?.unwrap_or(cluster)
+        until(api_of(&host, &cluster), &cluster, goal, options.patience.timeout).await?.unwrap_or(cluster)
     };
     match options.output {
         Some(Format::Name) => println!("virtualcluster.vkube.dev/{}", options.name),
         Some(format) => print!("{}", document(&value(&cluster)?, format)),
         None if options.connect => {}
-        None if options.no_wait => println!("virtualcluster.vkube.dev/{} created", options.name),
+        None if options.patience.no_wait => println!("virtualcluster.vkube.dev/{} created", options.name),
         None => println!("Try: vkube connect {} -n {namespace}", options.name),
     }
     if options.connect {

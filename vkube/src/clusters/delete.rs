@@ -1,7 +1,5 @@
 //! `vkube delete NAME…`: virtual clusters, with everything of them.
 
-use std::time::Duration;
-
 use clap::Args;
 use kube::{
     ResourceExt,
@@ -11,8 +9,7 @@ use serde_json::json;
 use vkube_crds::annotations;
 
 use super::{
-    FIELD_MANAGER, Place, api_of, find,
-    state::duration,
+    FIELD_MANAGER, Patience, Place, api_of, find,
     wait::{Goal, until},
 };
 use crate::cli::Outcome;
@@ -32,12 +29,9 @@ pub struct Options {
     /// Those that do not exist are no error.
     #[arg(long)]
     pub ignore_not_found: bool,
-    /// Do not wait until they are gone.
-    #[arg(long)]
-    pub no_wait: bool,
     /// How long to wait for each.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub timeout: Duration,
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 /// Deletes, and waits.
@@ -60,15 +54,15 @@ pub async fn run(options: Options) -> Outcome {
         }
         let preconditions = Some(Preconditions { uid: cluster.uid(), resource_version: None });
         api.delete(&name, &DeleteParams { preconditions, ..DeleteParams::default() }).await?;
-        if options.no_wait {
+        if options.patience.no_wait {
             println!("virtualcluster.vkube.dev/{name} deleted");
         }
     }
-    if options.no_wait {
+    if options.patience.no_wait {
         return Ok(());
     }
     for cluster in &clusters {
-        until(api_of(&host, cluster), cluster, Goal::Gone, options.timeout).await?;
+        until(api_of(&host, cluster), cluster, Goal::Gone, options.patience.timeout).await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use vkube_crds::VirtualCluster;
 
 use super::{
-    Place, find,
+    Target,
     output::{Format, document, value},
     state::age,
     table::Table,
@@ -17,11 +17,9 @@ use crate::cli::Outcome;
 /// Which cluster, and how to show it.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Its name.
-    pub name: String,
-    /// Where it is; without a namespace, the name is looked for in all.
+    /// Which cluster.
     #[command(flatten)]
-    pub place: Place,
+    pub target: Target,
     /// The object itself, as JSON or YAML, instead of the page.
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,
@@ -29,8 +27,7 @@ pub struct Options {
 
 /// Describes.
 pub async fn run(options: Options) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     if let Some(format @ (Format::Json | Format::Yaml)) = options.output {
         print!("{}", document(&value(&cluster)?, format));
         return Ok(());

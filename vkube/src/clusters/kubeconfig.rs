@@ -7,17 +7,15 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-use super::{Place, find};
+use super::Target;
 use crate::{cli::Outcome, connect, kubeconfig};
 
 /// Whose, and where to.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The VirtualCluster's name.
-    pub name: String,
-    /// Where it is; without a namespace, the name is looked for in all.
+    /// Which cluster.
     #[command(flatten)]
-    pub place: Place,
+    pub target: Target,
     /// The Secret of another identity, one of `spec.kubeconfig.additional`.
     #[arg(long, value_name = "SECRET")]
     pub secret: Option<String>,
@@ -31,8 +29,7 @@ pub struct Options {
 
 /// Prints it.
 pub async fn run(options: Options) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     let mut document = match &options.secret {
         None => connect::kubeconfig_of(&host, &cluster).await?,
         Some(name) => {

@@ -7,17 +7,15 @@ use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::LogParams};
 
-use super::{Place, find, state::duration};
+use super::{Target, state::duration};
 use crate::cli::Outcome;
 
 /// Whose, and how much.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The VirtualCluster's name.
-    pub name: String,
-    /// Where it is; without a namespace, the name is looked for in all.
+    /// Which cluster.
     #[command(flatten)]
-    pub place: Place,
+    pub target: Target,
     /// Go on as more is said.
     #[arg(short, long)]
     pub follow: bool,
@@ -37,8 +35,7 @@ pub struct Options {
 
 /// Prints it.
 pub async fn run(options: Options) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     let namespace = cluster.status.as_ref().and_then(|status| status.host_namespace.clone());
     let namespace = namespace.ok_or("the VirtualCluster has no host namespace yet")?;
     let pods: Api<Pod> = Api::namespaced(host, &namespace);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use vkube_crds::{VirtualCluster, annotations};
 
 use super::{
-    FIELD_MANAGER, Place, api_of, find,
+    FIELD_MANAGER, Patience, Target, api_of,
     wait::{Goal, until},
 };
 use crate::cli::Outcome;
@@ -20,17 +20,12 @@ use crate::cli::Outcome;
 /// Which cluster, and how long to wait.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Its name.
-    pub name: String,
-    /// Where it is; without a namespace, the name is looked for in all.
+    /// Which cluster.
     #[command(flatten)]
-    pub place: Place,
-    /// Do not wait until it is so.
-    #[arg(long)]
-    pub no_wait: bool,
+    pub target: Target,
     /// How long to wait.
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
-    pub timeout: Duration,
+    #[command(flatten)]
+    pub patience: Patience,
 }
 
 /// What to reissue.
@@ -38,7 +33,7 @@ pub struct Options {
 pub struct RotateOptions {
     /// Which cluster.
     #[command(flatten)]
-    pub target: Options,
+    pub change: Options,
     /// Reissue the certificate authority too: every kubeconfig handed out before ends to work.
     #[arg(long)]
     pub ca: bool,
@@ -58,7 +53,7 @@ pub async fn resume(options: Options) -> Outcome {
 pub async fn rotate(options: RotateOptions) -> Outcome {
     let key = if options.ca { annotations::ROTATE_CA } else { annotations::ROTATE };
     let now = Timestamp::from_second(Timestamp::now().as_second())?;
-    annotate(options.target, key, json!(now.to_string()), Goal::Reissued).await
+    annotate(options.change, key, json!(now.to_string()), Goal::Reissued).await
 }
 
 /// Stops the control plane and the pods; the data stays.
@@ -72,25 +67,23 @@ pub async fn wake(options: Options) -> Outcome {
 }
 
 async fn annotate(options: Options, key: &str, value: Value, goal: Goal) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     let declared = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.paused) == Some(true);
     if declared && goal == Goal::Resumed {
         return Err("spec.lifecycle.paused is set; unset it where the cluster is declared".into());
     }
     let api = api_of(&host, &cluster);
     let patch = json!({"metadata": {"uid": cluster.uid(), "annotations": {key: value}}});
-    let changed = api.patch(&options.name, &params(), &Patch::Merge(patch)).await?;
+    let changed = api.patch(&options.target.name, &params(), &Patch::Merge(patch)).await?;
     settle(&options, api, &changed, goal).await
 }
 
 async fn scale(options: Options, replicas: i32, goal: Goal) -> Outcome {
-    let host = options.place.client().await?;
-    let cluster = find(&host, &options.name, &options.place).await?;
+    let (host, cluster) = options.target.find().await?;
     let api = api_of(&host, &cluster);
     let patch = json!({"spec": {"replicas": replicas}});
-    api.patch_scale(&options.name, &params(), &Patch::Merge(patch)).await?;
-    let changed = api.get(&options.name).await?;
+    api.patch_scale(&options.target.name, &params(), &Patch::Merge(patch)).await?;
+    let changed = api.get(&options.target.name).await?;
     settle(&options, api, &changed, goal).await
 }
 
@@ -100,11 +93,11 @@ async fn settle(
     cluster: &VirtualCluster,
     goal: Goal,
 ) -> Outcome {
-    if options.no_wait {
-        println!("virtualcluster.vkube.dev/{} changed", options.name);
+    if options.patience.no_wait {
+        println!("virtualcluster.vkube.dev/{} changed", options.target.name);
         return Ok(());
     }
-    until(api, cluster, goal, options.timeout).await.map(drop)
+    until(api, cluster, goal, options.patience.timeout).await.map(drop)
 }
 
 fn params() -> PatchParams {
