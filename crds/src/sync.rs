@@ -21,7 +21,7 @@ pub struct Sync {
     /// Resources of the host that are shown, read-only, in the virtual cluster.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
-    pub from_host: BTreeMap<String, FromHost>,
+    pub from_host: BTreeMap<String, SyncRule>,
     /// What the virtual cluster sees of the host's nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
@@ -38,30 +38,18 @@ impl Sync {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToHost {
-    /// Whether it is synchronised. Default: `true`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
+    /// What both ways have in common.
+    #[serde(flatten)]
+    pub rule: SyncRule,
     /// For `configmaps` and `secrets`: all of them, and not only those that a synchronised object refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
-    /// Version of a custom resource. Default: the one that the host stores.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    pub version: Option<String>,
-    /// Which objects, by their labels. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schemas::label_selector")]
-    pub selector: Option<LabelSelector>,
-    /// Changes to an object before it is written, in this order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
-    pub patches: Vec<SyncPatch>,
 }
 
-/// A resource of the host on its way to the virtual cluster.
+/// How a resource is synchronised, whichever way it goes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct FromHost {
+pub struct SyncRule {
     /// Whether it is synchronised. Default: `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
@@ -73,8 +61,9 @@ pub struct FromHost {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::label_selector")]
     pub selector: Option<LabelSelector>,
-    /// For resources in namespaces: what appears where, as `namespace/name` on the host and in the virtual cluster.
-    /// `*` as the name stands for all objects; no namespace on the host, as in `/name`, for the cluster's own.
+    /// What appears where, as `namespace/name`: of the host's namespaced resources, there and in the virtual cluster, `*`
+    /// as the name standing for all objects; of `services` on their way to the host, here and there. No namespace on the
+    /// host, as in `/name`, stands for the cluster's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::mappings")]
     pub mappings: BTreeMap<String, String>,
@@ -119,6 +108,8 @@ pub struct Nodes {
 /// Which nodes a virtual cluster sees, and how much of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NodeMode {
+    /// None. Pods say where they run, but there is no such object.
+    None,
     /// Made-up nodes in place of those that run the cluster's pods; they tell nothing of the host.
     Virtual,
     /// Copies of the nodes that run the cluster's pods, without what identifies the machine.

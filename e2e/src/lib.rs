@@ -13,12 +13,14 @@
 
 mod binary;
 mod chart;
+mod controlplane;
 mod runner;
 mod sandbox;
 mod shell;
 
 pub use binary::workspace;
 pub use chart::render;
+pub use controlplane::ControlPlane;
 pub use runner::{Case, main};
 pub use sandbox::Sandbox;
 pub use shell::{Background, Output, Shell, eventually};

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::context::{Context, Kind, MANAGER};
 use crate::error::Error;
 use crate::labels::ObjectKey;
-use crate::resources::{refuse_foreign, service, stamp, tuned};
+use crate::resources::{kubernetes_service, refuse_foreign, service, stamp, tuned};
 use crate::sanitise::Sanitiser;
 
 /// How long a host Service may wait for its virtual one: longer than any create takes, webhooks included.
@@ -109,12 +109,13 @@ impl ServiceAllocator {
             .map_err(|error| refuse(400, "BadRequest", &format!("the Service cannot be read: {error}")))?;
         let key = ObjectKey::of(&service.metadata);
         let spec = service.spec.clone().unwrap_or_default();
-        if service::is_api(&key) {
-            let api =
-                cx.api_endpoint().map_err(|error| refuse(503, "ServiceUnavailable", &error.to_string()))?;
+        if service::is_hosts(&key) {
+            let addresses = kubernetes_service::addresses(cx, &key);
+            let addresses =
+                addresses.map_err(|error| refuse(503, "ServiceUnavailable", &error.to_string()))?;
             return Ok(Allocation {
-                cluster_ip: Some(api.address),
-                cluster_ips: api.addresses,
+                cluster_ip: addresses.first().cloned(),
+                cluster_ips: addresses,
                 node_ports: vec![None; spec.ports.iter().flatten().count()],
                 ..Allocation::default()
             });

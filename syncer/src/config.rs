@@ -128,6 +128,8 @@ impl Config {
 /// What tenants see as nodes. A node appears in the virtual cluster while one of its pods runs there.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum NodeSync {
+    /// None at all. Pods name the host's, as they run there.
+    None,
     /// Made-up nodes of a generous size; needs no rights on the host beyond the namespace.
     #[default]
     Synthetic,

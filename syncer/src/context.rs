@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt::Debug;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{
@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::PartialObjectMeta;
 use kube::{Client, Resource};
@@ -25,16 +25,33 @@ use tokio::time::Instant;
 use crate::allocation::Pending;
 use crate::cache::Cache;
 use crate::error::{Error, Result, is_conflict, is_not_found};
-use crate::labels::{ObjectKey, Translator};
+use crate::labels::{ObjectKey, Translator, virtual_uid};
 use crate::ledger::Ledger;
 use crate::queue::Queue;
 use crate::reference_index::ReferenceIndex;
+use crate::resources::export::{self, Exported};
 use crate::resources::general::General;
 use crate::resources::pod::{ApiEndpoint, Surroundings};
 use crate::rules::Rule;
+use crate::watch::was_written_by_others;
 
 /// The field manager of everything written to the host.
 pub(crate) const MANAGER: &str = "vkube-syncer";
+
+/// Kinds that live in namespaces, as clients read and write them.
+pub(crate) trait Namespaced:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+{
+}
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +64,8 @@ pub(crate) enum Kind {
     Service,
     Endpoints,
     EndpointSlice,
+    /// A Service under other names.
+    Export,
     NetworkPolicy,
     PodDisruptionBudget,
     Ingress,
@@ -60,7 +79,7 @@ impl Kind {
     /// The name Kubernetes has for the kind.
     pub fn name(self) -> &'static str {
         match self {
-            Self::KubernetesService | Self::Service => "Service",
+            Self::KubernetesService | Self::Service | Self::Export => "Service",
             Self::ConfigMap => "ConfigMap",
             Self::Secret => "Secret",
             Self::PersistentVolumeClaim => "PersistentVolumeClaim",
@@ -142,6 +161,8 @@ pub(crate) struct Context {
     pub references: Mutex<ReferenceIndex>,
     /// The rules for kinds without code of their own.
     pub rules: Vec<General>,
+    /// Where Services appear under other names.
+    pub exports: Vec<Exported>,
     /// Services being created through the allocator.
     pub pending: Pending,
     /// Resource version each host object had after our last write; another one means somebody else wrote.
@@ -158,9 +179,11 @@ impl Context {
         let config = &translator.config;
         let general = |rule: &Rule| General::new(rule.clone(), &config.host_namespace);
         let rules = config.rules.general.iter().map(general).collect();
+        let exports = export::sides(&config.host_namespace, &config.rules.exports);
         Self {
             translator,
             rules,
+            exports,
             virtual_client,
             host_client,
             virtual_side: VirtualCaches::default(),
@@ -240,14 +263,7 @@ impl Context {
     }
 
     /// Applies an object to the host; fields we applied before and left out now are removed.
-    pub async fn apply<K>(&self, object: &K) -> Result<K>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
-    {
+    pub async fn apply<K: Namespaced>(&self, object: &K) -> Result<K> {
         let name = object.meta().name.clone().unwrap_or_default();
         let params = PatchParams::apply(MANAGER).force();
         let api = self.host_api::<K>();
@@ -260,28 +276,18 @@ impl Context {
     }
 
     /// Deletes exactly this host object, not a successor of its name; that it is gone already is success.
-    pub async fn delete_host<K>(
-        &self,
-        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-        grace: Option<i64>,
-    ) -> Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn delete_host<K: Namespaced>(&self, metadata: &ObjectMeta, grace: Option<i64>) -> Result<()> {
         let params = delete_params(metadata.uid.clone(), grace);
         let name = metadata.name.clone().unwrap_or_default();
         gone(self.host_api::<K>().delete(&name, &params).await.map(drop)).map_err(Error::Host)
     }
 
     /// Deletes exactly this virtual object; that it is gone already is success.
-    pub async fn delete_virtual<K>(
+    pub async fn delete_virtual<K: Namespaced>(
         &self,
-        metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+        metadata: &ObjectMeta,
         grace: Option<i64>,
-    ) -> Result<()>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
+    ) -> Result<()> {
         let params = delete_params(metadata.uid.clone(), grace);
         let name = metadata.name.clone().unwrap_or_default();
         let namespace = metadata.namespace.clone().unwrap_or_default();
@@ -290,11 +296,17 @@ impl Context {
     }
 
     /// The virtual object itself, past all caches: absence in a cache may only mean that it lags.
-    pub async fn virtual_object<K>(&self, key: &ObjectKey) -> Result<Option<K>>
-    where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn virtual_object<K: Namespaced>(&self, key: &ObjectKey) -> Result<Option<K>> {
         self.virtual_api::<K>(&key.namespace).get_opt(&key.name).await.map_err(Error::Virtual)
+    }
+
+    /// The virtual pod for which a host pod was made.
+    pub fn pod_behind(&self, host_name: &str) -> Option<Arc<Pod>> {
+        let own = self.translator.config.host_namespace.clone();
+        let host = self.host_side.pods.get(&ObjectKey::new(own, host_name))?;
+        let key = self.translator.origin(Kind::Pod.name(), &host.metadata)?;
+        let pod = self.virtual_side.pods.get(&key)?;
+        (virtual_uid(&host.metadata) == pod.metadata.uid.as_deref()).then_some(pod)
     }
 
     /// Parameters of writes that are not applies.
@@ -314,14 +326,15 @@ impl Context {
         self.settled().remove(task);
     }
 
-    /// Whether somebody else wrote a host object since our last write. The first sighting counts as ours.
-    pub fn is_unsettled(&self, task: &Task, version: Option<&str>) -> bool {
-        let Some(version) = version else { return false };
+    /// Whether somebody else wrote a host object since our last write. At the first sighting its own record of
+    /// writers tells.
+    pub fn is_unsettled(&self, task: &Task, live: &ObjectMeta) -> bool {
+        let Some(version) = live.resource_version.as_deref() else { return false };
         match self.settled().entry(task.clone()) {
             Entry::Occupied(entry) => entry.get() != version,
             Entry::Vacant(entry) => {
                 entry.insert(version.to_owned());
-                false
+                was_written_by_others(live)
             }
         }
     }
@@ -353,13 +366,18 @@ impl Context {
         Ok(ApiEndpoint { address, addresses })
     }
 
+    /// Where pods send DNS queries.
+    pub fn dns_address(&self) -> Result<IpAddr> {
+        match self.translator.config.dns_address {
+            Some(address) => Ok(address),
+            None => self.api_endpoint()?.address.parse().map_err(|_| Error::Waiting("a DNS address")),
+        }
+    }
+
     /// What the translation of a pod in `namespace` depends on.
     pub fn surroundings(&self, namespace: &str) -> Result<Surroundings> {
         let api = self.api_endpoint()?;
-        let dns = match self.translator.config.dns_address {
-            Some(address) => address,
-            None => api.address.parse::<IpAddr>().map_err(|_| Error::Waiting("a DNS address"))?,
-        };
+        let dns = self.dns_address()?;
         let services = self
             .virtual_side
             .services

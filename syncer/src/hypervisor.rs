@@ -10,6 +10,8 @@
 
 mod address;
 mod forward;
+mod kubelet;
+mod metrics;
 
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,12 @@ use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::address::Address;
+pub use self::metrics::MetricsError;
 use crate::context::Context;
 use crate::labels::{ObjectKey, virtual_uid};
 use crate::resources::pod;
@@ -39,9 +43,9 @@ pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 /// To what a stream is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamTarget {
-    /// `pods` or `services`.
+    /// `pods`, `services` or `nodes`.
     pub resource: String,
-    /// The virtual namespace.
+    /// The virtual namespace; empty for nodes.
     pub namespace: String,
     /// The virtual name; for `proxy` it may be `scheme:name:port`.
     pub name: String,
@@ -75,6 +79,22 @@ impl Hypervisor {
         }
     }
 
+    /// The `PodMetrics` of a virtual namespace, or (empty) of all, as the host has measured them.
+    pub async fn pod_metrics(&self, namespace: &str) -> Result<Vec<Value>, MetricsError> {
+        self.require_metrics()?;
+        metrics::pods(&self.context, namespace).await
+    }
+
+    /// The `NodeMetrics` of the nodes that the tenant sees.
+    pub async fn node_metrics(&self) -> Result<Vec<Value>, MetricsError> {
+        self.require_metrics()?;
+        metrics::nodes(&self.context).await
+    }
+
+    fn require_metrics(&self) -> Result<(), MetricsError> {
+        if self.context.translator.config.rules.metrics { Ok(()) } else { Err(MetricsError::Off) }
+    }
+
     async fn open(&self, target: &StreamTarget, request: Request<Body>) -> Result<Response<Body>, Refusal> {
         let cx = &*self.context;
         let (scheme, name, port) = address::split(&target.name);
@@ -97,6 +117,7 @@ impl Hypervisor {
                 }
                 sanitiser = Sanitiser::new(&cx.translator, &target.namespace).knows(name);
             }
+            "nodes" => return kubelet::answer(self, target, request).await,
             other => {
                 return Err(Refusal::bad_request(format!("{other} have no streams in a virtual cluster")));
             }

@@ -39,6 +39,8 @@ pub const OBJECT_UID: &str = "vkube.dev/object-uid";
 pub const MANAGED: &str = "vkube.dev/managed";
 /// Virtual label of an object that the host owns.
 pub const FROM_HOST: &str = "vkube.dev/from-host";
+/// Host label of Services that are exported: by which virtual cluster.
+pub const EXPORTED_BY: &str = "vkube.dev/exported-by";
 /// Virtual annotation: where on the host an object comes from.
 pub const HOST_OBJECT: &str = "vkube.dev/host-object";
 /// Annotation: digest of the document last applied; tells a removal in the virtual object from a no-op.

@@ -16,7 +16,8 @@ use tokio::sync::Mutex;
 
 use crate::context::{Context, Kind, delete_params, gone};
 use crate::error::{Error, Result, is_not_found};
-use crate::labels::{FROM_HOST, MANAGED};
+use crate::labels::{EXPORTED_BY, FROM_HOST, MANAGED};
+use crate::resources::export;
 use crate::rules::Direction;
 use crate::rules::catalogue::{KNOWN, Place};
 
@@ -36,6 +37,9 @@ pub(crate) struct Entry {
     kind: String,
     plural: String,
     cluster_scoped: bool,
+    /// Where exported objects are, whose names do not follow from the virtual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exported_to: Option<String>,
 }
 
 /// The entries; `None` before they are read.
@@ -49,6 +53,7 @@ impl Entry {
             kind: api.kind.clone(),
             plural: api.plural.clone(),
             cluster_scoped: place == Place::Cluster,
+            exported_to: None,
         }
     }
 
@@ -60,7 +65,13 @@ impl Entry {
             kind: kind.name().into(),
             plural: known.names().0.into(),
             cluster_scoped: false,
+            exported_to: None,
         })
+    }
+
+    /// Services or Endpoints that are exported into a namespace of the host.
+    pub fn exported(kind: Kind, namespace: &str) -> Option<Self> {
+        Some(Self { exported_to: Some(namespace.to_owned()), ..Self::of_code(kind)? })
     }
 
     fn api(&self) -> ApiResource {
@@ -76,6 +87,9 @@ impl Entry {
 
     /// Whether the settings still ask for the kind. Versions come and go; objects stay.
     fn is_wanted(&self, cx: &Context) -> bool {
+        if let Some(namespace) = &self.exported_to {
+            return cx.exports.iter().any(|side| side.namespace == *namespace);
+        }
         let coded = OPTIONAL.into_iter().find(|kind| kind.name() == self.kind && self.to_host);
         if coded.is_some_and(|kind| kind.api_version() == self.api_version) {
             return coded.is_some_and(|kind| cx.translator.config.syncs(kind));
@@ -150,13 +164,16 @@ async fn sweep(cx: &Context) -> Result<()> {
 
 async fn remove_all(cx: &Context, entry: &Entry) -> Result<()> {
     let api = entry.api();
-    let (client, labels) = if entry.to_host {
+    let (client, labels) = if entry.exported_to.is_some() {
+        (&cx.host_client, format!("{EXPORTED_BY}={}", export::exporter(cx)))
+    } else if entry.to_host {
         (&cx.host_client, cx.translator.host_selector())
     } else {
         (&cx.virtual_client, FROM_HOST.to_owned())
     };
     let all: Api<DynamicObject> = if entry.to_host && !entry.cluster_scoped {
-        Api::namespaced_with(client.clone(), &cx.translator.config.host_namespace, &api)
+        let namespace = entry.exported_to.as_ref().unwrap_or(&cx.translator.config.host_namespace);
+        Api::namespaced_with(client.clone(), namespace, &api)
     } else {
         Api::all_with(client.clone(), &api)
     };
@@ -169,7 +186,8 @@ async fn remove_all(cx: &Context, entry: &Entry) -> Result<()> {
     };
     for object in found.items {
         let metadata = &object.metadata;
-        if entry.to_host && cx.translator.origin(&entry.kind, metadata).is_none() {
+        let is_named = entry.to_host && entry.exported_to.is_none();
+        if is_named && cx.translator.origin(&entry.kind, metadata).is_none() {
             continue;
         }
         let (name, namespace) = (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref());

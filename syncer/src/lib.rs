@@ -37,7 +37,7 @@ pub use allocation::{Allocation, AllocationError, ServiceAllocator};
 pub use config::{Config, Images, Kinds, NodeSync};
 pub use dns::{DnsError, DnsOverrides, DnsServer, Zone};
 pub use error::Error;
-pub use hypervisor::{Body, BoxError, Hypervisor, StreamTarget};
+pub use hypervisor::{Body, BoxError, Hypervisor, MetricsError, StreamTarget};
 pub use labels::{ObjectKey, Translator};
 pub use names::Names;
 pub use network::{Block, NetworkBounds};

@@ -4,9 +4,11 @@ pub(crate) mod config_map;
 pub(crate) mod endpoint_slice;
 pub(crate) mod endpoints;
 pub(crate) mod event;
+pub(crate) mod export;
 pub(crate) mod general;
 pub(crate) mod ingress;
 pub(crate) mod kubernetes_service;
+pub(crate) mod metrics;
 mod mirror;
 pub(crate) mod network_policy;
 pub(crate) mod node;
@@ -35,6 +37,7 @@ pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
         Kind::Service => Box::pin(service::reconcile(cx, key)).await,
         Kind::Endpoints => Box::pin(endpoints::reconcile(cx, key)).await,
         Kind::EndpointSlice => Box::pin(endpoint_slice::reconcile(cx, key)).await,
+        Kind::Export => Box::pin(export::reconcile(cx, key)).await,
         Kind::NetworkPolicy => Box::pin(network_policy::reconcile(cx, key)).await,
         Kind::PodDisruptionBudget => Box::pin(pod_disruption_budget::reconcile(cx, key)).await,
         Kind::Ingress => Box::pin(ingress::reconcile(cx, key)).await,

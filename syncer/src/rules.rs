@@ -20,8 +20,8 @@ use std::collections::HashMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use self::catalogue::{Known, Place, Ways, known};
-pub(crate) use self::mapping::Mapping;
+use self::catalogue::{Known, NAMED_GLOBALLY, Place, Served, Ways, known};
+pub(crate) use self::mapping::{Export, Mapping};
 pub(crate) use self::patch::Patch;
 pub use self::patch::{Evaluated, Expression, Inputs};
 use self::path::Path;
@@ -38,7 +38,7 @@ pub enum Direction {
 }
 
 /// A rule as the settings say it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RuleSpec {
     /// Which way.
     pub direction: Direction,
@@ -53,14 +53,31 @@ pub struct RuleSpec {
     /// Which objects; an empty selector chooses all.
     pub selector: LabelSelector,
     /// From the host, for namespaced kinds: pairs of `namespace/name` there and here. `*` as a name stands for all;
-    /// no namespace there stands for that of the virtual cluster.
+    /// no namespace there stands for that of the virtual cluster. To the host, for services: pairs of `namespace/name`
+    /// here and there.
     pub mappings: Vec<(String, String)>,
     /// Changes to an object before it is written.
     pub patches: Vec<PatchSpec>,
 }
 
+impl RuleSpec {
+    /// A rule about all objects of a resource.
+    pub fn new(direction: Direction, resource: impl Into<String>) -> Self {
+        Self {
+            direction,
+            resource: resource.into(),
+            version: None,
+            enabled: true,
+            all: false,
+            selector: LabelSelector::default(),
+            mappings: Vec::new(),
+            patches: Vec::new(),
+        }
+    }
+}
+
 /// A change as the settings say it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PatchSpec {
     /// Where, as `spec.rules[*].host`.
     pub path: String,
@@ -69,7 +86,7 @@ pub struct PatchSpec {
 }
 
 /// What changes at a path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ChangeSpec {
     /// The value becomes that of an expression.
     Expression(String),
@@ -84,6 +101,10 @@ pub type Compile<'a> = &'a dyn Fn(&str) -> Result<Expression, String>;
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     tuned: HashMap<Kind, Tuning>,
+    /// Whether the metrics of pods and nodes are shown.
+    pub(crate) metrics: bool,
+    /// Services that have other names on the host besides.
+    pub(crate) exports: Vec<Export>,
     pub(crate) general: Vec<Rule>,
 }
 
@@ -109,11 +130,14 @@ pub(crate) struct Rule {
     pub references: Vec<Reference>,
     pub dropped: Vec<Path>,
     pub refused: Vec<Path>,
+    pub hidden: Vec<Path>,
     pub patches: Vec<Patch>,
 }
 
 pub(crate) const SERVICES: &str = "services";
 pub(crate) const ENDPOINTS: &str = "endpoints";
+/// How metrics become visible.
+const API_SERVICES: &str = "apiservices.apiregistration.k8s.io";
 
 /// Kinds that pods cannot do without.
 const ALWAYS: [Kind; 5] =
@@ -133,6 +157,7 @@ impl Rules {
             }
             rules.add(spec, compile, &mut |why| wrong.push(format!("{}: {why}", spec.resource)));
         }
+        rules.settle_global_names();
         for spec in specs.iter().filter(|spec| spec.enabled && spec.direction == Direction::FromHost) {
             let back = |rule: &Rule| rule.direction == Direction::ToHost && rule.resource == spec.resource;
             if spec.mappings.is_empty() && rules.general.iter().any(back) {
@@ -165,11 +190,22 @@ impl Rules {
             if is_whole && spec.selector != LabelSelector::default() {
                 wrong("cannot be limited by a selector".into());
             }
+            if kind == Kind::Service {
+                let read = spec.mappings.iter().map(|(from, to)| Export::parse(from, to));
+                self.exports.extend(read.filter_map(|e| e.map_err(|why| wrong(why.to_string())).ok()));
+            }
             let (enabled, all, selector) = (spec.enabled, spec.all, spec.selector.clone());
             self.tuned.insert(kind, Tuning { enabled, all, selector, patches });
             return;
         }
         if !spec.enabled {
+            return;
+        }
+        if known.is_some_and(|known| known.served == Served::Measured) {
+            self.metrics = true;
+            if *spec != RuleSpec::new(spec.direction, &*spec.resource) {
+                wrong("is shown as it is: no selector, no mappings, no patches".into());
+            }
             return;
         }
         let is_namespaced = known.is_some_and(|known| known.place == Place::Namespaced);
@@ -178,12 +214,7 @@ impl Rules {
         }
         if spec.resource == SERVICES {
             // A Service of the host is shown by where it is reached.
-            let endpoints = RuleSpec {
-                resource: ENDPOINTS.into(),
-                selector: LabelSelector::default(),
-                patches: Vec::new(),
-                ..spec.clone()
-            };
+            let endpoints = RuleSpec::new(spec.direction, ENDPOINTS);
             self.add_general(&endpoints, catalogue::known(ENDPOINTS), mappings.clone(), Vec::new());
         }
         self.add_general(spec, known, mappings, patches);
@@ -215,8 +246,29 @@ impl Rules {
                 .filter(|_| to_host)
                 .map(|known| known.refused.iter().filter_map(parse).collect())
                 .unwrap_or_default(),
+            hidden: known
+                .filter(|_| !to_host)
+                .map(|known| known.hidden.iter().filter_map(parse).collect())
+                .unwrap_or_default(),
             patches,
         });
+    }
+
+    /// Names of cluster-scoped objects are translated only if those go to the host; what tenants may then name need not
+    /// be refused any more.
+    fn settle_global_names(&mut self) {
+        for (kind, resource) in NAMED_GLOBALLY {
+            let goes = self.has(Direction::ToHost, resource);
+            for rule in &mut self.general {
+                let named: Vec<Path> =
+                    rule.references.iter().filter(|r| r.kind == kind).map(|r| r.path.clone()).collect();
+                if goes {
+                    rule.refused.retain(|path| !named.contains(path));
+                } else {
+                    rule.references.retain(|reference| reference.kind != kind);
+                }
+            }
+        }
     }
 
     /// How a kind with code of its own is tuned, if the settings speak of it.
@@ -226,6 +278,9 @@ impl Rules {
 
     /// Whether objects of a resource go this way by a rule.
     pub(crate) fn has(&self, direction: Direction, resource: &str) -> bool {
+        if (direction, resource) == (Direction::FromHost, API_SERVICES) {
+            return self.metrics;
+        }
         self.general.iter().any(|rule| rule.direction == direction && rule.resource == resource)
     }
 }
@@ -264,8 +319,11 @@ fn patches(spec: &RuleSpec, compile: Compile<'_>, wrong: &mut dyn FnMut(String))
 }
 
 fn mappings(spec: &RuleSpec, wrong: &mut dyn FnMut(String)) -> Vec<Mapping> {
-    if spec.direction == Direction::ToHost && !spec.mappings.is_empty() {
-        wrong("mappings are for what comes from the host".into());
+    if spec.direction == Direction::ToHost {
+        if !spec.mappings.is_empty() && spec.resource != SERVICES {
+            wrong("mappings are for what comes from the host, and for services that go there".into());
+        }
+        return Vec::new();
     }
     let read = spec.mappings.iter().map(|(from, to)| Mapping::parse(from, to));
     read.filter_map(|mapping| mapping.map_err(|why| wrong(why.to_string())).ok()).collect()

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use crate::labels::Translator;
 
 /// Rewrites host names in texts about one virtual object.
@@ -25,6 +27,12 @@ impl<'a> Sanitiser<'a> {
         self
     }
 
+    /// Adds an object that has another name on the host.
+    pub fn knows_as(mut self, host: String, name: &str) -> Self {
+        self.known.insert(host, name.to_owned());
+        self
+    }
+
     /// `text` with every host name replaced by the virtual one, and the host namespace by the virtual.
     pub fn clean(&self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
@@ -39,6 +47,16 @@ impl<'a> Sanitiser<'a> {
             rest = tail;
         }
         out
+    }
+
+    /// Cleans every text in a document.
+    pub fn clean_document(&self, document: &mut Value) {
+        match document {
+            Value::String(text) => *text = self.clean(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.clean_document(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.clean_document(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     fn push(&self, token: &str, out: &mut String) {

@@ -6,6 +6,8 @@
 mod by_rule;
 mod watches;
 
+pub(crate) use by_rule::{RETRY, enter};
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,5 +1,6 @@
 //! Watches: each kind once a side, into a shared cache, and from there into the queue.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -7,6 +8,7 @@ use tokio::sync::watch::Sender;
 use vkube_watch::{Event, Follower, Source};
 
 use crate::cache::{Cache, Change};
+use crate::context::MANAGER;
 
 /// What a watch looks at.
 #[derive(Clone, Debug, Default)]
@@ -117,7 +119,46 @@ where
     }
 }
 
-/// The bookkeeping of field managers is often half of an object, and nobody here reads it.
+/// The bookkeeping of field managers is often half of an object. All that is kept of it is whether somebody wrote after
+/// us: then it is an empty list instead of none.
 fn trim<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
+    let metadata = object.meta_mut();
+    let written = metadata.managed_fields.take().is_some_and(|entries| is_last_of_others(&entries));
+    metadata.managed_fields = written.then(Vec::new);
+}
+
+/// Whether somebody else wrote an object of ours after we did; told of objects that a watch has brought.
+pub(crate) fn was_written_by_others(metadata: &ObjectMeta) -> bool {
+    metadata.managed_fields.is_some()
+}
+
+/// Times are in seconds, so another write in the same second may have been a later one.
+fn is_last_of_others(entries: &[ManagedFieldsEntry]) -> bool {
+    let of_object =
+        || entries.iter().filter(|entry| entry.subresource.as_deref().unwrap_or_default().is_empty());
+    let is_ours = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(MANAGER);
+    let time = |entry: &ManagedFieldsEntry| entry.time.as_ref().map(|time| time.0);
+    let Some(ours) = of_object().filter(is_ours).map(time).max() else { return false };
+    of_object().filter(|entry| !is_ours(entry)).any(|entry| time(entry) >= ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(manager: &str, subresource: &str, second: u8) -> ManagedFieldsEntry {
+        serde_json::from_value(serde_json::json!({
+            "manager": manager, "subresource": subresource, "time": format!("2026-01-01T00:00:{second:02}Z"),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_later_write_of_somebody_else_is_seen_and_a_status_is_none() {
+        assert!(is_last_of_others(&[entry(MANAGER, "", 5), entry("kubectl", "", 6)]));
+        assert!(is_last_of_others(&[entry(MANAGER, "", 5), entry("kubectl", "", 5)]));
+        assert!(!is_last_of_others(&[entry(MANAGER, "", 5), entry("kubectl", "", 4)]));
+        assert!(!is_last_of_others(&[entry(MANAGER, "", 5), entry("controller", "status", 9)]));
+        assert!(!is_last_of_others(&[entry("kubectl", "", 9)]), "none of ours");
+    }
 }

@@ -10,9 +10,7 @@ mod sync;
 
 use clap::Subcommand;
 
-use crate::cli::Outcome;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::cli::{Failure, Outcome};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,8 @@ use clap::Args;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use vkube_crds::VirtualCluster;
 
+use crate::cli::Failure;
+
 pub use self::{
     create::{Options as CreateOptions, run as create},
     delete::{Options as DeleteOptions, run as delete},
@@ -31,9 +33,6 @@ pub use self::{
     policy::{Command as PolicyCommand, run as policy},
     state::{Options as StateOptions, RotateOptions, pause, resume, rotate, sleep, wake},
 };
-
-/// What goes wrong is told to a person.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Field manager of what the command line changes.
 const FIELD_MANAGER: &str = "vkube-cli";

@@ -20,8 +20,8 @@ use serde_json::Value;
 use vkube_crds::VirtualCluster;
 
 use crate::{
-    cli::Outcome,
-    clusters::{Failure, Place, Target},
+    cli::{Failure, Outcome},
+    clusters::{Place, Target},
     kubeconfig,
     stop::Stop,
 };

@@ -42,9 +42,10 @@ pub struct Options {
     /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
-    /// Run the controllers.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub controllers: bool,
+    /// Which controllers run: `*` for those that are on by default, `NAME` for one, `-NAME` for all but one; `false`
+    /// for none.
+    #[arg(long, value_name = "NAMES", default_value = "*", value_parser = controllers)]
+    pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
     /// Admission plugins to run besides the default ones.
@@ -59,6 +60,9 @@ pub struct Options {
     /// How many requests that write run at once; with those that read, what priority levels share.
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     pub max_mutating_requests_inflight: usize,
+    /// How long history is kept: a list is continued and a watch resumed no later than that; 0 is for ever.
+    #[arg(long, value_name = "DURATION", default_value = "5m0s", value_parser = duration)]
+    pub etcd_compaction_interval: Duration,
     /// Standalone: the range of cluster IPs. A virtual cluster takes the addresses that its host gives.
     #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
     pub service_cluster_ip_range: ipnet::IpNet,
@@ -133,14 +137,26 @@ fn read(path: &std::path::Path) -> Result<String, String> {
 
 /// A duration as Go writes it.
 fn duration(text: &str) -> Result<Duration, String> {
+    // The one number that Go takes without a unit.
+    let text = if text == "0" { "0s" } else { text };
     let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
     Duration::try_from(duration).map_err(|why| why.to_string())
+}
+
+/// The controllers that a list of names stands for.
+fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_controllers::UnknownController> {
+    match names {
+        "true" => Ok(vkube_controllers::Controllers::default()),
+        "false" => Ok(vkube_controllers::Controllers::only(&[])),
+        names => vkube_controllers::Controllers::named(names.split(',')),
+    }
 }
 
 /// What both kinds of control planes tell their API server.
 fn server_options(options: &Options) -> Result<instance::Options, Failure> {
     let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
+        history: options.etcd_compaction_interval,
         listen: Some(options.listen),
         authentication: options.authentication.options()?,
         audit: options.audit.options(),
@@ -196,5 +212,20 @@ impl Controllers {
             tracing::error!(error = &error as &dyn std::error::Error, "the controllers ended");
             shutdown.cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("5m0s"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-1s").is_err());
+        assert!(duration("5").is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use vkube_apiserver::cel::{self, Budget, Program, Scope, Type, Variables};
-use vkube_crds::{NodeMode, Sync, SyncPatch, VirtualClusterSpec};
+use vkube_crds::{NodeMode, Sync, SyncPatch, SyncRule, VirtualClusterSpec};
 use vkube_syncer::{ChangeSpec, Direction, DnsOverrides, Expression, NodeSync, PatchSpec, RuleSpec, Rules};
 
 /// What an expression may do, in the steps of [`Budget`]; ten times what a long one about a large object takes.
@@ -18,33 +18,27 @@ pub fn rules(sync: &Sync) -> Result<Rules, Vec<String>> {
     let mut specs = Vec::new();
     let mut wrong = Vec::new();
     for (resource, rule) in &sync.to_host {
-        specs.push(RuleSpec {
-            direction: Direction::ToHost,
-            resource: resource.clone(),
-            version: rule.version.clone(),
-            enabled: rule.enabled.unwrap_or(true),
-            all: rule.all.unwrap_or(false),
-            selector: rule.selector.clone().unwrap_or_default(),
-            mappings: Vec::new(),
-            patches: patches(resource, &rule.patches, &mut wrong),
-        });
+        let all = rule.all.unwrap_or(false);
+        specs.push(RuleSpec { all, ..spec(Direction::ToHost, resource, &rule.rule, &mut wrong) });
     }
     for (resource, rule) in &sync.from_host {
-        specs.push(RuleSpec {
-            direction: Direction::FromHost,
-            resource: resource.clone(),
-            version: rule.version.clone(),
-            enabled: rule.enabled.unwrap_or(true),
-            all: false,
-            selector: rule.selector.clone().unwrap_or_default(),
-            mappings: rule.mappings.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
-            patches: patches(resource, &rule.patches, &mut wrong),
-        });
+        specs.push(spec(Direction::FromHost, resource, rule, &mut wrong));
     }
     match Rules::compile(&specs, &expression) {
         Ok(rules) if wrong.is_empty() => Ok(rules),
         Ok(_) => Err(wrong),
         Err(more) => Err(wrong.into_iter().chain(more).collect()),
+    }
+}
+
+fn spec(direction: Direction, resource: &str, rule: &SyncRule, wrong: &mut Vec<String>) -> RuleSpec {
+    RuleSpec {
+        version: rule.version.clone(),
+        enabled: rule.enabled.unwrap_or(true),
+        selector: rule.selector.clone().unwrap_or_default(),
+        mappings: rule.mappings.iter().map(|(from, to)| (from.clone(), to.clone())).collect(),
+        patches: patches(resource, &rule.patches, wrong),
+        ..RuleSpec::new(direction, resource)
     }
 }
 
@@ -79,6 +73,7 @@ fn sync_problems(sync: &Sync) -> Vec<String> {
 pub fn nodes(sync: &Sync) -> NodeSync {
     let nodes = sync.nodes.clone().unwrap_or_default();
     match nodes.mode.unwrap_or_default() {
+        NodeMode::None => NodeSync::None,
         NodeMode::Virtual => NodeSync::Synthetic,
         NodeMode::Used => NodeSync::Used,
         NodeMode::Selected => NodeSync::Selected(nodes.selector.unwrap_or_default()),

@@ -11,7 +11,10 @@ pub mod availability;
 pub mod client;
 pub mod discovery;
 pub mod front_proxy;
+pub mod metrics;
+pub mod openapi;
 pub mod proxy;
+pub mod registration;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -50,11 +53,15 @@ pub struct Remote {
     pub group_priority: i64,
     /// `spec.versionPriority`
     pub version_priority: i64,
+    /// Whether it is answered by whoever runs the pods, and the Service does not exist.
+    pub hosted: bool,
     /// `spec`, to see whether it has changed.
     spec: Value,
     available: AtomicBool,
     /// The `APIResourceList` that it last answered with.
     resources: RwLock<Option<Arc<Value>>>,
+    /// Its OpenAPI documents, as far as they were asked for.
+    documents: openapi::Documents,
     client: Client,
 }
 
@@ -71,8 +78,10 @@ impl Remote {
             port: opt_int(service, "/port").unwrap_or(443),
             group_priority: int_at(spec, "/groupPriorityMinimum"),
             version_priority: int_at(spec, "/versionPriority"),
+            hosted: metrics::is_hosted(object),
             available: AtomicBool::new(is_available(object)),
             resources: RwLock::default(),
+            documents: openapi::Documents::default(),
             client: Client::new(spec, format!("{name}.{namespace}.svc"), identity),
             spec: spec.clone(),
         })
@@ -146,6 +155,11 @@ impl Aggregation {
         self.remotes().values().any(|remote| remote.group == group)
     }
 
+    /// Whether a Service answers for anything.
+    fn has_services(&self) -> bool {
+        self.remotes().values().any(|remote| !remote.hosted)
+    }
+
     /// What the server shows to remote ones; only the first one counts.
     pub fn set_identity(&self, identity: Identity) {
         // It is set once, by whoever starts the server.
@@ -157,6 +171,7 @@ impl Aggregation {
         let name = metadata::name(object);
         if let Some(known) = self.remotes().get(name)
             && known.spec == *at(object, "/spec")
+            && known.hosted == metrics::is_hosted(object)
         {
             return false;
         }

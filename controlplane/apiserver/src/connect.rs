@@ -30,9 +30,27 @@ pub struct Target {
     pub object: Value,
 }
 
+/// Whose resource usage is asked for (`metrics.k8s.io`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricsOf {
+    /// Pods of a namespace, or (empty) of all.
+    Pods {
+        /// The namespace.
+        namespace: String,
+    },
+    /// Nodes.
+    Nodes,
+}
+
 /// Answers requests for streams. The request is handed over whole, its upgrade included
 /// (`hyper::upgrade::on` works on it).
 pub trait Connector: Send + Sync + 'static {
     /// Opens the stream.
     fn connect(&self, target: Target, request: Request) -> BoxFuture<'static, Result<Response, ApiError>>;
+
+    /// The `PodMetrics` or `NodeMetrics` of what runs, for those who measure it.
+    fn metrics(&self, of: MetricsOf) -> BoxFuture<'static, Result<Vec<Value>, ApiError>> {
+        let why = ApiError::unavailable(format!("nobody measures {of:?} of this cluster"));
+        Box::pin(std::future::ready(Err(why)))
+    }
 }

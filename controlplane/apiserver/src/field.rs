@@ -215,7 +215,13 @@ pub fn quoted(text: &str) -> String {
     Value::String(text.into()).to_string()
 }
 
-/// A value as the field errors show it: strings quoted, scalars plain, structures as JSON.
+/// A value as the field errors show it: strings quoted, scalars plain, structures as JSON that is fit for HTML.
 pub fn shown(value: &Value) -> String {
-    value.to_string()
+    let text = value.to_string();
+    if value.is_object() || value.is_array() { for_html(&text) } else { text }
+}
+
+/// JSON as Go writes it, which is fit for HTML.
+pub fn for_html(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }

@@ -38,7 +38,8 @@ use crate::{body::Response, follow::Follower, metadata, request_info::RequestInf
 /// The group of its objects.
 pub const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
-/// How many requests run at once by default: `--max-requests-inflight` and `--max-mutating-requests-inflight`.
+/// How many requests run at once by default: `--max-requests-inflight` and
+/// `--max-mutating-requests-inflight`.
 pub const SEATS: usize = 400 + 200;
 
 /// How long a request waits at most: a quarter of the longest that it may take.

@@ -58,8 +58,8 @@ impl LastModes {
     }
 }
 
-/// Whom the request acts as: the user that its `Impersonate-*` headers name, if its own may do so. The headers
-/// are taken away.
+/// Whom the request acts as: the user that its `Impersonate-*` headers name, if its own may do so. The
+/// headers are taken away.
 pub async fn impersonate(
     server: &Server,
     headers: &mut HeaderMap,

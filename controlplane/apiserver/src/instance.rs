@@ -4,12 +4,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicI64},
+    time::Duration,
 };
 
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vkube_store::{Store, sqlite::SqliteStore};
+use vkube_store::{
+    Store,
+    sqlite::{self, SqliteStore},
+};
 
 use crate::{
     admission::{self, Chain},
@@ -39,6 +43,8 @@ use crate::{
 pub struct Options {
     /// Where the store lives; `None` keeps it in memory, for tests.
     pub data_dir: Option<PathBuf>,
+    /// `--etcd-compaction-interval`: how long lists can be continued and watches resumed; zero is for ever.
+    pub history: Duration,
     /// Where to listen; `None` serves calls from within the process only.
     pub listen: Option<SocketAddr>,
     /// What to serve TLS with. Needed to listen.
@@ -69,7 +75,8 @@ pub struct Options {
     pub advertise: Option<String>,
     /// `--service-account-issuer`
     pub issuer: String,
-    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight` together.
+    /// How many requests run at once: `--max-requests-inflight` and `--max-mutating-requests-inflight`
+    /// together.
     pub seats: usize,
 }
 
@@ -77,6 +84,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             data_dir: None,
+            history: sqlite::Options::default().history,
             listen: None,
             tls: None,
             authentication: authentication::Options::default(),
@@ -178,7 +186,7 @@ pub struct Instance {
 impl Instance {
     /// Starts a server. When this returns it answers, and is ready.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let store = open_store(options.data_dir)?;
+        let store = open_store(options.data_dir, options.history)?;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
 
@@ -208,13 +216,14 @@ impl Instance {
         let has = |wanted: &str| chosen.iter().any(|c| matches!(c, Chosen::Mode(mode) if mode == wanted));
         let (rbac, node) = (Rbac::default(), has("Node").then(Node::default));
         let (has_rbac, allows_all) = (has("RBAC"), has("AlwaysAllow"));
+        let (audit, batches) = options.audit.map(Audit::new).transpose()?.unzip();
         let server = Server::new(Parts {
             store: store.clone(),
             authenticators: Authenticators::new(options.authentication, options.issuer, allows_all)?,
             authorizers: authorizers(chosen, &rbac, node.as_ref())?,
             rbac: has_rbac.then(|| rbac.clone()),
             flow_control: FlowControl::new(options.seats),
-            audit: options.audit.map(Audit::new).transpose()?,
+            audit,
             activity: options.activity,
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
@@ -223,6 +232,9 @@ impl Instance {
             advertise_address: advertise,
             service_range: options.service_range,
         });
+        if let Some(batches) = batches.flatten() {
+            tasks.spawn(batches.run(shutdown.clone()));
+        }
         bootstrap::run(&server).await?;
         front_proxy::prepare(&server, options.tls.as_ref().map(|tls| tls.client_ca.as_str())).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
@@ -262,14 +274,18 @@ impl Instance {
     }
 }
 
-fn open_store(data_dir: Option<PathBuf>) -> Result<Arc<SqliteStore>, Error> {
+fn open_store(data_dir: Option<PathBuf>, history: Duration) -> Result<Arc<SqliteStore>, Error> {
     let Some(path) = data_dir else {
         return SqliteStore::in_memory().map_err(|source| Error::Store { path: ":memory:".into(), source });
     };
     std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
     let file = path.join("state.db");
-    SqliteStore::open(&file, vkube_store::sqlite::Options::default())
-        .map_err(|source| Error::Store { path, source })
+    let options = if history.is_zero() {
+        sqlite::Options { history: Duration::MAX, revisions: u64::MAX, ..sqlite::Options::default() }
+    } else {
+        sqlite::Options { history, ..sqlite::Options::default() }
+    };
+    SqliteStore::open(&file, options).map_err(|source| Error::Store { path, source })
 }
 
 async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, ApiError> {

@@ -19,6 +19,7 @@ pub mod custom;
 pub mod discovery;
 pub mod documents;
 pub mod field;
+pub mod file;
 pub mod flow_control;
 mod follow;
 pub mod handlers;

@@ -20,7 +20,8 @@ use crate::{
 const DECISION: &str = "authorization.k8s.io/decision";
 const REASON: &str = "authorization.k8s.io/reason";
 
-/// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote server.
+/// Request info → authentication → impersonation → flow control → authorization → route, here or on a remote
+/// server.
 pub async fn serve(server: &Server, request: Request) -> Response {
     match &server.parts.audit {
         None => answer(server, request).await,
@@ -35,7 +36,6 @@ async fn answer(server: &Server, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
-    server.counters.answered(response.status());
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -66,6 +66,9 @@ async fn run(
     let name = authorization::selected_name(&info, &query);
     let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     audit::authenticated(&own, &info);
+    if !audit::settled().await {
+        return Ok(respond::undecided(request.uri(), "failed to store audit event"));
+    }
     let acting = impersonation::impersonate(server, request.headers_mut(), &own).await?;
     if let Some(acting) = &acting {
         audit::acts_as(&acting.user, acting.constraint);
@@ -74,10 +77,17 @@ async fn run(
     let (class, seat) = server.parts.flow_control.admit(&user, &info).await;
     let mut response = match seat {
         Ok(_seat) => {
+            let _running = server.counters.inflight.enter(&info);
             let answer = proceed(server, request, info, &name, user, query).await;
             answer.unwrap_or_else(|error| respond::error(&error, encoding))
         }
-        Err(refusal) => *refusal,
+        Err(refusal) => {
+            if let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) {
+                let (method, headers) = (request.method(), request.headers());
+                server.counters.requests.refused(&definition, method, headers, &query, &info);
+            }
+            *refusal
+        }
     };
     if let Some(class) = class {
         class.mark(&mut response);
@@ -110,6 +120,9 @@ async fn proceed(
         }
     }
     if let Some(remote) = server.aggregation.find(&info.path) {
+        if remote.hosted {
+            return aggregation::metrics::answer(server, &info, &query).await;
+        }
         audit::passed_on();
         return Ok(aggregation::proxy::forward(server, &remote, request, &user).await);
     }

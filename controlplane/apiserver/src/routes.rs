@@ -6,10 +6,11 @@ use futures::future::BoxFuture;
 use http::{Method, header};
 
 use crate::{
+    aggregation,
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
-    health, negotiation, openapi,
+    health, metrics, negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
     resource::Definition,
@@ -28,7 +29,7 @@ pub async fn route(
     query: Query,
 ) -> Result<Response, ApiError> {
     if !info.is_resource {
-        return other(server, request, &query).await;
+        return other(server, request, &user, &query).await;
     }
     let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) else {
         return unknown(&info);
@@ -41,6 +42,8 @@ pub async fn route(
         crate::audit::annotate("k8s.io/deprecated", || "true".into());
     }
     let encoding = negotiation::encoding(&query, request.headers());
+    let (method, headers) = (request.method(), request.headers());
+    let measured = server.counters.requests.begin(&definition, method, headers, &query, &info);
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {
             // Who is refused is warned all the same.
@@ -52,6 +55,10 @@ pub async fn route(
             answer => answer,
         },
         Err(error) => Err(error),
+    };
+    let answer = match measured {
+        Some(measured) => measured.answered(answer),
+        None => answer,
     };
     let Some(warning) = deprecation else { return answer };
     let mut response = answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, encoding)))?;
@@ -98,7 +105,8 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
     handler(verb, call, request).await
 }
 
-/// What handles a verb. Boxed here, so that a request takes the memory of its own handler and not of the largest.
+/// What handles a verb. Boxed here, so that a request takes the memory of its own handler and not of the
+/// largest.
 fn handler<'a>(
     verb: &str,
     call: &'a mut Call,
@@ -161,7 +169,12 @@ fn part_handler<'a>(
     }
 }
 
-async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<Response, ApiError> {
+async fn other(
+    server: &Server,
+    request: &mut Request,
+    user: &User,
+    query: &Query,
+) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -190,12 +203,19 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
             }
         }
         ["api", ..] => Err(ApiError::no_such_resource()),
-        ["openapi", ..] => openapi::serve(&server.catalog, &segments, request.headers(), query),
+        ["openapi", ..] => {
+            if let Some(remote) = aggregation::openapi::owner(server, &segments) {
+                crate::audit::passed_on();
+                return Ok(aggregation::proxy::forward(server, &remote, request, user).await);
+            }
+            let remote = aggregation::openapi::additions(server, &segments).await;
+            openapi::serve(&server.catalog, &remote, &segments, request.headers(), query)
+        }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())
                 .await
         }
-        ["metrics"] => Ok(crate::metrics::serve(server)),
+        ["metrics"] => Ok(metrics::serve(server, request.headers()).await),
         _ => Ok(respond::page_not_found()),
     }
 }

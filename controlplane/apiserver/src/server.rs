@@ -12,9 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use http_body_util::BodyExt;
+use http::{Method, header};
+use http_body_util::{BodyExt, Full};
 use ipnet::IpNet;
 use serde_json::Value;
+use tower::Service;
 use vkube_store::Store;
 
 use crate::{
@@ -29,6 +31,7 @@ use crate::{
     flow_control::FlowControl,
     impersonation::LastModes,
     metrics::Counters,
+    outbound::refusal,
     pipeline,
     rbac::authorizer::Rbac,
     registry::Resource,
@@ -199,7 +202,29 @@ pub struct InProcess {
     user: Arc<User>,
 }
 
-impl<B> tower::Service<http::Request<B>> for InProcess
+impl InProcess {
+    /// Sends a change whose answer is of no interest, unless it is an error; without `body` if that is null.
+    pub async fn change(
+        &mut self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> Result<(), ApiError> {
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let request = http::Request::builder().method(method).uri(path);
+        let request = request.header(header::CONTENT_TYPE, content_type).body(Full::new(body));
+        let Ok(response) = self.call(request.map_err(ApiError::internal)?).await;
+        let code = response.status();
+        if code.is_success() {
+            return Ok(());
+        }
+        let answer = response.into_body().collect().await.map_err(ApiError::internal)?.to_bytes();
+        Err(ApiError::new(code, "", refusal::shown(code, &answer)))
+    }
+}
+
+impl<B> Service<http::Request<B>> for InProcess
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,

@@ -14,7 +14,7 @@ use futures::future::join4;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
 use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::Resource as _;
-use vkube_usage::quota::{MEASURED, Resource, belongs};
+use vkube_usage::quota::{Resource, belongs};
 
 use crate::Context;
 use crate::api::{Error, Page};
@@ -58,16 +58,22 @@ pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
         queue: queue.clone(),
         quotas,
     };
-    let [pods, services, claims, _] = MEASURED;
-    wake_on(&controller.pods, pods, &wake, |old: &Pod, new: &Pod| {
+    wake_on(&controller.pods, Resource::PODS, &wake, |old: &Pod, new: &Pod| {
         old.spec == new.spec
             && pods::is_finished(old) == pods::is_finished(new)
             && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
     });
-    wake_on(&controller.services, services, &wake, |old: &Service, new: &Service| old.spec == new.spec);
-    wake_on(&controller.claims, claims, &wake, |old: &PersistentVolumeClaim, new: &PersistentVolumeClaim| {
-        old.spec == new.spec && old.metadata.annotations == new.metadata.annotations
+    wake_on(&controller.services, Resource::SERVICES, &wake, |old: &Service, new: &Service| {
+        old.spec == new.spec
     });
+    wake_on(
+        &controller.claims,
+        Resource::VOLUME_CLAIMS,
+        &wake,
+        |old: &PersistentVolumeClaim, new: &PersistentVolumeClaim| {
+            old.spec == new.spec && old.metadata.annotations == new.metadata.annotations
+        },
+    );
     controller.quotas.subscribe({
         let queue = queue.clone();
         move |Change { old, new }| {
@@ -132,25 +138,27 @@ impl Controller {
         };
         let hard = plan::hard(&quota);
         let needs = |resource| hard.keys().any(|name| belongs(resource, name));
-        let [pods, services, claims, devices] = MEASURED;
         let mut objects = Vec::new();
         let mut next = None;
-        if needs(pods) {
+        if needs(Resource::PODS) {
             let (documents, wait) = plan::pods(&self.pods.list(&key.namespace), self.clock.now());
-            objects.extend(documents.into_iter().map(|document| (pods, document)));
+            objects.extend(documents.into_iter().map(|document| (Resource::PODS, document)));
             next = wait;
         }
-        if needs(services) {
-            objects.extend(documents(&self.services.list(&key.namespace)).map(|one| (services, one)));
+        if needs(Resource::SERVICES) {
+            objects
+                .extend(documents(&self.services.list(&key.namespace)).map(|one| (Resource::SERVICES, one)));
         }
-        if needs(claims) {
-            objects.extend(documents(&self.claims.list(&key.namespace)).map(|one| (claims, one)));
+        if needs(Resource::VOLUME_CLAIMS) {
+            objects.extend(
+                documents(&self.claims.list(&key.namespace)).map(|one| (Resource::VOLUME_CLAIMS, one)),
+            );
         }
-        if needs(devices) {
+        if needs(Resource::DEVICE_CLAIMS) {
             // No claim changes what it asks for: to be told of their number is enough, and few clusters have any.
             let path = ResourceClaim::url_path(&(), Some(&key.namespace));
             let page: Page<serde_json::Value> = self.quotas.api().list(&path).await?;
-            objects.extend(page.items.into_iter().map(|claim| (devices, claim)));
+            objects.extend(page.items.into_iter().map(|claim| (Resource::DEVICE_CLAIMS, claim)));
         }
         let wanted = self.counted();
         self.counts.keep_only(&wanted);

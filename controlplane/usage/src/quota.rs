@@ -42,6 +42,17 @@ pub struct Resource<'a> {
     pub plural: &'a str,
 }
 
+impl Resource<'static> {
+    /// Pods.
+    pub const PODS: Self = Self::core("pods");
+    /// Services.
+    pub const SERVICES: Self = Self::core("services");
+    /// Claims for volumes.
+    pub const VOLUME_CLAIMS: Self = Self::core("persistentvolumeclaims");
+    /// Claims for devices.
+    pub const DEVICE_CLAIMS: Self = Self { group: "resource.k8s.io", plural: "resourceclaims" };
+}
+
 impl<'a> Resource<'a> {
     /// A resource of the core group.
     pub const fn core(plural: &'a str) -> Self {
@@ -59,17 +70,13 @@ impl<'a> Resource<'a> {
 }
 
 /// The resources whose objects use more than a place in a count.
-pub const MEASURED: [Resource<'static>; 4] = [
-    Resource::core("pods"),
-    Resource::core("services"),
-    Resource::core("persistentvolumeclaims"),
-    Resource { group: "resource.k8s.io", plural: "resourceclaims" },
-];
+pub const MEASURED: [Resource<'static>; 4] =
+    [Resource::PODS, Resource::SERVICES, Resource::VOLUME_CLAIMS, Resource::DEVICE_CLAIMS];
 
 /// What an object uses.
 pub fn of(resource: Resource<'_>, object: &Value) -> Amounts {
     let mut usage = Amounts::from([(resource.count_name(), one())]);
-    if resource == MEASURED[3] {
+    if resource == Resource::DEVICE_CLAIMS {
         devices(object, &mut usage);
     }
     if !resource.group.is_empty() {

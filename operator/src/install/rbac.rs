@@ -182,6 +182,7 @@ fn sync_known() -> Vec<Value> {
             ],
             WRITE,
         ),
+        rule(&["metrics.k8s.io"], &["pods"], &["get", "list"]),
         rule(&["resource.k8s.io"], &["resourceclaims", "resourceclaimtemplates"], WRITE),
         rule(&["snapshot.storage.k8s.io"], &["volumesnapshots"], WRITE),
     ]
@@ -193,6 +194,7 @@ fn sync_cluster_known() -> Vec<Value> {
     vec![
         rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"], READ),
         rule(&["gateway.networking.k8s.io"], &["gatewayclasses"], READ),
+        rule(&["metrics.k8s.io"], &["nodes"], &["get", "list"]),
         rule(&["networking.k8s.io"], &["ingressclasses"], READ),
         rule(&["node.k8s.io"], &["runtimeclasses"], READ),
         rule(&["resource.k8s.io"], &["deviceclasses"], READ),

@@ -22,7 +22,7 @@ use setup::Host;
 type Scenario = fn(Host) -> Pin<Box<dyn Future<Output = ()>>>;
 
 /// No scenario takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),+ $(,)?) => {

@@ -38,6 +38,13 @@ fn caches() -> VirtualCaches {
         many.join(", ")
     );
     caches.endpoint_slices.apply(Event::Apply(serde_saphyr::from_str(&slice).unwrap()));
+    caches.pods.apply(Event::Apply(
+        serde_saphyr::from_str(
+            "{metadata: {name: q-1, namespace: shop}, spec: {hostname: querier, subdomain: none, containers: []}, \
+             status: {podIPs: [{ip: 10.1.0.8}]}}",
+        )
+        .unwrap(),
+    ));
     caches.namespaces.apply(Event::Apply(serde_saphyr::from_str("{metadata: {name: shop}}").unwrap()));
     caches
 }
@@ -71,6 +78,13 @@ fn endpoints_have_names_of_their_own() {
     assert_eq!(data("db-0.db.shop.svc.cluster.local.", RecordType::A), ["10.1.0.5"]);
     assert_eq!(data("10-1-0-6.db.shop.svc.cluster.local.", RecordType::A), ["10.1.0.6"]);
     assert_eq!(ask("db-2.db.shop.svc.cluster.local.", RecordType::A), Answer::Unknown, "not ready");
+}
+
+#[test]
+fn a_pod_finds_itself_under_its_subdomain_even_without_a_service() {
+    assert_eq!(data("querier.none.shop.svc.cluster.local.", RecordType::A), ["10.1.0.8"]);
+    assert_eq!(ask("other.none.shop.svc.cluster.local.", RecordType::A), Answer::Unknown);
+    assert_eq!(ask("none.shop.svc.cluster.local.", RecordType::A), Answer::Unknown);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! | name                                          | answer                                                 |
 //! |-----------------------------------------------|--------------------------------------------------------|
 //! | `<svc>.<ns>.svc.<domain>`                     | its cluster IPs; ready endpoints if headless; CNAME    |
-//! | `<host>.<svc>.<ns>.svc.<domain>`              | the endpoint of that host name, or dashed address      |
+//! | `<host>.<svc>.<ns>.svc.<domain>`              | the endpoint of that host name, or dashed address; the |
+//! |                                               | pod that has it as host name and subdomain             |
 //! | `_<port>._<proto>.<svc>.<ns>.svc.<domain>`    | SRV                                                    |
 //! | `<dashed address>.<ns>.pod.<domain>`          | the address                                            |
 //! | `<reversed address>.in-addr.arpa` / `ip6.arpa` | PTR of services and of headless endpoints             |
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 
@@ -173,7 +174,7 @@ impl View<'_> {
     fn host(&self, name: &Name, kind: RecordType, namespace: &str, service: &str, host: &str) -> Answer {
         let is_headless = self.find(namespace, service).is_some_and(|object| is_headless(&object));
         if !is_headless {
-            return Answer::Unknown;
+            return self.itself(name, kind, namespace, service, host);
         }
         let found: BTreeSet<IpAddr> = self
             .ready(namespace, service)
@@ -184,9 +185,30 @@ impl View<'_> {
             })
             .collect();
         if found.is_empty() {
-            return Answer::Unknown;
+            return self.itself(name, kind, namespace, service, host);
         }
         typed(name, kind, found.into_iter().map(address_data).collect())
+    }
+
+    /// A pod under the name that its kubelet would write into its `/etc/hosts`, with or without a Service: on the host
+    /// the pod has no subdomain, which would be one of the host's namespace.
+    fn itself(&self, name: &Name, kind: RecordType, namespace: &str, subdomain: &str, host: &str) -> Answer {
+        let is_it = |pod: &Arc<Pod>| {
+            let Some(spec) = pod.spec.as_ref().filter(|spec| spec.subdomain.as_deref() == Some(subdomain))
+            else {
+                return false;
+            };
+            let own = spec.hostname.as_deref().or(pod.metadata.name.as_deref()).unwrap_or_default();
+            own.eq_ignore_ascii_case(host)
+        };
+        let pod = self.caches.pods.namespace(namespace).into_iter().find(is_it);
+        let status = pod.as_ref().and_then(|pod| pod.status.as_ref());
+        let ips = status.and_then(|status| status.pod_ips.clone()).unwrap_or_default();
+        let addresses: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.ip.parse().ok()).collect();
+        if addresses.is_empty() {
+            return Answer::Unknown;
+        }
+        typed(name, kind, addresses.into_iter().map(address_data).collect())
     }
 
     /// SRV records of one port, or of all.

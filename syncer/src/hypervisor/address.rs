@@ -49,7 +49,8 @@ impl Address<'_> {
     }
 }
 
-fn with_container(query: &str, container: &str) -> String {
+/// A query that names exactly this container.
+pub(super) fn with_container(query: &str, container: &str) -> String {
     let mut out = form_urlencoded::Serializer::new(String::new());
     out.extend_pairs(form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key != "container"));
     out.append_pair("container", container);

@@ -146,7 +146,10 @@ fn relay(response: Response<kube::client::Body>, paths: &Paths) -> Response<Body
 }
 
 /// An error of the host in the tenant's names.
-async fn sanitised(response: Response<kube::client::Body>, sanitiser: &Sanitiser<'_>) -> Response<Body> {
+pub(super) async fn sanitised(
+    response: Response<kube::client::Body>,
+    sanitiser: &Sanitiser<'_>,
+) -> Response<Body> {
     let (parts, body) = response.into_parts();
     let text = match collect(body, ERROR).await {
         Some(body) => String::from_utf8_lossy(&body).into_owned(),
@@ -154,7 +157,7 @@ async fn sanitised(response: Response<kube::client::Body>, sanitiser: &Sanitiser
     };
     let text = match serde_json::from_str::<Value>(&text) {
         Ok(mut status) => {
-            clean(&mut status, sanitiser);
+            sanitiser.clean_document(&mut status);
             status.to_string()
         }
         Err(_) => sanitiser.clean(&text),
@@ -165,15 +168,6 @@ async fn sanitised(response: Response<kube::client::Body>, sanitiser: &Sanitiser
         answer.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
     }
     answer
-}
-
-fn clean(value: &mut Value, sanitiser: &Sanitiser<'_>) {
-    match value {
-        Value::String(text) => *text = sanitiser.clean(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| clean(item, sanitiser)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| clean(field, sanitiser)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 fn request_headers(from: &HeaderMap, wants_upgrade: bool) -> HeaderMap {
@@ -212,7 +206,7 @@ fn without_bearer(value: &HeaderValue) -> Option<HeaderValue> {
 }
 
 /// The whole of a body; `None` if it breaks off or exceeds `limit`.
-async fn collect<B>(mut body: B, limit: usize) -> Option<bytes::Bytes>
+pub(super) async fn collect<B>(mut body: B, limit: usize) -> Option<bytes::Bytes>
 where
     B: http_body::Body<Data = bytes::Bytes> + Unpin,
 {

@@ -5,6 +5,7 @@
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, ObjectReference, Service};
 
 use super::mirror::{mirror, mirrored};
+use super::service::is_hosts;
 use crate::context::{Context, Kind};
 use crate::error::Result;
 use crate::labels::{ObjectKey, Translator};
@@ -21,8 +22,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
 
 /// Whether the tenant writes a Service's endpoints. With a selector, each side computes its own.
 pub(super) fn has_manual_endpoints(key: &ObjectKey, service: &Service) -> bool {
-    let is_api = key.namespace == "default" && key.name == "kubernetes";
-    let Some(spec) = service.spec.as_ref().filter(|_| !is_api) else { return false };
+    let Some(spec) = service.spec.as_ref().filter(|_| !is_hosts(key)) else { return false };
     let is_external = spec.type_.as_deref() == Some("ExternalName");
     !is_external && spec.selector.as_ref().is_none_or(std::collections::BTreeMap::is_empty)
 }

@@ -15,6 +15,12 @@ use crate::resources::pod;
 use crate::rules::Direction;
 use crate::sanitise::Sanitiser;
 
+/// Host annotation of events that are told in any case.
+const FORCE_SYNC: &str = "vkube.dev/force-sync";
+
+/// Where events are told that are about nothing of the tenant's.
+const ELSEWHERE: &str = "default";
+
 /// The virtual object an event is about.
 struct Subject {
     key: ObjectKey,
@@ -24,9 +30,12 @@ struct Subject {
 
 /// Tells one host event in the virtual cluster, if it is about one of its objects.
 pub(crate) async fn forward(cx: &Context, event: &Event) -> Result<()> {
-    let Some(subject) = subject(cx, &event.involved_object) else { return Ok(()) };
-    let told = translate(cx, event, &subject);
-    let api = cx.virtual_api::<Event>(&subject.key.namespace);
+    let (namespace, told) = match subject(cx, &event.involved_object) {
+        Some(subject) => (subject.key.namespace.clone(), translate(cx, event, &subject)),
+        None if is_forced(event) => (ELSEWHERE.to_owned(), untranslated(event)),
+        None => return Ok(()),
+    };
+    let api = cx.virtual_api::<Event>(&namespace);
     match api.create(&Context::post_params(), &told).await {
         Ok(_) => Ok(()),
         Err(error) if is_conflict(&error) => {
@@ -46,6 +55,27 @@ pub(crate) async fn forward(cx: &Context, event: &Event) -> Result<()> {
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(()),
         Err(error) => Err(Error::Virtual(error)),
     }
+}
+
+/// Whether the host wants an event to be told although it is about nothing that the tenant has.
+fn is_forced(event: &Event) -> bool {
+    event.annotations().get(FORCE_SYNC).is_some_and(|value| value == "true")
+}
+
+/// An event that is told as the host has it.
+fn untranslated(event: &Event) -> Event {
+    let metadata = ObjectMeta {
+        name: Some(event.name_any()),
+        namespace: Some(ELSEWHERE.into()),
+        ..ObjectMeta::default()
+    };
+    let involved = ObjectReference {
+        namespace: Some(ELSEWHERE.into()),
+        resource_version: None,
+        uid: None,
+        ..event.involved_object.clone()
+    };
+    Event { metadata, involved_object: involved, related: None, ..event.clone() }
 }
 
 fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
@@ -128,7 +158,9 @@ pub(crate) async fn report(cx: &Context, kind: Kind, key: &ObjectKey, message: &
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::now());
     let uid = match kind {
         Kind::Pod => cx.virtual_side.pods.get(key).and_then(|pod| pod.metadata.uid.clone()),
-        Kind::Service => cx.virtual_side.services.get(key).and_then(|service| service.metadata.uid.clone()),
+        Kind::Service | Kind::Export => {
+            cx.virtual_side.services.get(key).and_then(|service| service.metadata.uid.clone())
+        }
         _ => None,
     };
     let (api_version, kind) = cx.named(kind);

@@ -59,7 +59,9 @@ impl General {
     /// A rule of the virtual cluster whose namespace on the host is `own`.
     pub fn new(rule: Rule, own: &str) -> Self {
         let shape = OnceLock::new();
-        if let Some(known) = rule.known.filter(|known| known.served != Served::Defined) {
+        if let Some(known) =
+            rule.known.filter(|known| known.served == Served::BuiltIn || known.code().is_some())
+        {
             let (plural, group) = known.names();
             let api =
                 api_resource(group, rule.version.as_deref().unwrap_or(known.version), known.kind, plural);
@@ -92,6 +94,12 @@ impl General {
     /// Whether everything on the host has been seen.
     pub fn is_host_filled(&self) -> bool {
         self.host_sides.iter().all(|side| side.objects.is_filled())
+    }
+
+    /// The object of the host that the virtual object `key` shows.
+    pub fn source(&self, own: &str, key: &ObjectKey) -> Option<ObjectKey> {
+        let places = self.rule.mappings.iter().filter_map(|mapping| mapping.source(own, key));
+        places.into_iter().find(|place| self.host(place).is_some())
     }
 
     /// The objects of a side.
@@ -147,7 +155,7 @@ fn document(object: &DynamicObject) -> Value {
 }
 
 /// Whether everything that `wanted` says stands in `live` too: the server may have filled in more.
-fn holds(live: &Value, wanted: &Value) -> bool {
+pub(super) fn holds(live: &Value, wanted: &Value) -> bool {
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(field, wanted)| {
             live.get(field).map_or_else(|| wanted.is_null(), |live| holds(live, wanted))

@@ -1,9 +1,10 @@
-//! `default/kubernetes`: how pods find the virtual API server.
+//! `default/kubernetes`: how pods find the virtual API server; and `kube-system/kube-dns`: how they find names.
 //!
-//! Its address is that of the host Service in front of the API server, its endpoints are that Service's
-//! endpoints. The host owns all of it.
+//! The first's address is that of the host Service in front of the API server, its endpoints are that Service's
+//! endpoints; the second's is where pods send their queries. The host owns all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort, EndpointSubset, Endpoints, Service, ServicePort, ServiceSpec,
@@ -21,6 +22,7 @@ use super::endpoint_slice::SERVICE_NAME;
 use super::pod::ApiEndpoint;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::labels::ObjectKey;
 use crate::queue::Outcome;
 
 const NAME: &str = "kubernetes";
@@ -32,7 +34,8 @@ pub(crate) async fn reconcile(cx: &Context) -> Result<Outcome> {
     let slices = cx.host_side.api_endpoints.all();
     let (addresses, port) = ready_addresses(&slices);
 
-    keep_service(cx, &api, port).await?;
+    keep_service(cx, &service(&api, port)).await?;
+    keep_service(cx, &dns_service(cx.dns_address()?)).await?;
     if addresses.is_empty() {
         return Ok(Outcome::Done);
     }
@@ -55,18 +58,28 @@ pub(crate) async fn reconcile(cx: &Context) -> Result<Outcome> {
 
 const DEFAULT: &str = "default";
 
-async fn keep_service(cx: &Context, api: &ApiEndpoint, target: i32) -> Result<()> {
-    let services: Api<Service> = cx.virtual_api(DEFAULT);
-    let live = services.get_opt(NAME).await.map_err(Error::Virtual)?;
+/// The addresses of a Service that leads to the control plane.
+pub(crate) fn addresses(cx: &Context, key: &ObjectKey) -> Result<Vec<String>> {
+    let api = cx.api_endpoint()?;
+    if key.name == NAME {
+        return Ok(api.addresses);
+    }
+    let dns = cx.dns_address()?.to_string();
+    Ok(if dns == api.address { api.addresses } else { vec![dns] })
+}
+
+async fn keep_service(cx: &Context, wanted: &Service) -> Result<()> {
+    let key = ObjectKey::of(&wanted.metadata);
+    let services: Api<Service> = cx.virtual_api(&key.namespace);
+    let live = services.get_opt(&key.name).await.map_err(Error::Virtual)?;
     let address = |service: &Service| service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
     match live {
-        Some(live) if address(&live).as_deref() == Some(&api.address) => return Ok(()),
+        Some(live) if address(&live) == address(wanted) => return Ok(()),
         // Addresses are immutable.
         Some(live) => cx.delete_virtual::<Service>(&live.metadata, None).await?,
         None => {}
     }
-    let service = service(api, target);
-    services.create(&Context::post_params(), &service).await.map_err(Error::Virtual)?;
+    services.create(&Context::post_params(), wanted).await.map_err(Error::Virtual)?;
     Ok(())
 }
 
@@ -132,6 +145,34 @@ fn service(api: &ApiEndpoint, target: i32) -> Service {
         }),
         status: None,
     }
+}
+
+fn dns_service(address: IpAddr) -> Service {
+    let port = |name: &str, protocol: &str| ServicePort {
+        name: Some(name.into()),
+        port: 53,
+        protocol: Some(protocol.into()),
+        target_port: Some(IntOrString::Int(53)),
+        ..ServicePort::default()
+    };
+    let labels = [
+        ("k8s-app", "kube-dns"),
+        ("kubernetes.io/cluster-service", "true"),
+        ("kubernetes.io/name", "CoreDNS"),
+    ];
+    let metadata = ObjectMeta {
+        name: Some("kube-dns".into()),
+        namespace: Some("kube-system".into()),
+        ..metadata(&labels)
+    };
+    let spec = ServiceSpec {
+        type_: Some("ClusterIP".into()),
+        cluster_ip: Some(address.to_string()),
+        cluster_ips: Some(vec![address.to_string()]),
+        ports: Some(vec![port("dns", "UDP"), port("dns-tcp", "TCP")]),
+        ..ServiceSpec::default()
+    };
+    Service { metadata, spec: Some(spec), status: None }
 }
 
 fn endpoints(addresses: &BTreeSet<String>, port: i32) -> Endpoints {

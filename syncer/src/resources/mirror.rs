@@ -6,37 +6,29 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::tune::{is_chosen, tuned};
-use crate::context::{Context, Kind, Meta, Task};
+use crate::context::{Context, Kind, Meta, Namespaced, Task};
 use crate::error::{Error, Result};
 use crate::labels::{APPLIED, ObjectKey, Translator, virtual_uid};
 use crate::names::digest;
 use crate::queue::Outcome;
 
-/// Every namespace of the host has its own.
-const ROOT_CA: &str = "kube-root-ca.crt";
+/// The ConfigMap of which every namespace has its own.
+pub(super) const ROOT_CA: &str = "kube-root-ca.crt";
 
 /// Brings a mirrored object in step. `desired` is its host form, `None` if it has none.
-pub(super) async fn mirror<K>(
+pub(super) async fn mirror<K: Namespaced>(
     cx: &Context,
     kind: Kind,
     key: &ObjectKey,
     cache: &Meta<K>,
     desired: Option<K>,
-) -> Result<Outcome>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
+) -> Result<Outcome> {
     let task = Task { kind, key: key.clone() };
     let live = cache.get(&cx.host_key(key));
     let live = live.as_ref().map(|live| &live.metadata);
@@ -64,9 +56,8 @@ where
         refuse_foreign::<K>(cx, kind, key).await?;
     }
     let stamp = stamp(&mut desired);
-    let is_current = live.is_some_and(|live| {
-        applied(live) == Some(stamp.as_str()) && !cx.is_unsettled(&task, live.resource_version.as_deref())
-    });
+    let is_current =
+        live.is_some_and(|live| applied(live) == Some(stamp.as_str()) && !cx.is_unsettled(&task, live));
     if !is_current {
         let written = cx.apply(&desired).await?;
         cx.settle(task, written.meta().resource_version.clone());
@@ -75,18 +66,24 @@ where
 }
 
 /// An object of our name that is not ours must not be taken over.
-pub(crate) async fn refuse_foreign<K>(cx: &Context, kind: Kind, key: &ObjectKey) -> Result<()>
+pub(crate) async fn refuse_foreign<K: Namespaced>(cx: &Context, kind: Kind, key: &ObjectKey) -> Result<()> {
+    refuse_foreign_in(cx, &cx.host_api::<K>(), kind.name(), cx.host_key(key).name, key).await
+}
+
+/// Like [`refuse_foreign`], for objects of any kind.
+pub(super) async fn refuse_foreign_in<K>(
+    cx: &Context,
+    api: &Api<K>,
+    kind: &str,
+    name: String,
+    key: &ObjectKey,
+) -> Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Clone + DeserializeOwned + Debug,
 {
-    let name = cx.host_key(key).name;
-    let found = cx.host_api::<K>().get_metadata_opt(&name).await.map_err(Error::Host)?;
+    let found = api.get_metadata_opt(&name).await.map_err(Error::Host)?;
     match found {
-        Some(found) if cx.translator.origin(kind.name(), &found.metadata).as_ref() != Some(key) => {
+        Some(found) if cx.translator.origin(kind, &found.metadata).as_ref() != Some(key) => {
             Err(Error::Foreign(name))
         }
         _ => Ok(()),
@@ -115,7 +112,7 @@ pub(super) fn is_needed(cx: &Context, kind: Kind, key: &ObjectKey) -> bool {
 }
 
 /// Puts the digest of an object's contents on it.
-pub(crate) fn stamp<K: Resource<DynamicType = ()> + Serialize>(object: &mut K) -> String {
+pub(crate) fn stamp<K: Resource + Serialize>(object: &mut K) -> String {
     let contents = serde_json::to_string(object).unwrap_or_default();
     let stamp = digest(&[&contents], 20);
     object.meta_mut().annotations.get_or_insert_default().insert(APPLIED.into(), stamp.clone());

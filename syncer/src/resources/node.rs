@@ -34,7 +34,8 @@ const LINGER: Duration = Duration::from_secs(30);
 /// Brings one node in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let name = key.name.as_str();
-    let user = cx.host_side.pods.find(|pod| uses(pod, name));
+    let is_shown = cx.translator.config.nodes != NodeSync::None;
+    let user = cx.host_side.pods.find(|pod| is_shown && uses(pod, name));
     let source = cx.host_side.nodes.get(key);
     let is_selected = source.as_ref().is_some_and(|node| is_selected(&cx.translator.config.nodes, node));
 
@@ -45,7 +46,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         return Ok(Outcome::Done);
     }
 
-    let is_ours = cx.virtual_side.nodes.get(key).is_some_and(|node| node.labels().contains_key(KEPT));
+    let is_ours = cx.virtual_side.nodes.get(key).is_some_and(|node| is_kept(&node.metadata));
     if !is_ours {
         cx.idle_nodes().remove(name);
         return Ok(Outcome::Done);
@@ -74,7 +75,12 @@ pub(crate) async fn ensure(cx: &Context, name: &str, pod: &Pod) -> Result<()> {
     }
 }
 
-/// The node a host pod runs on.
+/// Whether a virtual node is kept here, and not the tenant's own.
+pub(crate) fn is_kept(metadata: &ObjectMeta) -> bool {
+    metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(KEPT))
+}
+
+/// The node a pod runs on.
 pub(crate) fn of(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
 }
@@ -87,17 +93,20 @@ fn uses(pod: &Pod, node: &str) -> bool {
 
 fn is_selected(nodes: &NodeSync, node: &Node) -> bool {
     match nodes {
-        NodeSync::Synthetic | NodeSync::Used => false,
+        NodeSync::None | NodeSync::Synthetic | NodeSync::Used => false,
         NodeSync::Selected(selector) => chooses(selector, node.metadata.labels.as_ref()),
     }
 }
 
 fn wanted(cx: &Context, name: &str, pod: Option<&Pod>) -> Option<Node> {
     let config = &cx.translator.config;
-    if config.nodes == NodeSync::Synthetic {
-        return Some(synthetic(name, &config.kubelet_version, pod));
+    match config.nodes {
+        NodeSync::None => None,
+        NodeSync::Synthetic => Some(synthetic(name, &config.kubelet_version, pod)),
+        NodeSync::Used | NodeSync::Selected(_) => {
+            cx.host_side.nodes.get(&ObjectKey::new("", name)).map(|node| sanitised(&node))
+        }
     }
-    cx.host_side.nodes.get(&ObjectKey::new("", name)).map(|node| sanitised(&node))
 }
 
 async fn keep(cx: &Context, wanted: Node) -> Result<()> {
@@ -111,7 +120,7 @@ async fn keep(cx: &Context, wanted: Node) -> Result<()> {
             Err(error) => return Err(Error::Virtual(error)),
         },
     };
-    if !live.labels().contains_key(KEPT) {
+    if !is_kept(&live.metadata) {
         // A node of the tenant's own.
         return Ok(());
     }

@@ -25,6 +25,8 @@ use crate::context::{Context, Kind, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
 use crate::labels::{ObjectKey, Translator, virtual_uid};
 use crate::queue::Outcome;
+use crate::rules::Direction;
+use crate::rules::catalogue::{PERSISTENT_VOLUMES, STORAGE_CLASSES as CLASSES};
 use crate::sanitise::Sanitiser;
 
 /// Virtual annotation of a volume made here: the claim it belongs to.
@@ -36,9 +38,6 @@ const DRIVER: &str = "host.vkube.dev";
 /// Annotations by which the host's controllers track binding.
 const HOST_ANNOTATIONS: [&str; 3] =
     ["pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/"];
-
-/// The classes by which a tenant chooses storage, if a rule limits them to the host's.
-const CLASSES: &str = "storageclasses.storage.k8s.io";
 
 /// Brings one claim in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
@@ -53,7 +52,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     };
 
     let Some(live) = live else {
-        if volume_name(&claim).is_some() && !exists(cx, key).await? {
+        if was_bound(&claim) && !exists(cx, key).await? {
             return lose(cx, key, claim).await;
         }
         if let Some(class) = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref())
@@ -63,7 +62,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
             return Err(Error::Unsupported(format!("the host offers no storage class {class:?}")));
         }
         refuse_foreign::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, key).await?;
-        let desired = to_host(&cx.translator, &claim);
+        let desired = to_host(&cx.translator, &claim, brought_volume(cx, &claim)?);
         let mut desired = tuned(cx, Kind::PersistentVolumeClaim, &claim, desired)?;
         stamp(&mut desired);
         let written = cx.apply(&desired).await?;
@@ -78,7 +77,9 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
         return Ok(Outcome::Done);
     }
 
-    let desired = to_host(&cx.translator, &claim);
+    let own = volume_name(&claim).map(|name| cx.translator.host_name(&ObjectKey::new("", name)));
+    let own = own.filter(|own| volume_name(&live) == Some(own.as_str()));
+    let desired = to_host(&cx.translator, &claim, own);
     let mut desired = tuned(cx, Kind::PersistentVolumeClaim, &claim, desired)?;
     let stamp = stamp(&mut desired);
     // The host's controllers write claims all the time, so versions say nothing here; digests do.
@@ -93,13 +94,23 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
 }
 
 /// The host claim of a virtual one.
-fn to_host(translator: &Translator, claim: &PersistentVolumeClaim) -> PersistentVolumeClaim {
+fn to_host(
+    translator: &Translator,
+    claim: &PersistentVolumeClaim,
+    volume: Option<String>,
+) -> PersistentVolumeClaim {
     let namespace = claim.metadata.namespace.as_deref().unwrap_or_default();
     let mut metadata = translator.metadata("PersistentVolumeClaim", &claim.metadata);
     metadata.annotations.get_or_insert_default().retain(|key, _| !is_hosts(key));
 
     let mut spec = claim.spec.clone().unwrap_or_default();
-    spec.volume_name = None;
+    let global = |name: String| translator.host_name(&ObjectKey::new("", name));
+    // Which volume it is, the host decides, unless the tenant has brought it.
+    spec.volume_name = volume;
+    if translator.config.rules.has(Direction::ToHost, CLASSES) {
+        spec.storage_class_name =
+            spec.storage_class_name.map(|class| if class.is_empty() { class } else { global(class) });
+    }
     if let Some(source) = spec.data_source.as_mut().filter(|source| source.kind == "PersistentVolumeClaim") {
         source.name = translator.names.host(namespace, &source.name);
     }
@@ -118,6 +129,11 @@ fn is_hosts(annotation: &str) -> bool {
 
 fn volume_name(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.spec.as_ref()?.volume_name.as_deref().filter(|name| !name.is_empty())
+}
+
+fn was_bound(claim: &PersistentVolumeClaim) -> bool {
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    volume_name(claim).is_some() && matches!(phase, Some("Bound" | "Lost"))
 }
 
 async fn exists(cx: &Context, key: &ObjectKey) -> Result<bool> {
@@ -140,7 +156,8 @@ async fn report(
     mut claim: PersistentVolumeClaim,
     host: &PersistentVolumeClaim,
 ) -> Result<()> {
-    if let Some(changed) = adopt(&claim, host) {
+    let volume = volume_name(host).map(|name| own_volume(cx, name).unwrap_or_else(|| name.to_owned()));
+    if let Some(changed) = adopt(&claim, host, volume) {
         let api = cx.virtual_api::<PersistentVolumeClaim>(&key.namespace);
         claim = match api.replace(&key.name, &Context::post_params(), &changed).await {
             Ok(written) => written,
@@ -162,7 +179,11 @@ async fn report(
 }
 
 /// The virtual claim with what the host decided, if that is news.
-fn adopt(claim: &PersistentVolumeClaim, host: &PersistentVolumeClaim) -> Option<PersistentVolumeClaim> {
+fn adopt(
+    claim: &PersistentVolumeClaim,
+    host: &PersistentVolumeClaim,
+    volume: Option<String>,
+) -> Option<PersistentVolumeClaim> {
     let mut changed = claim.clone();
     let annotations = changed.metadata.annotations.get_or_insert_default();
     for (key, value) in host.metadata.annotations.iter().flatten().filter(|(key, _)| is_hosts(key)) {
@@ -171,7 +192,7 @@ fn adopt(claim: &PersistentVolumeClaim, host: &PersistentVolumeClaim) -> Option<
     let spec = changed.spec.get_or_insert_default();
     let given = host.spec.clone().unwrap_or_default();
     if spec.volume_name.as_deref().unwrap_or_default().is_empty() {
-        spec.volume_name = given.volume_name.filter(|name| !name.is_empty());
+        spec.volume_name = volume;
     }
     if spec.storage_class_name.is_none() {
         spec.storage_class_name = given.storage_class_name;
@@ -204,10 +225,11 @@ async fn write_status(cx: &Context, key: &ObjectKey, claim: &PersistentVolumeCla
 
 async fn ensure_volume(cx: &Context, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<()> {
     let Some(name) = volume_name(claim) else { return Ok(()) };
-    if cx.virtual_side.persistent_volumes.get(&ObjectKey::new("", name)).is_some() {
-        return Ok(());
-    }
     let api: Api<PersistentVolume> = Api::all(cx.virtual_client.clone());
+    if let Some(known) = cx.virtual_side.persistent_volumes.get(&ObjectKey::new("", name)) {
+        let is_made = known.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CLAIM));
+        return if is_made { Ok(()) } else { bind(&api, key, name, claim).await };
+    }
     let volume = volume(key, name, claim);
     let created = match api.create(&Context::post_params(), &volume).await {
         Ok(created) => created,
@@ -219,6 +241,61 @@ async fn ensure_volume(cx: &Context, key: &ObjectKey, claim: &PersistentVolumeCl
         Err(error) if !is_conflict(&error) && !is_not_found(&error) => Err(Error::Virtual(error)),
         _ => Ok(()),
     }
+}
+
+/// Says on a volume of the tenant's own that the claim has it, as the binder would: the host's has done so there.
+async fn bind(
+    api: &Api<PersistentVolume>,
+    key: &ObjectKey,
+    name: &str,
+    claim: &PersistentVolumeClaim,
+) -> Result<()> {
+    let Some(mut volume) = api.get_opt(name).await.map_err(Error::Virtual)? else { return Ok(()) };
+    let wanted = claim_reference(key, claim);
+    let spec = volume.spec.get_or_insert_default();
+    if spec.claim_ref.as_ref().is_some_and(|bound| bound.uid == wanted.uid) {
+        return Ok(());
+    }
+    spec.claim_ref = Some(wanted);
+    match api.replace(name, &Context::post_params(), &volume).await {
+        Err(error) if !is_conflict(&error) && !is_not_found(&error) => Err(Error::Virtual(error)),
+        _ => Ok(()),
+    }
+}
+
+fn claim_reference(key: &ObjectKey, claim: &PersistentVolumeClaim) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("PersistentVolumeClaim".into()),
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        uid: claim.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// The name on the host of the volume that a claim names and the tenant has brought.
+fn brought_volume(cx: &Context, claim: &PersistentVolumeClaim) -> Result<Option<String>> {
+    let goes = cx.translator.config.rules.has(Direction::ToHost, PERSISTENT_VOLUMES);
+    let Some(name) = volume_name(claim).filter(|_| goes) else { return Ok(None) };
+    let key = ObjectKey::new("", name);
+    let volume = cx
+        .virtual_side
+        .persistent_volumes
+        .get(&key)
+        .ok_or(Error::Waiting("the volume that a claim names"))?;
+    let is_made = volume.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(CLAIM));
+    Ok((!is_made).then(|| cx.translator.host_name(&key)))
+}
+
+/// The tenant's own volume that a volume of the host was made for.
+fn own_volume(cx: &Context, host: &str) -> Option<String> {
+    let mut rules = cx.rules.iter();
+    let rule = rules.find(|general| {
+        general.rule.direction == Direction::ToHost && general.rule.resource == PERSISTENT_VOLUMES
+    })?;
+    let volume = rule.host(&ObjectKey::new("", host))?;
+    Some(cx.translator.origin("PersistentVolume", &volume.metadata)?.name)
 }
 
 /// The volume behind a bound claim, as far as the tenant is concerned.
@@ -235,14 +312,7 @@ fn volume(key: &ObjectKey, name: &str, claim: &PersistentVolumeClaim) -> Persist
         spec: Some(PersistentVolumeSpec {
             access_modes: status.access_modes.or(spec.access_modes),
             capacity: status.capacity.or(requested),
-            claim_ref: Some(ObjectReference {
-                api_version: Some("v1".into()),
-                kind: Some("PersistentVolumeClaim".into()),
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                uid: claim.metadata.uid.clone(),
-                ..ObjectReference::default()
-            }),
+            claim_ref: Some(claim_reference(key, claim)),
             csi: Some(CSIPersistentVolumeSource {
                 driver: DRIVER.into(),
                 volume_handle: name.to_owned(),
@@ -299,7 +369,7 @@ mod tests {
             "{metadata: {name: data, namespace: shop, annotations: {volume.kubernetes.io/selected-node: n}}, \
              spec: {volumeName: mine, resources: {requests: {storage: 1Gi}}}}",
         );
-        let host = to_host(&Translator::new(Config::new("demo", "tenant")), &open);
+        let host = to_host(&Translator::new(Config::new("demo", "tenant")), &open, None);
         assert_eq!(volume_name(&host), None);
         assert!(!host.annotations().contains_key("volume.kubernetes.io/selected-node"));
     }
@@ -307,11 +377,12 @@ mod tests {
     #[test]
     fn what_the_host_decided_comes_back() {
         let open = claim("{metadata: {name: data, namespace: shop}, spec: {accessModes: [ReadWriteOnce]}}");
-        let changed = adopt(&open, &bound()).unwrap();
+        let volume = || Some("pvc-1".to_owned());
+        let changed = adopt(&open, &bound(), volume()).unwrap();
         assert_eq!(volume_name(&changed), Some("pvc-1"));
         assert_eq!(changed.spec.as_ref().unwrap().storage_class_name.as_deref(), Some("fast"));
         assert_eq!(changed.annotations().len(), 1, "the host's own notes stay there");
-        assert_eq!(adopt(&changed, &bound()), None);
+        assert_eq!(adopt(&changed, &bound(), volume()), None);
     }
 
     #[test]
@@ -320,7 +391,7 @@ mod tests {
             "{metadata: {name: b, namespace: shop}, spec: {dataSource: {kind: PersistentVolumeClaim, name: a}, \
              dataSourceRef: {kind: PersistentVolumeClaim, name: a}}}",
         );
-        let spec = to_host(&Translator::new(Config::new("demo", "tenant")), &clone).spec.unwrap();
+        let spec = to_host(&Translator::new(Config::new("demo", "tenant")), &clone, None).spec.unwrap();
         assert_eq!(spec.data_source.unwrap().name, "a-x-shop-x-demo");
         assert_eq!(spec.data_source_ref.unwrap().name, "a-x-shop-x-demo");
     }

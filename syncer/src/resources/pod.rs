@@ -112,6 +112,14 @@ fn named(containers: &[Container]) -> Vec<Container> {
     containers.iter().map(name).collect()
 }
 
+/// The names of all containers that a tenant has given a pod.
+pub(crate) fn containers(pod: &Pod) -> Vec<&str> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let ephemeral = spec.ephemeral_containers.iter().flatten().map(|container| container.name.as_str());
+    let others = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    others.map(|container| container.name.as_str()).chain(ephemeral).collect()
+}
+
 /// A sanitiser for texts about a pod: it knows the pod and all that it names.
 pub(crate) fn sanitiser<'a>(translator: &'a Translator, pod: &'a Pod) -> Sanitiser<'a> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();

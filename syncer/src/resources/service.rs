@@ -24,7 +24,7 @@ use crate::queue::Outcome;
 
 /// Brings one Service in step.
 pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
-    if is_api(key) {
+    if is_hosts(key) {
         return super::kubernetes_service::reconcile(cx).await;
     }
     let task = Task { kind: Kind::Service, key: key.clone() };
@@ -57,8 +57,7 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     let stamp = stamp(&mut desired);
     let host = match live {
         Some(live)
-            if applied(&live.metadata) == Some(stamp.as_str())
-                && !cx.is_unsettled(&task, live.metadata.resource_version.as_deref()) =>
+            if applied(&live.metadata) == Some(stamp.as_str()) && !cx.is_unsettled(&task, &live.metadata) =>
         {
             live
         }
@@ -71,9 +70,13 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     report(cx, key, &service, &host).await
 }
 
-/// The Service in front of the virtual API server, which has no host object of its own.
-pub(crate) fn is_api(key: &ObjectKey) -> bool {
-    key.namespace == "default" && key.name == "kubernetes"
+/// Whether a Service leads to the control plane, so that it has no host object of its own: the API server's and that of
+/// DNS.
+pub(crate) fn is_hosts(key: &ObjectKey) -> bool {
+    matches!(
+        (key.namespace.as_str(), key.name.as_str()),
+        ("default", "kubernetes") | ("kube-system", "kube-dns")
+    )
 }
 
 /// Whether a Service is an alias in DNS and nothing else.

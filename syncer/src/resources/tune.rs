@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use kube::api::DynamicObject;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -38,8 +39,23 @@ where
     serde_json::from_value(object).map_err(unreadable)
 }
 
+/// Like [`tuned`], by the patches of a rule.
+pub(super) fn tuned_by_rule(
+    patches: &[Patch],
+    source: &Value,
+    desired: DynamicObject,
+) -> Result<DynamicObject> {
+    if patches.is_empty() {
+        return Ok(desired);
+    }
+    let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
+    let mut object = serde_json::to_value(&desired).map_err(unreadable)?;
+    patched(patches, source, &mut object)?;
+    serde_json::from_value(object).map_err(unreadable)
+}
+
 /// Applies the expressions among `patches`. Whose an object is, and by what name, they cannot change.
-pub(super) fn patched(patches: &[Patch], source: &Value, object: &mut Value) -> Result<()> {
+fn patched(patches: &[Patch], source: &Value, object: &mut Value) -> Result<()> {
     let before = object.get("metadata").cloned().unwrap_or_default();
     patch::apply(patches, source, object)?;
     let Some(object) = object.as_object_mut() else { return Ok(()) };

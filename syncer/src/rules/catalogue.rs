@@ -20,6 +20,8 @@ pub(crate) enum Served {
     Defined,
     /// Every API server; this crate has code of its own for it.
     Coded(Kind),
+    /// The host's metrics-server, each time that somebody asks; nothing is stored.
+    Measured,
 }
 
 /// The ways that a kind may be synchronised.
@@ -48,6 +50,10 @@ pub(crate) struct Known {
     pub dropped: &'static [&'static str],
     /// Paths that tenants must not use on the host.
     pub refused: &'static [&'static str],
+    /// Paths that the host does not show.
+    pub hidden: &'static [&'static str],
+    /// The path that names a class of the host, the resource that the class is of, and what it is called.
+    pub class: Option<(&'static str, &'static str, &'static str)>,
 }
 
 const PLAIN: Known = Known {
@@ -61,6 +67,8 @@ const PLAIN: Known = Known {
     references: &[],
     dropped: &[],
     refused: &[],
+    hidden: &[],
+    class: None,
 };
 
 const fn coded(resource: &'static str, kind: Kind, name: &'static str, ways: Ways) -> Known {
@@ -90,6 +98,23 @@ const fn route(resource: &'static str, kind: &'static str, version: &'static str
     }
 }
 
+/// Resource usage.
+pub(crate) const METRICS: &str = "pods.metrics.k8s.io";
+
+pub(crate) const STORAGE_CLASSES: &str = "storageclasses.storage.k8s.io";
+pub(crate) const PERSISTENT_VOLUMES: &str = "persistentvolumes";
+const SNAPSHOT_CLASSES: &str = "volumesnapshotclasses.snapshot.storage.k8s.io";
+const SNAPSHOT_CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
+const GATEWAY_CLASSES: &str = "gatewayclasses.gateway.networking.k8s.io";
+
+/// Cluster-scoped kinds that other objects name, and their resources. Their names are translated where a rule takes them
+/// to the host, and are the host's otherwise.
+pub(crate) const NAMED_GLOBALLY: [(&str, &str); 3] = [
+    ("StorageClass", STORAGE_CLASSES),
+    ("VolumeSnapshotContent", SNAPSHOT_CONTENTS),
+    ("PersistentVolume", PERSISTENT_VOLUMES),
+];
+
 /// All rows.
 pub(crate) const KNOWN: &[Known] = &[
     coded("pods", Kind::Pod, "Pod", Ways::ToHost),
@@ -110,9 +135,29 @@ pub(crate) const KNOWN: &[Known] = &[
         dropped: &["secrets", "imagePullSecrets", "automountServiceAccountToken"],
         ..PLAIN
     },
-    class("storageclasses.storage.k8s.io", "StorageClass"),
+    Known { ways: Ways::Both, ..class(STORAGE_CLASSES, "StorageClass") },
+    // Volumes on the host's own disks would be a way out of the virtual cluster.
+    Known {
+        resource: PERSISTENT_VOLUMES,
+        kind: "PersistentVolume",
+        place: Place::Cluster,
+        ways: Ways::ToHost,
+        status: true,
+        references: &[
+            ("spec.claimRef", "PersistentVolumeClaim"),
+            ("spec.storageClassName", "StorageClass"),
+            ("spec.csi.nodePublishSecretRef", "Secret"),
+            ("spec.csi.nodeStageSecretRef", "Secret"),
+            ("spec.csi.controllerPublishSecretRef", "Secret"),
+            ("spec.csi.controllerExpandSecretRef", "Secret"),
+            ("spec.csi.nodeExpandSecretRef", "Secret"),
+        ],
+        dropped: &["spec.claimRef.uid", "spec.claimRef.resourceVersion"],
+        refused: &["spec.hostPath", "spec.local"],
+        ..PLAIN
+    },
     class("ingressclasses.networking.k8s.io", "IngressClass"),
-    class("runtimeclasses.node.k8s.io", "RuntimeClass"),
+    Known { ways: Ways::Both, ..class("runtimeclasses.node.k8s.io", "RuntimeClass") },
     class("deviceclasses.resource.k8s.io", "DeviceClass"),
     class("csidrivers.storage.k8s.io", "CSIDriver"),
     class("csinodes.storage.k8s.io", "CSINode"),
@@ -141,11 +186,7 @@ pub(crate) const KNOWN: &[Known] = &[
         ways: Ways::ToHost,
         ..PLAIN
     },
-    Known {
-        served: Served::Defined,
-        status: true,
-        ..class("gatewayclasses.gateway.networking.k8s.io", "GatewayClass")
-    },
+    Known { served: Served::Defined, status: true, ..class(GATEWAY_CLASSES, "GatewayClass") },
     Known {
         resource: "gateways.gateway.networking.k8s.io",
         kind: "Gateway",
@@ -157,6 +198,14 @@ pub(crate) const KNOWN: &[Known] = &[
             ("spec.infrastructure.parametersRef", "ConfigMap"),
         ],
         dropped: &["spec.listeners[*].allowedRoutes.namespaces"],
+        hidden: &[
+            "spec.addresses",
+            "spec.infrastructure",
+            "spec.listeners[*].tls",
+            "spec.tls",
+            "status.addresses",
+        ],
+        class: Some(("spec.gatewayClassName", GATEWAY_CLASSES, "gateway class")),
         ..PLAIN
     },
     route("httproutes.gateway.networking.k8s.io", "HTTPRoute", "v1"),
@@ -176,10 +225,19 @@ pub(crate) const KNOWN: &[Known] = &[
         ],
         ..PLAIN
     },
+    // With the metrics of pods come those of the nodes that the tenant sees.
+    Known {
+        resource: METRICS,
+        version: "v1beta1",
+        kind: "PodMetrics",
+        served: Served::Measured,
+        ways: Ways::FromHost,
+        ..PLAIN
+    },
     Known {
         served: Served::Defined,
         dropped: &["parameters"],
-        ..class("volumesnapshotclasses.snapshot.storage.k8s.io", "VolumeSnapshotClass")
+        ..class(SNAPSHOT_CLASSES, "VolumeSnapshotClass")
     },
     Known {
         resource: "volumesnapshots.snapshot.storage.k8s.io",
@@ -187,9 +245,26 @@ pub(crate) const KNOWN: &[Known] = &[
         served: Served::Defined,
         ways: Ways::ToHost,
         status: true,
-        references: &[("spec.source.persistentVolumeClaimName", "PersistentVolumeClaim")],
-        // A snapshot content of the host's may be anybody's.
+        references: &[
+            ("spec.source.persistentVolumeClaimName", "PersistentVolumeClaim"),
+            ("spec.source.volumeSnapshotContentName", "VolumeSnapshotContent"),
+        ],
+        // A snapshot content of the host's may be anybody's; one of the tenant's is theirs, where they may make any.
         refused: &["spec.source.volumeSnapshotContentName"],
+        class: Some(("spec.volumeSnapshotClassName", SNAPSHOT_CLASSES, "volume snapshot class")),
+        ..PLAIN
+    },
+    // To which snapshot of the storage it leads, the storage alone decides; who may make any, the host's roles.
+    Known {
+        resource: SNAPSHOT_CONTENTS,
+        kind: "VolumeSnapshotContent",
+        place: Place::Cluster,
+        served: Served::Defined,
+        ways: Ways::ToHost,
+        status: true,
+        references: &[("spec.volumeSnapshotRef", "VolumeSnapshot")],
+        dropped: &["spec.volumeSnapshotRef.uid", "spec.volumeSnapshotRef.resourceVersion"],
+        refused: &["spec.source.volumeHandle"],
         ..PLAIN
     },
 ];
@@ -209,7 +284,7 @@ impl Known {
     pub fn code(&self) -> Option<Kind> {
         match self.served {
             Served::Coded(kind) => Some(kind),
-            Served::BuiltIn | Served::Defined => None,
+            Served::BuiltIn | Served::Defined | Served::Measured => None,
         }
     }
 }
@@ -225,7 +300,9 @@ mod tests {
             assert!(KNOWN[..at].iter().all(|other| other.resource != known.resource), "{}", known.resource);
             assert!(!known.kind.is_empty());
             let references = known.references.iter().map(|(path, _)| path);
-            for path in references.chain(known.dropped).chain(known.refused) {
+            let class = known.class.iter().map(|(path, ..)| path);
+            for path in references.chain(known.dropped).chain(known.refused).chain(known.hidden).chain(class)
+            {
                 Path::parse(path).unwrap();
             }
         }

@@ -77,6 +77,36 @@ impl Mapping {
     }
 }
 
+/// A Service of the virtual cluster and the name that it also has on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Export {
+    pub service: ObjectKey,
+    /// No namespace = that of the virtual cluster.
+    place: ObjectKey,
+}
+
+impl Export {
+    /// Reads `namespace/name` on both sides.
+    pub fn parse(from: &str, to: &str) -> Result<Self, MappingError> {
+        let read = |text: &str| match Pattern::parse(text)? {
+            Pattern { namespace, name: Some(name) } => Ok(ObjectKey::new(namespace, name)),
+            Pattern { name: None, .. } => Err("a Service goes to the host under one name"),
+        };
+        let pair = || {
+            let export = Self { service: read(from)?, place: read(to)? };
+            let is_named = !export.service.namespace.is_empty();
+            if is_named { Ok(export) } else { Err("the virtual side needs a namespace") }
+        };
+        pair().map_err(|why| MappingError { from: from.to_owned(), to: to.to_owned(), why })
+    }
+
+    /// Where it appears on the host, the virtual cluster's namespace there being `own`.
+    pub fn place(&self, own: &str) -> ObjectKey {
+        let namespace = if self.place.namespace.is_empty() { own } else { &self.place.namespace };
+        ObjectKey::new(namespace, self.place.name.clone())
+    }
+}
+
 impl Pattern {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (namespace, name) = text.split_once('/').ok_or("a place is written namespace/name")?;
@@ -109,6 +139,16 @@ mod tests {
             assert_eq!(mapping.source("tenant", &key(here)), Some(key(host)), "{from}");
             assert_eq!(mapping.target("tenant", &key("other/a")), None, "{from}");
             assert_eq!(mapping.source("tenant", &key("other/a")), None, "{from}");
+        }
+    }
+
+    #[test]
+    fn a_service_is_exported_under_one_name() {
+        let export = Export::parse("shop/web", "/web").unwrap();
+        assert_eq!(export.place("tenant"), key("tenant/web"));
+        assert_eq!(Export::parse("shop/web", "data/w").unwrap().place("tenant"), key("data/w"));
+        for (from, to) in [("shop/*", "/*"), ("/web", "/web"), ("web", "/web")] {
+            assert!(Export::parse(from, to).is_err(), "{from} {to}");
         }
     }
 

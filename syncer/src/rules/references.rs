@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::catalogue::NAMED_GLOBALLY;
 use super::path::Path;
 use crate::labels::{ObjectKey, Translator};
 
@@ -24,6 +25,21 @@ pub(crate) struct Named {
     pub key: ObjectKey,
 }
 
+impl Named {
+    /// Where it is on the host, if it goes there.
+    pub fn host_key(&self, translator: &Translator) -> ObjectKey {
+        if self.is_global() {
+            return ObjectKey::new("", translator.host_name(&ObjectKey::new("", self.key.name.clone())));
+        }
+        let name = translator.names.host(&self.key.namespace, &self.key.name);
+        ObjectKey::new(translator.config.host_namespace.clone(), name)
+    }
+
+    fn is_global(&self) -> bool {
+        NAMED_GLOBALLY.iter().any(|(kind, _)| *kind == self.kind)
+    }
+}
+
 impl Reference {
     /// What `document`, of `namespace`, names at these places.
     pub fn names(&self, namespace: &str, document: &Value) -> Vec<Named> {
@@ -32,19 +48,26 @@ impl Reference {
         names
     }
 
-    /// Gives what is named its host name.
-    pub fn rename(&self, translator: &Translator, namespace: &str, document: &mut Value) {
+    /// Gives what is named its host name, or where it came from the host, the name that it has there.
+    pub fn rename(
+        &self,
+        translator: &Translator,
+        namespace: &str,
+        document: &mut Value,
+        imported: &dyn Fn(&Named) -> Option<ObjectKey>,
+    ) {
         self.visit(namespace, document, &mut |named, place| {
-            let host = Value::from(translator.names.host(&named.key.namespace, &named.key.name));
+            let source = imported(&named);
+            let is_elsewhere = source.is_some();
+            let host = source.unwrap_or_else(|| named.host_key(translator));
             match place {
                 Value::Object(fields) => {
-                    if fields.contains_key("namespace") {
-                        let namespace = translator.config.host_namespace.clone();
-                        fields.insert("namespace".into(), Value::from(namespace));
+                    if fields.contains_key("namespace") || is_elsewhere {
+                        fields.insert("namespace".into(), Value::from(host.namespace));
                     }
-                    fields.insert("name".into(), host);
+                    fields.insert("name".into(), Value::from(host.name));
                 }
-                place => *place = host,
+                place => *place = Value::from(host.name),
             }
         });
     }
@@ -88,8 +111,11 @@ mod tests {
             "secretName": "cert",
             "backendRefs": [{ "name": "web", "port": 80 }, { "name": "api", "namespace": "other" }, { "port": 1 }],
         });
-        reference("secretName", "Secret").rename(&translator, "shop", &mut document);
-        reference("backendRefs[*]", "Service").rename(&translator, "shop", &mut document);
+        let rename = |reference: Reference, document: &mut Value| {
+            reference.rename(&translator, "shop", document, &|_| None);
+        };
+        rename(reference("secretName", "Secret"), &mut document);
+        rename(reference("backendRefs[*]", "Service"), &mut document);
         assert_eq!(
             document,
             json!({
@@ -101,6 +127,15 @@ mod tests {
                 ],
             })
         );
+    }
+
+    #[test]
+    fn what_came_from_the_host_has_its_name_there() {
+        let translator = Translator::new(Config::new("demo", "tenant"));
+        let mut document = json!({ "parentRefs": [{ "name": "shared" }] });
+        let gateways = reference("parentRefs[*]", "Gateway");
+        gateways.rename(&translator, "shop", &mut document, &|_| Some(ObjectKey::new("infra", "edge")));
+        assert_eq!(document, json!({ "parentRefs": [{ "name": "edge", "namespace": "infra" }] }));
     }
 
     #[test]

@@ -1,16 +1,7 @@
 use super::*;
 
 fn spec(direction: Direction, resource: &str) -> RuleSpec {
-    RuleSpec {
-        direction,
-        resource: resource.into(),
-        version: None,
-        enabled: true,
-        all: false,
-        selector: LabelSelector::default(),
-        mappings: Vec::new(),
-        patches: Vec::new(),
-    }
+    RuleSpec::new(direction, resource)
 }
 
 fn compile(specs: &[RuleSpec]) -> Result<Rules, Vec<String>> {
@@ -89,4 +80,47 @@ fn patches_are_checked() {
 #[test]
 fn only_config_maps_and_secrets_can_be_synchronised_unasked() {
     assert!(complaint(RuleSpec { all: true, ..spec(Direction::ToHost, "services") }).contains("`all`"));
+}
+
+#[test]
+fn gw10_what_the_gateway_api_cannot_be_asked_for_is_refused_at_once() {
+    let resource = |plural: &str| format!("{plural}.gateway.networking.k8s.io");
+    let to = |plural: &str| spec(Direction::ToHost, &resource(plural));
+    let from = |plural: &str| spec(Direction::FromHost, &resource(plural));
+    let mapped = |pair: (&str, &str)| RuleSpec {
+        mappings: vec![(pair.0.to_owned(), pair.1.to_owned())],
+        ..from("gateways")
+    };
+    let refer = PatchSpec { path: "spec.a".into(), change: ChangeSpec::Reference("Secret".into()) };
+    for (wrong, why) in [
+        (to("gatewayclasses"), "cannot go to the host"),
+        (from("httproutes"), "cannot come from the host"),
+        (from("gateways"), "needs mappings"),
+        (mapped(("infra", "shop/front")), "namespace/name"),
+        (mapped(("infra/*", "shop/front")), "either both sides name an object"),
+        (mapped(("infra/edge", "/front")), "needs a namespace"),
+        (RuleSpec { patches: vec![refer], ..mapped(("infra/*", "shop/*")) }, "cannot be translated"),
+    ] {
+        let message = complaint(wrong);
+        assert!(message.contains(why), "{message}");
+    }
+    assert!(compile(&[to("gateways"), mapped(("infra/*", "shop/*"))]).is_ok());
+}
+
+#[test]
+fn metrics_are_shown_as_they_are() {
+    let metrics = spec(Direction::FromHost, "pods.metrics.k8s.io");
+    assert!(compile(std::slice::from_ref(&metrics)).unwrap().metrics);
+    let mapped = RuleSpec { mappings: vec![("a/b".into(), "c/d".into())], ..metrics };
+    assert!(complaint(mapped).contains("as it is"));
+}
+
+#[test]
+fn contents_of_snapshots_may_be_named_once_they_go_to_the_host() {
+    let snapshots = spec(Direction::ToHost, "volumesnapshots.snapshot.storage.k8s.io");
+    let contents = spec(Direction::ToHost, "volumesnapshotcontents.snapshot.storage.k8s.io");
+    let alone = compile(std::slice::from_ref(&snapshots)).unwrap();
+    assert_eq!((alone.general[0].refused.len(), alone.general[0].references.len()), (1, 1));
+    let both = compile(&[snapshots, contents]).unwrap();
+    assert_eq!((both.general[0].refused.len(), both.general[0].references.len()), (0, 2));
 }

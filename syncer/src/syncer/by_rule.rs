@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{join, join_all};
+use kube::Api;
 use kube::api::DynamicObject;
 use tokio::sync::{Notify, watch};
 
@@ -11,21 +12,55 @@ use super::Syncer;
 use super::watches::{Job, refer};
 use crate::cache::Change;
 use crate::context::{Context, Kind, Task};
-use crate::labels::{FROM_HOST, ObjectKey};
+use crate::labels::{EXPORTED_BY, FROM_HOST, ObjectKey};
 use crate::ledger::{self, Entry};
+use crate::resources::export::{self, Exported};
 use crate::resources::general::{self, General};
+use crate::resources::metrics;
 use crate::rules::selector::query;
 use crate::rules::{Direction, ENDPOINTS, SERVICES};
 use crate::watch::{Scope, cached};
 
 /// How often an attempt is repeated that the host refused.
-const RETRY: Duration = Duration::from_secs(10);
+pub(crate) const RETRY: Duration = Duration::from_secs(10);
 
 impl Syncer {
     /// The watches of all rules. Pods and DNS do not depend on them, so nothing waits for them.
     pub(super) fn by_rule(&self) -> Vec<Job<'_>> {
         let numbered = (0_u16..).zip(&self.context.rules);
-        numbered.map(|(number, general)| follow(&self.context, Kind::Rule(number), general).boxed()).collect()
+        let mut jobs: Vec<Job<'_>> = numbered
+            .map(|(number, general)| follow(&self.context, Kind::Rule(number), general).boxed())
+            .collect();
+        jobs.extend(self.context.exports.iter().map(|side| exported(&self.context, side).boxed()));
+        if self.context.translator.config.rules.metrics {
+            jobs.push(metrics::show(&self.context).boxed());
+        }
+        jobs
+    }
+}
+
+/// Looks after what is exported into one namespace of the host.
+async fn exported(cx: &Context, side: &Exported) {
+    for kind in [Kind::Service, Kind::Endpoints] {
+        let Some(entry) = Entry::exported(kind, &side.namespace) else { continue };
+        enter(cx, "services", entry).await;
+    }
+    let api = Api::namespaced(cx.host_client.clone(), &side.namespace);
+    let ours = Scope::labels(format!("{EXPORTED_BY}={}", export::exporter(cx))).metadata();
+    let (nobody, _) = watch::channel(1);
+    cached(api, ours, &side.services, &nobody, move |change| {
+        if let Some(key) = change.object().and_then(|host| export::origin(cx, &host.metadata)) {
+            cx.enqueue(Kind::Export, key);
+        }
+    })
+    .await;
+}
+
+/// Enters a kind in the ledger, however often it takes.
+pub(crate) async fn enter(cx: &Context, resource: &str, entry: Entry) {
+    while let Err(error) = ledger::enter(cx, entry.clone()).await {
+        tracing::warn!(resource, %error, "cannot begin to synchronise");
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -44,12 +79,8 @@ async fn follow(cx: &Context, kind: Kind, general: &General) {
 
 async fn sides(cx: &Context, kind: Kind, general: &General) {
     let Some(shape) = general.shape.get() else { return };
-    while let Err(error) =
-        ledger::enter(cx, Entry::new(general.rule.direction, &shape.api, shape.place)).await
-    {
-        tracing::warn!(resource = general.rule.resource, %error, "cannot begin to synchronise");
-        tokio::time::sleep(RETRY).await;
-    }
+    let entry = Entry::new(general.rule.direction, &shape.api, shape.place);
+    enter(cx, &general.rule.resource, entry).await;
     match general.rule.direction {
         Direction::ToHost => to_host(cx, kind, general).await,
         Direction::FromHost => from_host(cx, kind, general).await,

@@ -17,7 +17,7 @@ use crate::config::NodeSync;
 use crate::context::{Context, Kind, Task};
 use crate::labels::ObjectKey;
 use crate::resources::pod::{self, TOKEN_KIND};
-use crate::resources::{endpoint_slice, event, ingress, node, persistent_volume_claim, service};
+use crate::resources::{endpoint_slice, event, export, ingress, node, persistent_volume_claim, service};
 use crate::watch::{Scope, cached, cached_slim, followed};
 
 /// Host events waiting to be told in the virtual cluster. When full, the watch waits, which costs nothing.
@@ -73,10 +73,16 @@ impl Syncer {
                     cx.pending.forget(&key);
                 }
                 cx.enqueue(Kind::Endpoints, key.clone());
+                if export::is_wanted(cx, &key) {
+                    cx.enqueue(Kind::Export, key.clone());
+                }
                 for slice in endpoint_slice::of_service(cx, &key) {
                     cx.enqueue(Kind::EndpointSlice, slice);
                 }
-                cx.enqueue(if service::is_api(&key) { Kind::KubernetesService } else { Kind::Service }, key);
+                cx.enqueue(
+                    if service::is_hosts(&key) { Kind::KubernetesService } else { Kind::Service },
+                    key,
+                );
             })
             .boxed(),
             cached(Api::all(all()), Scope::default(), &seen.endpoint_slices, outstanding, move |change| {
@@ -185,7 +191,7 @@ impl Syncer {
             )
             .boxed(),
         ];
-        if config.nodes != NodeSync::Synthetic {
+        if matches!(config.nodes, NodeSync::Used | NodeSync::Selected(_)) {
             let nodes = Api::all(cx.host_client.clone());
             jobs.push(
                 cached(nodes, Scope::default(), &host.nodes, outstanding, move |change| {
@@ -380,7 +386,13 @@ where
 {
     let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
     followed(api, Scope::default().metadata(), move |seen| match seen {
-        Some((object, _)) => cx.enqueue(kind, ObjectKey::of(&object.metadata)),
+        Some((object, _)) => {
+            let key = ObjectKey::of(&object.metadata);
+            if kind == Kind::Endpoints && export::is_wanted(cx, &key) {
+                cx.enqueue(Kind::Export, key.clone());
+            }
+            cx.enqueue(kind, key);
+        }
         None => sweep(cx, kind, hosts()),
     })
     .boxed()

@@ -11,8 +11,8 @@ use serde_json::json;
 use vkube_syncer::{Direction, NodeSync};
 
 use super::pod_behaviours::{pod, started, value};
-use super::rules::complaint;
-use super::world::{HOST_NAMESPACE, World, eventually, rule, rules};
+use super::rules::{complaint, selector};
+use super::world::{HOST_NAMESPACE, World, eventually, rule, rules, until};
 
 #[tokio::test]
 async fn s1_addresses_and_ports_of_a_load_balancer_are_the_same_on_both_sides() {
@@ -109,10 +109,7 @@ async fn host_node(world: &World, name: &str, pool: &str) {
 
 #[tokio::test]
 async fn k1_k3_only_chosen_nodes_appear_with_their_internal_address() {
-    let chosen = LabelSelector {
-        match_labels: Some([("pool".into(), "tenants".into())].into()),
-        ..LabelSelector::default()
-    };
+    let chosen = selector("pool", "tenants");
     let world = World::with(|config| config.nodes = NodeSync::Selected(chosen)).await;
     host_node(&world, "other", "system").await;
     host_node(&world, "mine", "tenants").await;
@@ -307,5 +304,64 @@ async fn x_objects_that_churn_by_the_hundred_end_in_step() {
             world.host_has::<Service>(&name, is_current).await;
         }
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn x_a_disruption_budget_counts_pods_of_its_virtual_namespace_only() {
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+
+    let world = World::start().await;
+    let spec = json!({ "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } });
+    let budget = json!({ "metadata": { "name": "web" }, "spec": spec });
+    world.tenant_create::<PodDisruptionBudget>(budget).await;
+    let host = world.host_has::<PodDisruptionBudget>("web", |_| true).await;
+    let labels = value(&host.spec)["selector"]["matchLabels"].clone();
+    assert_eq!(labels["app"], "web");
+    assert_eq!(labels["vkube.dev/virtual-namespace"], "shop");
+    assert_eq!(labels["vkube.dev/virtual-cluster"], "demo");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn d1_x_services_and_stateful_pods_are_found_by_their_names() {
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
+    use hickory_proto::rr::{Name, RecordType};
+    use vkube_syncer::DnsServer;
+
+    let world = World::start().await;
+    let service: Service = world
+        .tenant_create(json!({ "metadata": { "name": "nginx" }, "spec": { "ports": [{ "port": 80 }] } }))
+        .await;
+    let peers =
+        json!({ "clusterIP": "None", "selector": { "app": "web" }, "ports": [{ "name": "p", "port": 1 }] });
+    world.tenant_create::<Service>(json!({ "metadata": { "name": "peers" }, "spec": peers })).await;
+    let slice = json!({
+        "metadata": { "name": "peers-1", "labels": { "kubernetes.io/service-name": "peers" } },
+        "addressType": "IPv4", "ports": [{ "name": "p", "port": 1, "protocol": "TCP" }],
+        "endpoints": [{ "addresses": ["10.1.0.7"], "hostname": "web-0", "conditions": { "ready": true } }],
+    });
+    world.tenant_create::<k8s_openapi::api::discovery::v1::EndpointSlice>(slice).await;
+
+    let server = DnsServer::bind("127.0.0.1:0".parse().unwrap(), world.syncer.zone()).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(server.run(stop.clone()));
+    let resolve = |name: &'static str| async move {
+        let mut question = Message::new(7, MessageType::Query, OpCode::Query);
+        question.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&question.to_vec().unwrap(), address).await.unwrap();
+        let mut bytes = vec![0; 1232];
+        let length = socket.recv(&mut bytes).await.unwrap();
+        let answer = Message::from_vec(&bytes[..length]).unwrap();
+        answer.answers.iter().map(|record| record.data.to_string()).collect::<Vec<_>>()
+    };
+    let address = service.spec.unwrap().cluster_ip.unwrap();
+    let (nginx, web) = ("nginx.shop.svc.cluster.local.", "web-0.peers.shop.svc.cluster.local.");
+    until(|| async { resolve(nginx).await == [address.as_str()] }).await;
+    until(|| async { resolve(web).await == ["10.1.0.7"] }).await;
+    stop.cancel();
+    running.await.unwrap();
     world.stop().await;
 }

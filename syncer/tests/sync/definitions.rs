@@ -3,20 +3,19 @@
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
-use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use vkube_syncer::{Direction, RuleSpec};
 
-use super::rules::complaint;
-use super::world::{HOST_NAMESPACE, World, eventually, rule, rules};
+use super::pod_behaviours::pod;
+use super::rules::{complaint, selector};
+use super::world::{HOST_NAMESPACE, World, eventually, gone, rule, rules};
 
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
+pub const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
-fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
+pub fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
     let plural = match kind.to_lowercase() {
         lower if lower.ends_with("ss") => format!("{lower}es"),
         lower => format!("{lower}s"),
@@ -30,11 +29,11 @@ fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
     }
 }
 
-fn gateway_api(kind: &str) -> ApiResource {
+pub fn gateway_api(kind: &str) -> ApiResource {
     resource(GATEWAY_API, "v1", kind)
 }
 
-async fn define(client: &Client, kind: &ApiResource, scope: &str) {
+pub async fn define(client: &Client, kind: &ApiResource, scope: &str) {
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     let definition = json!({
         "metadata": {
@@ -60,21 +59,18 @@ async fn define(client: &Client, kind: &ApiResource, scope: &str) {
     api.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
 }
 
-async fn served(client: &Client, kind: &ApiResource) {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = format!("{}.{}", kind.plural, kind.group);
-    let established = await_condition(api, &name, kube::runtime::conditions::is_crd_established());
-    tokio::time::timeout(std::time::Duration::from_secs(60), established).await.unwrap().unwrap();
+pub async fn served(client: &Client, kind: &ApiResource) {
+    super::world::served(client, &format!("{}.{}", kind.plural, kind.group)).await;
 }
 
-struct Side(Client, &'static str);
+pub struct Side(pub Client, pub &'static str);
 
 impl Side {
-    fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
+    pub fn api(&self, kind: &ApiResource) -> Api<DynamicObject> {
         Api::namespaced_with(self.0.clone(), self.1, kind)
     }
 
-    async fn create(&self, kind: &ApiResource, name: &str, spec: Value) {
+    pub async fn create(&self, kind: &ApiResource, name: &str, spec: Value) {
         let document = json!({
             "apiVersion": kind.api_version, "kind": kind.kind, "metadata": { "name": name }, "spec": spec,
         });
@@ -82,22 +78,17 @@ impl Side {
         self.api(kind).create(&PostParams::default(), &object).await.unwrap();
     }
 
-    async fn has(&self, kind: &ApiResource, name: &str, test: impl Fn(&Value) -> bool) -> Value {
-        let found = await_condition(self.api(kind), name, |object: Option<&DynamicObject>| {
-            object.is_some_and(|object| test(&object.data))
-        });
-        let found = tokio::time::timeout(std::time::Duration::from_secs(60), found).await;
-        found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap().data
+    pub async fn has(&self, kind: &ApiResource, name: &str, test: impl Fn(&Value) -> bool) -> Value {
+        eventually(self.api(kind), name, |object| test(&object.data)).await.data
     }
 
-    async fn lacks(&self, kind: &ApiResource, name: &str) {
-        let gone = await_condition(self.api(kind), name, |object: Option<&DynamicObject>| object.is_none());
-        tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.unwrap().unwrap();
+    pub async fn lacks(&self, kind: &ApiResource, name: &str) {
+        gone(self.api(kind), name).await;
     }
 }
 
 /// A world with rules to the host for kinds of the Gateway API, served on both sides.
-async fn gateways(kinds: &[ApiResource]) -> (World, Side, Side) {
+pub async fn gateways(kinds: &[ApiResource]) -> (World, Side, Side) {
     let specs: Vec<RuleSpec> = kinds
         .iter()
         .map(|kind| rule(Direction::ToHost, &format!("{}.{}", kind.plural, kind.group)))
@@ -113,10 +104,7 @@ async fn gateways(kinds: &[ApiResource]) -> (World, Side, Side) {
 
 #[tokio::test]
 async fn gw1_gateway_classes_come_by_selector_with_their_definition() {
-    let selector = LabelSelector {
-        match_labels: Some([("tenants".into(), "yes".into())].into()),
-        ..LabelSelector::default()
-    };
+    let selector = selector("tenants", "yes");
     let classes = format!("gatewayclasses.{GATEWAY_API}");
     let from = RuleSpec { selector, ..rule(Direction::FromHost, &classes) };
     let world = World::with(|config| config.rules = rules(&[from])).await;
@@ -133,8 +121,7 @@ async fn gw1_gateway_classes_come_by_selector_with_their_definition() {
     }
     served(&world.tenant, &kind).await;
     let here: Api<DynamicObject> = Api::all_with(world.tenant.clone(), &kind);
-    let found = await_condition(here.clone(), "public", |object: Option<&DynamicObject>| object.is_some());
-    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.unwrap().unwrap();
+    eventually(here.clone(), "public", |_| true).await;
     assert!(here.get_opt("hidden").await.unwrap().is_none());
     world.stop().await;
 }
@@ -244,10 +231,7 @@ async fn a_volume_snapshot_is_of_the_hosts_claim_and_never_of_somebody_elses_con
 
 #[tokio::test]
 async fn f20_f21_f22_runtime_classes_come_by_selector_and_pods_need_them() {
-    let selector = LabelSelector {
-        match_labels: Some([("tenants".into(), "yes".into())].into()),
-        ..LabelSelector::default()
-    };
+    let selector = selector("tenants", "yes");
     let from = RuleSpec { selector, ..rule(Direction::FromHost, "runtimeclasses.node.k8s.io") };
     let world = World::with(|config| config.rules = rules(&[from])).await;
     let there: Api<RuntimeClass> = Api::all(world.host.clone());
@@ -257,15 +241,7 @@ async fn f20_f21_f22_runtime_classes_come_by_selector_and_pods_need_them() {
     }
     let here: Api<RuntimeClass> = Api::all(world.tenant.clone());
     eventually(here, "sandboxed", |_| true).await;
-    let pod = |class: &str| {
-        json!({
-            "metadata": { "name": "p" },
-            "spec": {
-                "serviceAccountName": "robot", "runtimeClassName": class,
-                "containers": [{ "name": "app", "image": "app:1" }],
-            },
-        })
-    };
+    let pod = |class: &str| pod("p", json!({ "runtimeClassName": class }));
     let refused = serde_json::from_value(pod("hidden")).unwrap();
     let refused = world.tenant_api::<Pod>().create(&PostParams::default(), &refused).await;
     assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));

@@ -9,6 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use vkube_syncer::{Direction, RuleSpec};
 
+use super::pod_behaviours::pod;
 use super::rules::{complaint, config_map, create_all, create_in, holds, selector};
 use super::world::{HOST_NAMESPACE, World, eventually, gone, rule, rules};
 
@@ -61,15 +62,7 @@ async fn f15_f16_f17_f18_f19_priority_classes_come_by_selector_and_pods_keep_the
     let there: Api<PriorityClass> = Api::all(world.host.clone());
     eventually(here.clone(), "high", |class| class.value == Some(1000)).await;
 
-    let pod = |name: &str, class: &str| {
-        json!({
-            "metadata": { "name": name },
-            "spec": {
-                "serviceAccountName": "robot", "priorityClassName": class,
-                "containers": [{ "name": "app", "image": "app:1" }],
-            },
-        })
-    };
+    let pod = |name: &str, class: &str| pod(name, json!({ "priorityClassName": class }));
     let refused = serde_json::from_value(pod("no", "hidden")).unwrap();
     let refused = world.tenant_api::<Pod>().create(&PostParams::default(), &refused).await;
     assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));
@@ -186,13 +179,9 @@ async fn f3_f11_what_came_from_the_host_can_be_used_by_pods() {
     create_all::<Namespace>(&world.host, json!({ "metadata": { "name": "wild" } })).await;
     config_map(&world.host, "wild", "settings", "1").await;
     world.tenant_has::<ConfigMap>("settings", |_| true).await;
-    let pod = json!({
-        "metadata": { "name": "p" },
-        "spec": { "serviceAccountName": "robot", "containers": [{
-            "name": "app", "image": "app:1", "envFrom": [{ "configMapRef": { "name": "settings" } }],
-        }] },
-    });
-    world.tenant_create::<Pod>(pod).await;
+    let from = json!([{ "configMapRef": { "name": "settings" } }]);
+    let container = json!({ "name": "app", "image": "app:1", "envFrom": from });
+    world.tenant_create::<Pod>(pod("p", json!({ "containers": [container] }))).await;
     world.host_has::<ConfigMap>("settings", holds("1")).await;
     world.stop().await;
 }

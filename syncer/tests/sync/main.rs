@@ -4,10 +4,14 @@
 
 mod behaviours;
 mod definitions;
+mod exports;
 mod from_host;
+mod gateways;
+mod nodes;
 mod pod_behaviours;
 mod pods;
 mod rules;
 mod services;
 mod storage;
+mod volumes;
 mod world;

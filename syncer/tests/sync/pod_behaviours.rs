@@ -255,3 +255,58 @@ async fn p14_a_pod_with_a_subdomain_keeps_its_quality_of_service_and_stays_ready
     assert!(host.get("initContainers").is_none(), "nothing is added to the pod for it");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn p15_p16_p17_a_host_of_another_version_changes_neither_readiness_nor_writes_twice() {
+    let world = World::start().await;
+    let pod = started(&world, "web", json!({})).await;
+    let is_ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    assert!(is_ready(&pod));
+    // What a newer kubelet says more, and what an older one says otherwise.
+    for status in [
+        json!({ "observedGeneration": 7 }),
+        json!({ "observedGeneration": null, "fieldOfTheFuture": { "a": 1 } }),
+    ] {
+        world.set_status("web", status).await;
+    }
+    world.set_status("web", json!({ "message": "last" })).await;
+    let is_last = |pod: &Pod| value(&pod.status)["message"] == "last";
+    let told = world.tenant_has::<Pod>("web", is_last).await;
+    assert!(is_ready(&told));
+    assert_eq!(value(&told.status)["qosClass"], "BestEffort");
+    // The same once more is no news: the next thing that is written is the next change.
+    world.set_status("web", json!({ "fieldOfTheFuture": { "a": 2 } })).await;
+    world.set_status("web", json!({ "message": "really last" })).await;
+    let versions = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    world
+        .tenant_has::<Pod>("web", |pod| {
+            assert!(is_ready(pod), "readiness does not flap");
+            versions.lock().unwrap().insert(pod.resource_version());
+            value(&pod.status)["message"] == "really last"
+        })
+        .await;
+    assert!(versions.lock().unwrap().len() <= 2, "what cannot be kept is not written");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn x_what_the_hosts_admission_makes_of_a_pod_is_never_written_into_the_virtual_one() {
+    let world = World::start().await;
+    started(&world, "web", json!({})).await;
+    let before = world.tenant_api::<Pod>().get("web").await.unwrap();
+    let add = json!({
+        "metadata": { "labels": { "injected": "yes" } },
+        "spec": { "tolerations": [{ "key": "spot", "operator": "Exists" }], "activeDeadlineSeconds": 3600 },
+    });
+    let host = world.host_api::<Pod>();
+    host.patch(&world.name("web"), &PatchParams::default(), &Patch::Merge(add)).await.unwrap();
+    world.set_status("web", json!({ "message": "looked at since" })).await;
+    let after =
+        world.tenant_has::<Pod>("web", |pod| value(&pod.status)["message"] == "looked at since").await;
+    assert_eq!(value(&before.spec), value(&after.spec));
+    assert!(!after.labels().contains_key("injected"));
+    world.stop().await;
+}

@@ -362,3 +362,38 @@ async fn a_successor_of_a_pod_waits_for_its_predecessor_on_the_host() {
     world.host_has::<Pod>("web-0", |pod| annotation(pod, "vkube.dev/object-uid") == uid).await;
     world.stop().await;
 }
+
+#[tokio::test]
+async fn drift_while_no_syncer_ran_is_repaired() {
+    let world = World::start().await;
+    settings(&world).await;
+    started(&world, "web-0").await;
+    world.host_has::<ConfigMap>("settings", |_| true).await;
+    let world = world.pause().await;
+    let patch = Patch::Merge(json!({ "data": { "mode": "hacked" } }));
+    let there = world.host_api::<ConfigMap>();
+    there.patch(&world.name("settings"), &PatchParams::default(), &patch).await.unwrap();
+    let world = world.resume().await;
+    world.host_has::<ConfigMap>("settings", |map| map.data.as_ref().unwrap()["mode"] == "a").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn x_a_token_is_replaced_in_place_before_it_expires() {
+    let world = World::start().await;
+    settings(&world).await;
+    started(&world, "web-0").await;
+    let name = world.names.derived("shop", "web-0", "token");
+    let secrets = world.host_api::<Secret>();
+    let is_owned = |secret: &Secret| !secret.owner_references().is_empty();
+    let before = eventually(secrets.clone(), &name, is_owned).await;
+    let old = "2020-01-01T00:00:00Z";
+    let due = Patch::Merge(json!({ "metadata": { "annotations": { "vkube.dev/refresh-at": old } } }));
+    secrets.patch(&name, &PatchParams::default(), &due).await.unwrap();
+    let after = eventually(secrets, &name, |secret| {
+        annotation_of(&secret.metadata, "vkube.dev/refresh-at") != old && secret.data != before.data
+    })
+    .await;
+    assert_eq!(after.uid(), before.uid(), "the pod keeps its Secret");
+    world.stop().await;
+}

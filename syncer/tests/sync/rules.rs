@@ -8,11 +8,11 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
-use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use vkube_syncer::{ChangeSpec, Direction, PatchSpec, RuleSpec};
 
+use super::pod_behaviours::pod;
 use super::world::{HOST_NAMESPACE, World, annotation, eventually, gone, rule, rules};
 
 const WIDGETS: &str = "widgets.example.com";
@@ -68,9 +68,7 @@ async fn define_widgets(world: &World) {
 
 /// Waits until the virtual cluster serves widgets.
 async fn served(world: &World) {
-    let api: Api<CustomResourceDefinition> = Api::all(world.tenant.clone());
-    let established = await_condition(api, WIDGETS, kube::runtime::conditions::is_crd_established());
-    tokio::time::timeout(std::time::Duration::from_secs(60), established).await.unwrap().unwrap();
+    super::world::served(&world.tenant, WIDGETS).await;
 }
 
 /// Waits until a dynamic object satisfies `test`.
@@ -79,15 +77,11 @@ async fn widget_has(
     name: &str,
     test: impl Fn(&DynamicObject) -> bool,
 ) -> DynamicObject {
-    let found =
-        await_condition(api.clone(), name, |object: Option<&DynamicObject>| object.is_some_and(&test));
-    let found = tokio::time::timeout(std::time::Duration::from_secs(60), found).await;
-    found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap()
+    eventually(api.clone(), name, test).await
 }
 
 async fn widget_gone(api: &Api<DynamicObject>, name: &str) {
-    let lacking = await_condition(api.clone(), name, |object: Option<&DynamicObject>| object.is_none());
-    tokio::time::timeout(std::time::Duration::from_secs(60), lacking).await.unwrap().unwrap();
+    gone(api.clone(), name).await;
 }
 
 pub async fn create_in<K>(client: &Client, namespace: &str, document: Value) -> K
@@ -206,7 +200,7 @@ async fn only_chosen_objects_go_to_the_host_and_leave_it_when_they_are_no_longer
 }
 
 #[tokio::test]
-async fn edits_while_no_syncer_ran_are_caught_up_with_on_both_sides() {
+async fn x_edits_while_no_syncer_ran_are_caught_up_with_on_both_sides() {
     let world = World::with(|config| config.rules = rules(&[rule(Direction::ToHost, WIDGETS)])).await;
     define_widgets(&world).await;
     served(&world).await;
@@ -308,11 +302,7 @@ async fn patches_and_selectors_hold_for_kinds_with_code_of_their_own() {
     assert_eq!(host.spec.unwrap().ingress_class_name.as_deref(), Some("shared"));
     assert!(world.host_api::<Ingress>().get_opt(&world.name("hidden")).await.unwrap().is_none());
 
-    let pod = json!({
-        "metadata": { "name": "p" },
-        "spec": { "serviceAccountName": "robot", "containers": [{ "name": "app", "image": "app:1" }] },
-    });
-    world.tenant_create::<Pod>(pod).await;
+    world.tenant_create::<Pod>(pod("p", json!({}))).await;
     let image = |pod: &Pod| pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap_or_default();
     let host = world.host_has::<Pod>("p", |_| true).await;
     assert_eq!(image(&host), "mirror/app:1");
@@ -344,11 +334,7 @@ async fn p6_service_accounts_go_to_the_host_and_pods_run_as_them_without_their_r
     let world =
         World::with(|config| config.rules = rules(&[rule(Direction::ToHost, "serviceaccounts")])).await;
     world.host_has::<ServiceAccount>("robot", |_| true).await;
-    let pod = json!({
-        "metadata": { "name": "p" },
-        "spec": { "serviceAccountName": "robot", "containers": [{ "name": "app", "image": "app:1" }] },
-    });
-    let pod: Pod = world.tenant_create(pod).await;
+    let pod: Pod = world.tenant_create(pod("p", json!({}))).await;
     assert_eq!(pod.spec.unwrap().service_account_name.as_deref(), Some("robot"));
     let spec = world.host_has::<Pod>("p", |_| true).await.spec.unwrap();
     assert_eq!(spec.service_account_name.as_deref(), Some(world.name("robot").as_str()));
@@ -366,11 +352,7 @@ async fn cluster_scoped_objects_go_to_the_host_under_names_of_their_own() {
     let there: Api<PriorityClass> = Api::all(world.host.clone());
     let host = eventually(there.clone(), &name, |class| class.value == Some(7)).await;
     assert_ne!(host.global_default, Some(true), "a tenant's default is not the host's");
-    let pod = json!({
-        "metadata": { "name": "p" },
-        "spec": { "serviceAccountName": "robot", "containers": [{ "name": "app", "image": "app:1" }] },
-    });
-    world.tenant_create::<Pod>(pod).await;
+    world.tenant_create::<Pod>(pod("p", json!({}))).await;
     let spec = world.host_has::<Pod>("p", |_| true).await.spec.unwrap();
     assert_eq!(spec.priority_class_name.as_deref(), Some(name.as_str()));
     let here: Api<PriorityClass> = Api::all(world.tenant.clone());

@@ -3,7 +3,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
-use super::world::{World, eventually, gone};
+use super::world::{PATIENCE, World, eventually, gone};
 
 async fn bound(world: &World) {
     world
@@ -62,7 +62,7 @@ async fn eventually_deleting(world: &World) {
     let going = kube::runtime::wait::await_condition(api, &name, |claim: Option<&PersistentVolumeClaim>| {
         claim.is_none_or(|claim| claim.metadata.deletion_timestamp.is_some())
     });
-    going.await.unwrap();
+    tokio::time::timeout(PATIENCE, going).await.expect("the host's claim goes").unwrap();
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -22,18 +21,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::body::Response;
 use vkube_apiserver::cel::{self, Budget, Program, Variables};
+use vkube_apiserver::connect::{Connector, MetricsOf, Target};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::server::InProcess;
 use vkube_apiserver::service_allocation::Allocator;
 use vkube_apiserver::status::ApiError;
 use vkube_apiserver::user::User;
-use vkube_syncer::{Config, Direction, Expression, Names, RuleSpec, Rules, ServiceAllocator, Syncer};
+use vkube_syncer::{
+    Config, Direction, Expression, Hypervisor, Names, RuleSpec, Rules, ServiceAllocator, StreamTarget, Syncer,
+};
 
 /// The namespace of the host that belongs to the virtual cluster.
 pub const HOST_NAMESPACE: &str = "tenant-demo";
 
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct World {
     pub host: Client,
@@ -89,8 +91,13 @@ impl World {
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
         let late = Arc::new(Late::default());
         let host_instance = Instance::start(options()).await.unwrap();
-        let tenant_instance =
-            Instance::start(Options { allocator: Some(late.clone()), ..options() }).await.unwrap();
+        let tenant_instance = Instance::start(Options {
+            allocator: Some(late.clone()),
+            connector: Some(late.clone()),
+            ..options()
+        })
+        .await
+        .unwrap();
         let (refuses, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let host_service = host_instance.server.service(User::component("host"));
         let host = Client::new(
@@ -113,6 +120,7 @@ impl World {
             tenant_instance: Some(tenant_instance),
         };
         late.0.set(world.syncer.allocator()).ok().unwrap();
+        late.1.set(Arc::new(world.syncer.hypervisor())).ok().unwrap();
         world.prepare().await;
         world.resume().await
     }
@@ -297,16 +305,7 @@ pub fn rules(specs: &[RuleSpec]) -> Rules {
 
 /// A rule about all objects of a resource.
 pub fn rule(direction: Direction, resource: &str) -> RuleSpec {
-    RuleSpec {
-        direction,
-        resource: resource.into(),
-        version: None,
-        enabled: true,
-        all: false,
-        selector: LabelSelector::default(),
-        mappings: Vec::new(),
-        patches: Vec::new(),
-    }
+    RuleSpec::new(direction, resource)
 }
 
 fn expression(text: &str) -> Result<Expression, String> {
@@ -324,20 +323,39 @@ fn expression(text: &str) -> Result<Expression, String> {
 /// Waits until an object satisfies `test`.
 pub async fn eventually<K>(api: Api<K>, name: &str, test: impl Fn(&K) -> bool) -> K
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let found = await_condition(api, name, |object: Option<&K>| object.is_some_and(&test));
     let found = tokio::time::timeout(PATIENCE, found).await;
     found.unwrap_or_else(|_| panic!("{name} does not get there")).unwrap().unwrap()
 }
 
+/// Waits until the syncer itself knows something; no watch of ours can tell.
+pub async fn until<A: Future<Output = bool>>(mut test: impl FnMut() -> A) {
+    let known = async {
+        while !test().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, known).await.expect("the syncer gets to know it");
+}
+
 /// Waits until an object is gone.
 pub async fn gone<K>(api: Api<K>, name: &str)
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let lacking = await_condition(api, name, |object: Option<&K>| object.is_none());
     tokio::time::timeout(PATIENCE, lacking).await.unwrap_or_else(|_| panic!("{name} does not go")).unwrap();
+}
+
+/// Waits until a custom resource is served.
+pub async fn served(client: &Client, definition: &str) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let established = await_condition(api, definition, kube::runtime::conditions::is_crd_established());
+    tokio::time::timeout(PATIENCE, established).await.expect("a definition is established").unwrap();
 }
 
 /// The address of a label or annotation, for short tests.
@@ -345,9 +363,40 @@ pub fn annotation<K: Resource>(object: &K, key: &str) -> String {
     object.annotations().get(key).cloned().unwrap_or_default()
 }
 
-/// The virtual API server's hook, which needs the syncer, which needs the server.
+/// The virtual API server's hooks, which need the syncer, which needs the server.
 #[derive(Default)]
-struct Late(OnceLock<ServiceAllocator>);
+struct Late(OnceLock<ServiceAllocator>, OnceLock<Arc<Hypervisor>>);
+
+impl Connector for Late {
+    fn connect(
+        &self,
+        target: Target,
+        request: vkube_apiserver::body::Request,
+    ) -> BoxFuture<'static, Result<Response, ApiError>> {
+        let hypervisor = self.1.get().cloned().unwrap();
+        Box::pin(async move {
+            let target = StreamTarget {
+                resource: target.resource,
+                namespace: target.namespace,
+                name: target.name,
+                subresource: target.subresource,
+                rest: target.rest,
+            };
+            Ok(hypervisor.connect(&target, request).await)
+        })
+    }
+
+    fn metrics(&self, of: MetricsOf) -> BoxFuture<'static, Result<Vec<Value>, ApiError>> {
+        let hypervisor = self.1.get().cloned().unwrap();
+        Box::pin(async move {
+            let measured = match of {
+                MetricsOf::Pods { namespace } => hypervisor.pod_metrics(&namespace).await,
+                MetricsOf::Nodes => hypervisor.node_metrics().await,
+            };
+            measured.map_err(|error| ApiError::unavailable(error.to_string()))
+        })
+    }
+}
 
 impl Allocator for Late {
     fn allocate<'a>(

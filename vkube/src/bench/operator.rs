@@ -24,7 +24,10 @@ use vkube_crds::VirtualCluster;
 use vkube_sandbox::host::{self, Sandbox};
 
 use super::{process, standalone::free_port};
-use crate::{cli::Outcome, clusters::Failure, sandbox::Output};
+use crate::{
+    cli::{Failure, Outcome},
+    sandbox::Output,
+};
 
 /// The image of control planes: any other than vkube's own is simulated.
 const IMAGE: &str = "example.com/simulated:1";

@@ -29,9 +29,10 @@ use vkube_apiserver::{
 use vkube_syncer::{Config, Syncer};
 
 use super::process;
-use crate::{cli::Outcome, sandbox::Output};
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::{
+    cli::{Failure, Outcome},
+    sandbox::Output,
+};
 
 const CLUSTER: &str = "bench";
 const HOST_NAMESPACE: &str = "tenant";

@@ -14,7 +14,7 @@ use vkube_apiserver::{
     listener::TlsFiles,
 };
 use vkube_controllers::Controller;
-use vkube_syncer::{Config, DnsServer, Images, Syncer};
+use vkube_syncer::{Config, DnsServer, Images, NodeSync, Syncer};
 
 use super::{
     Controllers, Options, activity, client, election::work_as_leader, link::HostLink, read, server_options,
@@ -75,19 +75,24 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         runtime_class: options.workload_runtime_class.clone(),
         ..Config::new(name, namespace)
     };
+    let has_nodes = config.nodes != NodeSync::None;
     let syncer = Arc::new(Syncer::new(client(&instance, "system:vkube-syncer"), host, config));
     link.tie(&syncer);
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    // The nodes are the host's, which evicts their pods by the tolerations that they have there.
-    let enabled = vkube_controllers::Controllers::all().without(Controller::TaintEviction);
+    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there.
+    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction];
+    // Without any, all pods would be orphans of nodes that are gone.
+    let orphans = (!has_nodes).then_some(Controller::PodGarbage);
+    let without = of_nodes.into_iter().chain(orphans);
+    let enabled = without.fold(options.controllers, vkube_controllers::Controllers::without);
     let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
     let election = options.election.election(controllers.client.clone())?;
     tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
         async move {
             let syncing = syncer.run(shutdown.clone());
-            if options.controllers {
+            if !enabled.is_empty() {
                 tokio::join!(syncing, controllers.run(shutdown));
             } else {
                 syncing.await;

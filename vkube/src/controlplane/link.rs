@@ -9,12 +9,12 @@ use http::StatusCode;
 use serde_json::Value;
 use vkube_apiserver::{
     body::{Request, Response},
-    connect::{Connector, Target},
+    connect::{Connector, MetricsOf, Target},
     metadata,
     service_allocation::Allocator,
     status::{ApiError, Cause, Details},
 };
-use vkube_syncer::{Hypervisor, ServiceAllocator, StreamTarget, Syncer};
+use vkube_syncer::{Hypervisor, MetricsError, ServiceAllocator, StreamTarget, Syncer};
 
 /// The link to the host.
 #[derive(Default)]
@@ -48,6 +48,23 @@ impl Connector for HostLink {
                 rest: target.rest,
             };
             Ok(hypervisor.connect(&target, request).await)
+        })
+    }
+
+    fn metrics(&self, of: MetricsOf) -> BoxFuture<'static, Result<Vec<Value>, ApiError>> {
+        let hypervisor = self.hypervisor.get().cloned();
+        Box::pin(async move {
+            let hypervisor = hypervisor.ok_or_else(not_yet)?;
+            let measured = match of {
+                MetricsOf::Pods { namespace } => hypervisor.pod_metrics(&namespace).await,
+                MetricsOf::Nodes => hypervisor.node_metrics().await,
+            };
+            measured.map_err(|error| {
+                if let MetricsError::Host(why) = &error {
+                    tracing::warn!(error = %why, "the host gives no metrics");
+                }
+                ApiError::unavailable(error.to_string())
+            })
         })
     }
 }

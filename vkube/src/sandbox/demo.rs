@@ -19,7 +19,7 @@ use vkube_sandbox::host::Sandbox;
 
 use super::state::State;
 use crate::{
-    cli::Outcome,
+    cli::{Failure, Outcome},
     connect, kubeconfig,
     progress::{Progress, human},
 };
@@ -30,8 +30,6 @@ const NAME: &str = "my-cluster";
 const WORKLOAD: &str = include_str!("../../../examples/workload.yaml");
 /// Longer than anything in the sandbox takes; past it something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Shows what vkube does.
 pub async fn run(sandbox: &Sandbox, progress: &mut Progress, state: &State) -> Outcome {

@@ -1,5 +1,8 @@
 //! Servers of other groups that really listen, behind a server in memory.
 
+mod openapi;
+mod registration;
+
 use std::{
     convert::Infallible,
     net::Ipv4Addr,
@@ -120,6 +123,37 @@ async fn answer(
                 {"name": "pods/status", "singularName": "", "namespaced": true, "kind": "PodMetrics", "verbs": ["get"]},
             ],
         })),
+        ("/openapi/v3", _) => json(json!({"paths": {
+            "apis/metrics.example.com/v1beta1":
+                {"serverRelativeURL": "/openapi/v3/apis/metrics.example.com/v1beta1?hash=1"},
+            "version": {"serverRelativeURL": "/openapi/v3/version?hash=2"},
+        }})),
+        ("/openapi/v3/apis/metrics.example.com/v1beta1", _) => {
+            json(json!({"openapi": "3.0.0", "info": "metrics"}))
+        }
+        ("/openapi/v2", _) if request.headers().contains_key("if-none-match") => {
+            http::Response::builder().status(304).body(body::empty()).unwrap()
+        }
+        ("/openapi/v2", _) => {
+            const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+            let metadata = json!({"$ref": format!("#/definitions/{OBJECT_META}")});
+            let mut answer = json(json!({
+                "swagger": "2.0",
+                "paths": {
+                    format!("{GROUP}/pods"): {"get": {"responses": {"200": {
+                        "description": "OK", "schema": {"$ref": "#/definitions/PodMetrics"},
+                    }}}},
+                    "/apis/": {"get": {"description": "another"}},
+                },
+                "definitions": {
+                    "PodMetrics": {"type": "object", "properties": {"metadata": metadata}},
+                    OBJECT_META: {"type": "object", "description": "another"},
+                    "Stranger": {"type": "object"},
+                },
+            }));
+            answer.headers_mut().insert("etag", http::HeaderValue::from_static("\"1\""));
+            answer
+        }
         (_, Some("watch=true")) => {
             let lines = watched.lock().unwrap().take().unwrap();
             http::Response::new(body::stream(lines))

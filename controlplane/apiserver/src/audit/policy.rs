@@ -4,15 +4,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path as File, PathBuf};
+use std::path::Path as File;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     authorization::Attributes,
-    codec::yaml,
     field::{Errors, Path},
+    file,
     user::User,
     validation::names,
 };
@@ -120,18 +120,9 @@ pub struct Verdict {
 /// Why a policy is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
-    #[error("failed to read the audit policy {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no YAML.
-    #[error("failed to parse the audit policy: {0}")]
-    Syntax(String),
+    /// Its file is of no use.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// It is of another form.
     #[error("failed to decode the audit policy")]
     Shape(#[from] serde_json::Error),
@@ -154,9 +145,7 @@ pub enum Error {
 impl Policy {
     /// Reads and validates a file.
     pub fn load(path: &File) -> Result<Self, Error> {
-        let text = std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })?;
-        let (document, _) = yaml::read(&text).map_err(Error::Syntax)?;
-        Self::read(document)
+        Self::read(file::document(path)?)
     }
 
     fn read(document: Value) -> Result<Self, Error> {

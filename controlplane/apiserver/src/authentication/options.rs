@@ -54,8 +54,8 @@ pub enum Error {
 }
 
 impl Authenticators {
-    /// The authenticators that the options ask for; `issuer` is the server's own. Where authorization `allows_all`,
-    /// strangers stay outside.
+    /// The authenticators that the options ask for; `issuer` is the server's own. Where authorization
+    /// `allows_all`, strangers stay outside.
     pub fn new(options: Options, issuer: String, allows_all: bool) -> Result<Self, Error> {
         let (issuers, section) = match (&options.configuration, &options.oidc) {
             (Some(_), Some(_)) => return Err(Error::TwoConfigurations),

@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::webhook;
 use crate::{
     cel::{Issues, Program, Scope, Type},
-    codec::yaml,
     custom::checks::formats,
     field::{Errors, Path},
+    file,
     validation::names,
 };
 
@@ -81,18 +81,9 @@ struct Condition {
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be read.
-    #[error("failed to read {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no YAML.
-    #[error("failed to parse the configuration of authorization: {0}")]
-    Syntax(String),
+    /// Its file is of no use.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// It is of another form.
     #[error("failed to decode the configuration of authorization")]
     Shape(#[from] serde_json::Error),
@@ -111,9 +102,7 @@ pub enum Error {
 
 /// Reads and validates a file.
 pub fn load(path: &File) -> Result<Vec<Authorizer>, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })?;
-    let (document, _) = yaml::read(&text).map_err(Error::Syntax)?;
-    read(document)
+    read(file::document(path)?)
 }
 
 fn read(document: Value) -> Result<Vec<Authorizer>, Error> {

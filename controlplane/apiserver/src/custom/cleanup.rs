@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
-use tower::Service;
 use vkube_store::{Entry, Range, Signal};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     controller::{FINALIZER, definition, write_status},
 };
 use crate::{
-    body, metadata, registry::access::str_at, resource::Definition, server::Server, status::ApiError, stored,
+    metadata, registry::access::str_at, resource::Definition, server::Server, status::ApiError, stored,
     user::User,
 };
 
@@ -105,11 +105,9 @@ async fn delete(server: &Server, custom: &Definition, key: &str) -> Result<(), A
     let (namespace, name) = custom.split_key(key);
     let place = if namespace.is_empty() { String::new() } else { format!("namespaces/{namespace}/") };
     let path = format!("/apis/{}/{place}{}/{name}", custom.api_version(), custom.plural());
-    let request = http::Request::delete(path).body(body::empty()).map_err(ApiError::internal)?;
     let mut service = server.service(User::component("system:apiserver"));
-    let Ok(response) = service.call(request).await;
-    if response.status().is_success() || response.status() == http::StatusCode::NOT_FOUND {
-        return Ok(());
+    match service.change(Method::DELETE, &path, "application/json", &Value::Null).await {
+        Err(error) if error.code != StatusCode::NOT_FOUND => Err(error),
+        _ => Ok(()),
     }
-    Err(ApiError::internal(format!("deleting {key} was answered with {}", response.status())))
 }

@@ -1,7 +1,7 @@
 //! The seats of one priority level, and the queues in front of them. Pure: time comes in, decisions go out.
 //!
-//! Fair queuing as in Kubernetes: each flow is dealt a small hand of queues by its hash and joins the shortest; a
-//! queue is served in proportion to what it has used, measured by a progress meter that runs as fast as every
+//! Fair queuing as in Kubernetes: each flow is dealt a small hand of queues by its hash and joins the shortest;
+//! a queue is served in proportion to what it has used, measured by a progress meter that runs as fast as every
 //! queue is served (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/#fairness>). As long
 //! as there are seats, no queue exists at all.
 
@@ -144,7 +144,8 @@ impl<W> Queues<W> {
         self.at = now;
     }
 
-    /// The queue of a flow's hand in which the fewest wait. Flows with overlapping hands begin at other cards.
+    /// The queue of a flow's hand in which the fewest wait. Flows with overlapping hands begin at other
+    /// cards.
     fn shortest(&mut self, flow: u64) -> usize {
         let hand = deal(flow, self.queues.len(), self.queuing.hand);
         self.enqueued = self.enqueued.wrapping_add(1);

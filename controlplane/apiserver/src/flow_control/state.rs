@@ -7,14 +7,14 @@ use super::{
     level::{Configuration, Level},
     schema::Schema,
 };
-use crate::metadata;
-
 /// What the limiter's lock guards.
 #[derive(Debug)]
 pub struct State {
     pub seats: usize,
     pub schemas: BTreeMap<String, Arc<Schema>>,
     pub levels: BTreeMap<String, Configuration>,
+    /// Those that hold even when they are not there.
+    mandatory: (Vec<Arc<Schema>>, Vec<Configuration>),
     /// The schemas in the order in which they are asked, with the place of their level in `work`.
     pub order: Vec<(Arc<Schema>, usize)>,
     pub work: Vec<Level<Waiter>>,
@@ -25,7 +25,11 @@ pub struct State {
 impl State {
     /// A limiter with so many seats, and the objects without which there is none.
     pub fn new(seats: usize) -> Self {
+        let (schemas, levels): (Vec<_>, Vec<_>) =
+            defaults::mandatory().partition(|object| object["kind"] == "FlowSchema");
+        let schemas = schemas.iter().map(|object| Arc::new(Schema::parse(object))).collect();
         let mut state = Self {
+            mandatory: (schemas, levels.iter().map(Configuration::parse).collect()),
             seats,
             schemas: BTreeMap::new(),
             levels: BTreeMap::new(),
@@ -51,15 +55,9 @@ impl State {
     pub fn rebuild(&mut self) {
         let mut levels = self.levels.clone();
         let mut schemas: Vec<_> = self.schemas.values().cloned().collect();
-        for object in defaults::mandatory() {
-            let name = metadata::name(&object);
-            if object["kind"] == "FlowSchema" {
-                if !self.schemas.contains_key(name) {
-                    schemas.push(Arc::new(Schema::parse(&object)));
-                }
-            } else if !levels.contains_key(name) {
-                levels.insert(name.into(), Configuration::parse(&object));
-            }
+        schemas.extend(self.mandatory.0.iter().filter(|s| !self.schemas.contains_key(&s.name)).cloned());
+        for level in &self.mandatory.1 {
+            levels.entry(level.name.clone()).or_insert_with(|| level.clone());
         }
         let shares = levels.values().map(|level| level.shares).sum::<i64>().max(1);
         let is =

@@ -3,13 +3,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
-use http_body_util::{BodyExt, Full};
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 use super::{
     GROUP,
@@ -93,15 +90,15 @@ async fn tend(server: &Server) -> Result<(), ApiError> {
     if missing {
         bootstrap::ensure(server, bootstrap()?).await?;
     }
-    for wanted in defaults {
-        let Some(object) = find(&wanted) else { continue };
-        let definition = builtin(GROUP, plural(&wanted))?;
-        if let Some(change) = correction(object, &documents::finish(&definition, wanted)?) {
+    for wanted in &defaults {
+        let Some(object) = find(wanted) else { continue };
+        let definition = builtin(GROUP, plural(wanted))?;
+        if let Some(change) = correction(object, &documents::finish(&definition, wanted.clone())?) {
             let path = format!("{}?fieldManager={PRODUCER}", path(object, ""));
             send(server, Method::PATCH, &path, "application/merge-patch+json", &change).await?;
         }
     }
-    for object in schemas.iter().chain(&levels).filter(|object| is_superseded(object)) {
+    for object in schemas.iter().chain(&levels).filter(|object| is_superseded(object, &defaults)) {
         send(server, Method::DELETE, &path(object, ""), "application/json", &Value::Null).await?;
     }
     for schema in &schemas {
@@ -170,9 +167,9 @@ fn replaced(old: &Value, new: &Value) -> Value {
 }
 
 /// Whether it is a default of an earlier version that no user has taken over.
-fn is_superseded(object: &Value) -> bool {
+fn is_superseded(object: &Value, defaults: &[Value]) -> bool {
     autoupdate(object) == Some("true")
-        && !defaults::all().iter().any(|wanted| {
+        && !defaults.iter().any(|wanted| {
             wanted["kind"] == object["kind"] && metadata::name(wanted) == metadata::name(object)
         })
 }
@@ -210,15 +207,9 @@ async fn send(
     content_type: &str,
     body: &Value,
 ) -> Result<(), ApiError> {
-    let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
-    let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);
-    let request = request.body(Full::new(body)).map_err(ApiError::internal)?;
-    let Ok(response) = server.service(User::component("system:apiserver")).call(request).await;
-    let status = response.status();
-    if status.is_success() || matches!(status.as_u16(), 404 | 409) {
-        return Ok(());
+    let mut service = server.service(User::component("system:apiserver"));
+    match service.change(method, path, content_type, body).await {
+        Err(error) if !matches!(error.code, StatusCode::NOT_FOUND | StatusCode::CONFLICT) => Err(error),
+        _ => Ok(()),
     }
-    let answer = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-    let answer = answer.map_err(ApiError::internal)?;
-    Err(ApiError::internal(String::from_utf8_lossy(&answer)))
 }

@@ -62,6 +62,7 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     admit(call, &definition, Operation::Create, None, &mut object, options).await?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
+    call.warnings.extend(definition.rules().early_warnings(&object));
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
     let mut errors = validation::metadata::create(&object, &definition);
     errors.extend(definition.rules().validate(&object));

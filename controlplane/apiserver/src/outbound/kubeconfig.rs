@@ -23,30 +23,16 @@ use super::{
     url::{self, Url},
 };
 use crate::{
-    codec::yaml,
+    file,
     registry::access::{at, bool_at, list_at, str_at},
 };
 
 /// Why a kubeconfig is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file that it names, or itself, cannot be read.
-    #[error("failed to read {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// It is no YAML.
-    #[error("failed to parse {path}: {why}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    /// A file that it names, or itself, is of no use.
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// Something is not in it.
     #[error("{path} has no {what}")]
     Absent {
@@ -91,8 +77,7 @@ impl std::fmt::Debug for Remote {
 impl Remote {
     /// Reads the file and those that it names.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let text = read(path)?;
-        let (config, _) = yaml::read(&text).map_err(|why| Error::Parse { path: path.into(), why })?;
+        let config = file::document(path)?;
         let absent = |what: String| Error::Absent { path: path.into(), what };
         let named =
             |list: &str, name: &str| list_at(&config, list).iter().find(|item| str_at(item, "/name") == name);
@@ -112,8 +97,7 @@ impl Remote {
     }
 
     /// Posts a document in JSON; `timeout` bounds the whole exchange.
-    pub async fn post(&self, document: &Value, timeout: Duration) -> Result<Response<Bytes>, String> {
-        let body = Bytes::from(document.to_string());
+    pub async fn post(&self, document: &Bytes, timeout: Duration) -> Result<Response<Bytes>, String> {
         let request = || {
             let mut request = Request::post(&self.url.path)
                 .header(header::HOST, &self.url.authority)
@@ -123,7 +107,7 @@ impl Remote {
             if let Some(authorization) = &self.authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            request.body(Full::new(body.clone()))
+            request.body(Full::new(document.clone()))
         };
         let connect = exchange::connect(&self.url.host, self.url.port, self.tls.clone(), &self.name);
         let failed = |why: String| format!("Post {:?}: {why}", self.url.to_string());
@@ -150,9 +134,9 @@ fn tls(cluster: &Value, user: &Value, base: &Path) -> Result<ClientConfig, Error
 }
 
 fn authorization(user: &Value, base: &Path) -> Result<Option<HeaderValue>, Error> {
-    let file = str_at(user, "/tokenFile");
+    let path = str_at(user, "/tokenFile");
     let token = match str_at(user, "/token") {
-        "" if !file.is_empty() => String::from_utf8_lossy(&read(&base.join(file))?).trim().to_owned(),
+        "" if !path.is_empty() => String::from_utf8_lossy(&file::read(&base.join(path))?).trim().to_owned(),
         token => token.to_owned(),
     };
     let name = str_at(user, "/username");
@@ -177,10 +161,6 @@ fn bytes(owner: &Value, base: &Path, field: &'static str) -> Result<Option<Vec<u
     }
     match str_at(owner, &format!("/{field}")) {
         "" => Ok(None),
-        file => read(&base.join(file)).map(Some),
+        path => Ok(Some(file::read(&base.join(path))?)),
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use layouts::{Field, Zero};
 
 use super::access::{at, get};
+use crate::field::{Errors, Path, Reason, for_html};
 
 /// A value that is ready to be printed.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +86,12 @@ impl Internal {
     }
 }
 
+/// A value of an internal type is wrong; `null` is a pointer to nothing.
+pub fn invalid(errors: &mut Errors, path: &Path<'_>, layout: &str, value: &Value, why: &str) {
+    let shown = if value.is_null() { "null".into() } else { Internal::new(layout, value).compact() };
+    errors.push(path, Reason::Invalid, format!("Invalid value: {shown}: {why}"));
+}
+
 fn of_type(layout: &str, value: &Value) -> Printed {
     Printed::Fields(
         layouts::fields(layout)
@@ -123,9 +130,8 @@ fn raw(value: &Value) -> Printed {
     }
 }
 
-/// JSON as Go writes it, which is fit for HTML.
 fn escaped(value: &Value) -> String {
-    value.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+    for_html(&value.to_string())
 }
 
 fn compact(printed: &Printed, out: &mut String) {

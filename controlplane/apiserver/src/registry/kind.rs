@@ -130,6 +130,11 @@ pub trait Kind: Send + Sync {
         Vec::new()
     }
 
+    /// Warnings of what a creator wrote, before [`Self::prepare_create`] completes it and even if it is refused.
+    fn early_warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What every client of a deprecated kind is warned of.
     fn deprecation(&self) -> Option<&'static str> {
         None

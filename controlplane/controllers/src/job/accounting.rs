@@ -151,6 +151,8 @@ fn suspend_or_resume(
 }
 
 fn finish(end: &End, status: &mut JobStatus, notes: &mut Vec<Note>, now: Timestamp) {
+    // What ends has begun, even if there was nothing to do.
+    status.start_time.get_or_insert_with(|| time(now));
     if end.succeeded {
         set(status, "Complete", end, now);
         status.completion_time = Some(time(now));

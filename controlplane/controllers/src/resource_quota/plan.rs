@@ -44,9 +44,9 @@ pub(super) fn limits(quota: &ResourceQuota, resource: Resource<'_>) -> bool {
 
 /// The group and plural name of the resources that the quota counts.
 pub(super) fn counted(quota: &ResourceQuota) -> impl Iterator<Item = (String, String)> {
-    let devices = MEASURED[3];
     names(quota)
-        .filter_map(move |name| {
+        .filter_map(|name| {
+            let devices = Resource::DEVICE_CLAIMS;
             quota::counted(name).or_else(|| quota::belongs(devices, name).then_some(devices))
         })
         .map(|one| (one.group.to_owned(), one.plural.to_owned()))

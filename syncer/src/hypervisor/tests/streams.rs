@@ -69,6 +69,9 @@ async fn host(mut request: Request<Incoming>) -> Response<Body> {
     if path == "/api/v1/namespaces/tenant/pods/web-x-shop-x-demo/log?follow=true&container=app" {
         return Response::new(forward::full("line one\nline two\n"));
     }
+    if let Some(rest) = path.strip_prefix("/api/v1/nodes/n1/proxy/") {
+        return Response::new(forward::full(kubelet(rest.split('?').next().unwrap())));
+    }
     let mut response = Response::new(forward::full(
         r#"{"kind":"Status","message":"pods \"web-x-shop-x-demo\" is not running in tenant","details":{"name":"web-x-shop-x-demo"}}"#,
     ));
@@ -76,8 +79,38 @@ async fn host(mut request: Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// The virtual API server's handler in front of the host.
-async fn front() -> SocketAddr {
+/// A kubelet with a pod of ours, which has an injected container and a claim, and one of somebody else's.
+fn kubelet(path: &str) -> String {
+    let own = r#"namespace="tenant",pod="web-x-shop-x-demo""#;
+    match path {
+        "metrics/cadvisor" => [
+            "# TYPE cpu counter".to_owned(),
+            "machine_cpu_cores 16".to_owned(),
+            format!("cpu{{container=\"app\",{own}\",id=\"a\\\"}}b\"}} 1 1700"),
+            format!("cpu{{container=\"injected\",{own}\"}} 2"),
+            r#"cpu{container="app",namespace="tenant",pod="web-x-shop-x-other"} 3"#.to_owned(),
+            r#"cpu{container="",namespace="",pod="",id="/"} 4"#.to_owned(),
+            r#"bytes{namespace="tenant",persistentvolumeclaim="data-x-shop-x-demo"} 5"#.to_owned(),
+            r#"bytes{namespace="tenant",persistentvolumeclaim="data-x-shop-x-other"} 6"#.to_owned(),
+        ]
+        .join("\n"),
+        "stats/summary" => {
+            let pod = |name: &str| {
+                serde_json::json!({
+                    "podRef": { "name": name, "namespace": "tenant", "uid": "host" },
+                    "containers": [{ "name": "app" }, { "name": "injected" }],
+                    "volume": [{ "pvcRef": { "name": "data-x-shop-x-demo", "namespace": "tenant" } }],
+                })
+            };
+            let pods = [pod("web-x-shop-x-demo"), pod("web-x-shop-x-other")];
+            serde_json::json!({ "node": { "nodeName": "n1", "cpu": {} }, "pods": pods }).to_string()
+        }
+        other => panic!("{other} is not to be asked"),
+    }
+}
+
+/// The streams of a virtual cluster in front of the host.
+async fn hypervisor() -> Arc<Hypervisor> {
     let host = serve(host).await;
     let mut config = kube::Config::new(format!("http://{host}").parse().unwrap());
     config.default_namespace = "tenant".into();
@@ -86,16 +119,34 @@ async fn front() -> SocketAddr {
         Arc::new(Context::new(Translator::new(Config::new("demo", "tenant")), client.clone(), client));
 
     let pod = |yaml: &str| -> Pod { serde_saphyr::from_str(yaml).unwrap() };
-    let web = "{metadata: {name: web, namespace: shop, uid: u1}, spec: {containers: [{name: app}]}}";
+    let web =
+        "{metadata: {name: web, namespace: shop, uid: u1}, spec: {nodeName: n1, containers: [{name: app}]}}";
     let pending = "{metadata: {name: pending, namespace: shop, uid: u2}, spec: {containers: [{name: app}]}}";
     context.virtual_side.pods.apply(Event::Apply(pod(web)));
     context.virtual_side.pods.apply(Event::Apply(pod(pending)));
     context.host_side.pods.apply(Event::Apply(pod(
-        "{metadata: {name: web-x-shop-x-demo, namespace: tenant, annotations: {vkube.dev/object-uid: u1}}, \
+        "{metadata: {name: web-x-shop-x-demo, namespace: tenant, labels: {vkube.dev/virtual-cluster: demo}, \
+         annotations: {vkube.dev/object-kind: Pod, vkube.dev/object-namespace: shop, \
+         vkube.dev/object-name: web, vkube.dev/object-uid: u1}}, \
          spec: {nodeName: n1, containers: [{name: app}, {name: injected}]}}",
     )));
+    context.host_side.claims.apply(Event::Apply(
+        serde_saphyr::from_str(
+            "{metadata: {name: data-x-shop-x-demo, namespace: tenant, labels: {vkube.dev/virtual-cluster: demo}, \
+             annotations: {vkube.dev/object-kind: PersistentVolumeClaim, vkube.dev/object-namespace: shop, \
+             vkube.dev/object-name: data}}}",
+        )
+        .unwrap(),
+    ));
+    context.virtual_side.nodes.apply(Event::Apply(
+        serde_saphyr::from_str("{metadata: {name: n1, labels: {vkube.dev/node: synthetic}}}").unwrap(),
+    ));
+    Arc::new(Hypervisor::new(context))
+}
 
-    let hypervisor = Arc::new(Hypervisor::new(context));
+/// The virtual API server's handler in front of the host.
+async fn front() -> SocketAddr {
+    let hypervisor = hypervisor().await;
     serve(move |request: Request<Incoming>| {
         let hypervisor = hypervisor.clone();
         async move {
@@ -192,4 +243,47 @@ async fn a_pod_without_a_node_has_no_streams() {
     let stream = exchange(address, "GET /pending/log HTTP/1.1\nHost: x\nConnection: close\n\n").await;
     let text = read_all(stream).await;
     assert!(text.contains("pod pending does not have a host assigned"), "{text}");
+}
+
+/// What a node answers to a path.
+async fn node(path: &str) -> String {
+    let target = StreamTarget {
+        resource: "nodes".into(),
+        name: "n1".into(),
+        subresource: "proxy".into(),
+        rest: path.into(),
+        ..StreamTarget::default()
+    };
+    let request = Request::get("/?follow=true").body(forward::full("")).unwrap();
+    let response = hypervisor().await.connect(&target, request).await;
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn l5_a_nodes_logs_of_an_own_container_are_the_host_pods() {
+    assert_eq!(node("containerLogs/shop/web/app").await, "line one\nline two\n");
+}
+
+#[tokio::test]
+async fn a_nodes_figures_are_of_own_pods_and_claims_in_their_own_names() {
+    let text = node("metrics/cadvisor").await;
+    let expected = [
+        "# TYPE cpu counter",
+        r#"cpu{container="app",namespace="shop",pod="web",id="a\"}b"} 1 1700"#,
+        r#"bytes{namespace="shop",persistentvolumeclaim="data"} 5"#,
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+
+    let summary: serde_json::Value = serde_json::from_str(&node("stats/summary").await).unwrap();
+    let expected = serde_json::json!({
+        "node": { "nodeName": "n1" },
+        "pods": [{
+            "podRef": { "name": "web", "namespace": "shop", "uid": "u1" },
+            "containers": [{ "name": "app" }],
+            "volume": [{ "pvcRef": { "name": "data", "namespace": "shop" } }],
+        }],
+    });
+    assert_eq!(summary, expected);
 }

@@ -7,22 +7,17 @@ use kube::api::DynamicObject;
 use kube::core::TypeMeta;
 use serde_json::Value;
 
-use super::super::mirror::applied;
-use super::super::tune::patched;
+use super::super::mirror::{ROOT_CA, applied, stamp};
+use super::super::tune::tuned_by_rule;
 use super::services;
 use super::{General, Shape, delete, document, holds, write_status};
 use crate::context::Context;
 use crate::error::{Error, Result, is_conflict, is_invalid, is_not_found};
-use crate::labels::{
-    APPLIED, FROM_HOST, HOST_OBJECT, MANAGED, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours,
-};
-use crate::names::digest;
+use crate::labels::{FROM_HOST, HOST_OBJECT, MANAGED, ObjectKey, VIRTUAL_CLUSTER, host_annotations, is_ours};
 use crate::queue::Outcome;
 use crate::rules::catalogue::Place;
 use crate::rules::{ENDPOINTS, Rule, SERVICES};
 
-/// Every namespace has its own.
-const ROOT_CA: &str = "kube-root-ca.crt";
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
 /// Where a host object appears in the virtual cluster.
@@ -108,7 +103,8 @@ pub(super) async fn reconcile(cx: &Context, general: &General, key: &ObjectKey) 
             Err(error) => return Err(Error::Virtual(error)),
         },
     };
-    if let Some(status) = host.data.get("status").filter(|_| shape.has_status)
+    let shown = shown(&general.rule, &host.data);
+    if let Some(status) = shown.get("status").filter(|_| shape.has_status)
         && written.data.get("status") != Some(status)
     {
         write_status(&api, &key.name, status).await.map_err(Error::Virtual)?;
@@ -125,6 +121,15 @@ async fn conflict(api: &kube::Api<DynamicObject>, key: &ObjectKey) -> Result<Out
         Some(found) if !is_ours(&found.metadata) => Err(Error::Foreign(key.name.clone())),
         _ => Ok(Outcome::Done),
     }
+}
+
+/// What the host has, without what it does not show.
+fn shown(rule: &Rule, data: &Value) -> Value {
+    let mut shown = data.clone();
+    for path in &rule.hidden {
+        path.remove(&mut shown);
+    }
+    shown
 }
 
 /// The virtual object that shows `host`; `None` if there is nothing to show.
@@ -151,7 +156,7 @@ fn wanted(
             annotations: Some(annotations),
             ..ObjectMeta::default()
         },
-        data: host.data.clone(),
+        data: shown(rule, &host.data),
     };
     if let Value::Object(fields) = &mut object.data {
         for field in ["apiVersion", "kind", "metadata", "status"] {
@@ -169,14 +174,8 @@ fn wanted(
     for path in &rule.dropped {
         path.remove(&mut object.data);
     }
-    if !rule.patches.is_empty() {
-        let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
-        let mut changed = serde_json::to_value(&object).map_err(unreadable)?;
-        patched(&rule.patches, &document(host), &mut changed)?;
-        object = serde_json::from_value(changed).map_err(unreadable)?;
-    }
-    let stamp = digest(&[&serde_json::to_string(&object).unwrap_or_default()], 20);
-    object.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
+    let mut object = tuned_by_rule(&rule.patches, &document(host), object)?;
+    stamp(&mut object);
     Ok(Some(object))
 }
 

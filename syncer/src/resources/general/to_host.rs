@@ -4,17 +4,21 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::TypeMeta;
 use serde_json::Value;
 
-use super::super::mirror::applied;
-use super::super::tune::patched;
+use super::super::mirror::{applied, refuse_foreign_in, stamp};
+use super::super::tune::tuned_by_rule;
 use super::{General, Shape, delete, document, grants, holds, write_status};
 use crate::context::{Context, Kind, MANAGER, Task};
 use crate::error::{Error, Result};
-use crate::labels::{APPLIED, ObjectKey, virtual_uid};
-use crate::names::digest;
+use crate::labels::{APPLIED, FROM_HOST, ObjectKey, virtual_uid};
 use crate::queue::Outcome;
-use crate::rules::Rule;
+use crate::resources::persistent_volume_claim;
+use crate::rules::references::Named;
 use crate::rules::selector::chooses;
+use crate::rules::{Direction, Rule};
 use crate::sanitise::Sanitiser;
+
+/// The annotation by which a storage class is the default.
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// Brings one object in step.
 pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> Result<Outcome> {
@@ -34,7 +38,7 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
             .filter(|object| chooses(&rule.selector, object.metadata.labels.as_ref()))
             .map(std::sync::Arc::new);
     }
-    let object = object.filter(|object| object.metadata.deletion_timestamp.is_none());
+    let object = object.filter(|object| object.metadata.deletion_timestamp.is_none() && is_tenants(object));
     let Some(object) = object else {
         if let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) {
             delete(&host, &live.metadata).await.map_err(Error::Host)?;
@@ -52,6 +56,7 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
         }
     }
 
+    require_class(cx, rule, &object)?;
     grants::check(cx, rule, &object).await?;
     let mut desired = desired(cx, rule, shape, &object)?;
     if key.namespace.is_empty() {
@@ -65,7 +70,7 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
         Some(current) => std::sync::Arc::clone(current),
         None => {
             if live.is_none() {
-                refuse_foreign(cx, shape, &host, &host_key, key).await?;
+                refuse_foreign_in(cx, &host, &shape.api.kind, host_key.name.clone(), key).await?;
             }
             let params = PatchParams::apply(MANAGER).force();
             let written = host.patch(&host_key.name, &params, &Patch::Apply(&desired)).await;
@@ -89,12 +94,43 @@ fn host_key(cx: &Context, key: &ObjectKey) -> ObjectKey {
 pub(crate) fn needs(rule: &Rule, object: &DynamicObject) -> Vec<Task> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let named = rule.references.iter().flat_map(|reference| reference.names(namespace, &object.data));
-    let task = |named: crate::rules::references::Named| match named.kind.as_str() {
+    let task = |named: Named| match named.kind.as_str() {
         "ConfigMap" => Some(Task { kind: Kind::ConfigMap, key: named.key }),
         "Secret" => Some(Task { kind: Kind::Secret, key: named.key }),
         _ => None,
     };
     named.filter_map(task).collect()
+}
+
+/// Whether an object is the tenant's own, and does not stand for one of the host's.
+fn is_tenants(object: &DynamicObject) -> bool {
+    let metadata = &object.metadata;
+    let is_hosts = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(FROM_HOST));
+    let is_made =
+        metadata.annotations.as_ref().is_some_and(|all| all.contains_key(persistent_volume_claim::CLAIM));
+    !is_hosts && !is_made
+}
+
+/// Refuses an object of a class that the host does not show.
+fn require_class(cx: &Context, rule: &Rule, object: &DynamicObject) -> Result<()> {
+    let Some((path, classes, called)) = rule.known.and_then(|known| known.class) else { return Ok(()) };
+    let pointer = format!("/{}", path.replace('.', "/"));
+    match object.data.pointer(&pointer).and_then(Value::as_str) {
+        Some(class) if !cx.offers(classes, class)? => {
+            Err(Error::Unsupported(format!("the host offers no {called} {class:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where on the host something is that came from there.
+fn imported(cx: &Context, named: &Named) -> Option<ObjectKey> {
+    let own = &cx.translator.config.host_namespace;
+    let mut shown = cx.rules.iter().filter(|general| {
+        general.rule.direction == Direction::FromHost
+            && general.shape.get().is_some_and(|shape| shape.api.kind == named.kind)
+    });
+    shown.find_map(|general| general.source(own, &named.key))
 }
 
 /// The host object of a virtual one.
@@ -113,38 +149,17 @@ fn desired(cx: &Context, rule: &Rule, shape: &Shape, object: &DynamicObject) -> 
     if let Value::Object(fields) = &mut host.data {
         fields.remove("status");
     }
+    // What is the default of a tenant is not the host's.
+    host.metadata.annotations.get_or_insert_default().remove(DEFAULT_CLASS);
     for path in &rule.dropped {
         path.remove(&mut host.data);
     }
     for reference in &rule.references {
-        reference.rename(translator, namespace, &mut host.data);
+        reference.rename(translator, namespace, &mut host.data, &|named| imported(cx, named));
     }
-    if !rule.patches.is_empty() {
-        let unreadable = |error: serde_json::Error| Error::Unsupported(error.to_string());
-        let mut changed = serde_json::to_value(&host).map_err(unreadable)?;
-        patched(&rule.patches, &document(object), &mut changed)?;
-        host = serde_json::from_value(changed).map_err(unreadable)?;
-    }
-    let stamp = digest(&[&serde_json::to_string(&host).unwrap_or_default()], 20);
-    host.metadata.annotations.get_or_insert_default().insert(APPLIED.into(), stamp);
+    let mut host = tuned_by_rule(&rule.patches, &document(object), host)?;
+    stamp(&mut host);
     Ok(host)
-}
-
-/// An object of our name that is not ours must not be taken over.
-async fn refuse_foreign(
-    cx: &Context,
-    shape: &Shape,
-    host: &kube::Api<DynamicObject>,
-    host_key: &ObjectKey,
-    key: &ObjectKey,
-) -> Result<()> {
-    let found = host.get_metadata_opt(&host_key.name).await.map_err(Error::Host)?;
-    match found {
-        Some(found) if cx.translator.origin(&shape.api.kind, &found.metadata).as_ref() != Some(key) => {
-            Err(Error::Foreign(host_key.name.clone()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Shows the host's status in the virtual cluster, in its names.
@@ -154,23 +169,21 @@ async fn report(cx: &Context, general: &General, object: &DynamicObject, host: &
     let mut sanitiser = Sanitiser::new(&cx.translator, &key.namespace).knows(&key.name);
     for reference in &general.rule.references {
         for named in reference.names(&key.namespace, &object.data) {
-            sanitiser = sanitiser.knows(&named.key.name);
+            let host = imported(cx, &named).unwrap_or_else(|| named.host_key(&cx.translator));
+            sanitiser = sanitiser.knows_as(host.name, &named.key.name);
         }
     }
     let mut status = status.clone();
-    clean(&sanitiser, &mut status);
+    // Pods by their virtual identity.
+    for user in status.get_mut("reservedFor").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(pod) = user["name"].as_str().and_then(|name| cx.pod_behind(name)) {
+            user["uid"] = pod.metadata.uid.clone().into();
+        }
+    }
+    sanitiser.clean_document(&mut status);
     if object.data.get("status") == Some(&status) {
         return Ok(());
     }
     let api = general.api(&cx.virtual_client, &key.namespace)?;
     write_status(&api, &key.name, &status).await.map_err(Error::Virtual)
-}
-
-fn clean(sanitiser: &Sanitiser<'_>, value: &mut Value) {
-    match value {
-        Value::String(text) => *text = sanitiser.clean(text),
-        Value::Array(items) => items.iter_mut().for_each(|item| clean(sanitiser, item)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| clean(sanitiser, value)),
-        _ => {}
-    }
 }

@@ -47,6 +47,10 @@ pub(super) fn apply(
     spec.preemption_policy = None;
     spec.priority_class_name = priority_class(translator, spec.priority_class_name.take());
     spec.scheduling_group = None;
+    if config.rules.has(Direction::ToHost, "runtimeclasses.node.k8s.io") {
+        let global = |class: String| translator.host_name(&ObjectKey::new("", class));
+        spec.runtime_class_name = spec.runtime_class_name.take().map(global);
+    }
     if config.runtime_class.is_some() {
         spec.runtime_class_name.clone_from(&config.runtime_class);
         spec.overhead = None;

@@ -20,14 +20,14 @@ use crate::sanitise::Sanitiser;
 /// Host annotation: the readiness gates' states when both sides last agreed.
 pub(crate) const GATES: &str = "vkube.dev/gates";
 
-/// Conditions that kubelet, scheduler and controllers of the host set.
-const HOST_CONDITIONS: [&str; 9] = [
+/// Conditions that kubelet and scheduler of the host set. That a pod is to be disrupted (`DisruptionTarget`), either side
+/// may say: tenants evict too.
+const HOST_CONDITIONS: [&str; 8] = [
     "PodScheduled",
     "Initialized",
     "ContainersReady",
     "Ready",
     "PodReadyToStartContainers",
-    "DisruptionTarget",
     "PodResizePending",
     "PodResizeInProgress",
     "AllContainersRestarting",

@@ -9,6 +9,7 @@ use std::{
 use super::Authenticator;
 use crate::{
     authentication::{configuration, configuration::Configuration, jwt},
+    file,
     outbound::trust,
     user::User,
 };
@@ -17,14 +18,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read.
-    #[error("failed to read {path}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] file::Error),
     /// It makes no sense.
     #[error("{path} is refused")]
     Configuration {
@@ -121,7 +116,7 @@ fn build(configuration: Configuration) -> Result<Authenticators, Error> {
 }
 
 fn read(path: &Path, own: &str) -> Result<Configuration, Error> {
-    let text = std::fs::read(path).map_err(|source| Error::File { path: path.into(), source })?;
+    let text = file::read(path)?;
     Configuration::read(&text, own).map_err(|source| Error::Configuration { path: path.into(), source })
 }
 

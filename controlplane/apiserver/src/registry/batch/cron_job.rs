@@ -1,6 +1,7 @@
 //! Cron jobs.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::job::{default_job_spec, validate_spec};
@@ -138,7 +139,7 @@ fn validate(job: &Value, old: Option<&Value>) -> Errors {
     errors
 }
 
-/// A name of the IANA database, by its form.
+/// A name of the IANA database.
 fn validate_time_zone(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     const PART_MAX: usize = 14;
     let Some(zone) = opt_str(spec, "/timeZone") else { return };
@@ -159,6 +160,11 @@ fn validate_time_zone(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     if zone.eq_ignore_ascii_case("local") {
         let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
         errors.invalid_str(path, zone, why);
+    }
+    // Names are looked up whatever their case, but are files to the real server.
+    let known = TimeZone::get(zone).is_ok_and(|found| found.iana_name() == Some(zone));
+    if !known && zone != "Local" {
+        errors.invalid_str(path, zone, &format!("unknown time zone {zone}"));
     }
 }
 
@@ -190,3 +196,28 @@ const COLUMNS: &[Column] = &[
         "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn time_zones_are_those_of_the_database() {
+        let told = |zone: &str| {
+            let mut errors = Errors::default();
+            validate_time_zone(&mut errors, &SPEC.child("timeZone"), &json!({"timeZone": zone}));
+            errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for zone in ["UTC", "Etc/UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"] {
+            assert_eq!(told(zone), [""; 0], "{zone}");
+        }
+        for zone in ["Mars/Olympus", "europe/berlin", "Europe/", "-a"] {
+            assert_eq!(
+                told(zone),
+                [format!("spec.timeZone: Invalid value: {zone:?}: unknown time zone {zone}")],
+                "{zone}"
+            );
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Jobs.
 
+mod indexes;
+mod status;
 mod validate;
 
 use jiff::Timestamp;
@@ -65,8 +67,8 @@ impl Kind for Job {
         validate::validate_update(job, old)
     }
 
-    fn validate_status_update(&self, job: &Value, _old: &Value) -> Errors {
-        validate::validate_status_update(job)
+    fn validate_status_update(&self, job: &Value, old: &Value) -> Errors {
+        status::validate_update(job, old)
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -81,7 +83,7 @@ impl Kind for Job {
         let [names, images] = containers(job, "/spec/template/spec/containers");
         vec![
             name(job),
-            status(job).into(),
+            state(job).into(),
             completions(job).into(),
             duration(job, now).into(),
             age(job, now),
@@ -134,7 +136,7 @@ fn default_labels(job: &mut Value) {
     }
 }
 
-fn status(job: &Value) -> &'static str {
+fn state(job: &Value) -> &'static str {
     let is = |kind| {
         of_type(list_at(job, "/status/conditions"), kind).is_some_and(|c| str_at(c, "/status") == "True")
     };

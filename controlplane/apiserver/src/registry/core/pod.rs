@@ -1,6 +1,7 @@
 //! Pods.
 
 mod cells;
+mod created;
 
 mod validate;
 
@@ -47,6 +48,12 @@ impl Kind for Pod {
             });
             set(pod, "/status/conditions", json!([condition]));
         }
+        created::merge_label_keys(pod);
+        created::sync_app_armor(pod);
+    }
+
+    fn early_warnings(&self, pod: &Value) -> Vec<String> {
+        created::app_armor_warnings(pod)
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {

@@ -16,7 +16,7 @@ mod validate;
 mod volumes;
 mod warnings;
 
-pub use annotations::{APP_ARMOR, MIRROR};
+pub use annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED, MIRROR};
 pub use annotations::{validate as validate_annotations, validate_profiles};
 pub use containers::{PROTOCOLS, validate_image_of_pod};
 pub use defaults::{

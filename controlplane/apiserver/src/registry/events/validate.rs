@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::field::{Errors, Path, Reason, quoted};
+use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, int_at, str_at};
+use crate::registry::internal;
 use crate::validation::fields::{self, immutable_field, qualified_name};
 
 const ROOT: Path<'static> = Path::ROOT;
@@ -81,15 +82,18 @@ pub fn validate_update(event: &Value, old: &Value) -> Errors {
     if at(event, "/series") != at(old, "/series") {
         validate_series(&mut errors, event);
     }
-    references_kept(&mut errors, event, old, "involvedObject");
-    for field in ["reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type"]
-    {
+    kept(&mut errors, event, old, "involvedObject", "ObjectReference");
+    for field in ["reason", "message"] {
+        immutable_field(&mut errors, &ROOT, event, old, field);
+    }
+    kept(&mut errors, event, old, "source", "EventSource");
+    for field in ["firstTimestamp", "lastTimestamp", "count", "reason", "type"] {
         immutable_field(&mut errors, &ROOT, event, old, field);
     }
     for field in ["eventTime", "action"] {
         immutable_field(&mut errors, &ROOT, event, old, field);
     }
-    references_kept(&mut errors, event, old, "related");
+    kept(&mut errors, event, old, "related", "ObjectReference");
     let path = ROOT.child("reportingController");
     fields::immutable(&mut errors, &path, at(event, "/reportingComponent"), at(old, "/reportingComponent"));
     immutable_field(&mut errors, &ROOT, event, old, "reportingInstance");
@@ -106,31 +110,11 @@ fn validate_series(errors: &mut Errors, event: &Value) {
     }
 }
 
-/// References are shown by the names of their Go fields.
-fn references_kept(errors: &mut Errors, event: &Value, old: &Value, field: &str) {
-    const NAMES: [(&str, &str); 7] = [
-        ("Kind", "/kind"),
-        ("Namespace", "/namespace"),
-        ("Name", "/name"),
-        ("UID", "/uid"),
-        ("APIVersion", "/apiVersion"),
-        ("ResourceVersion", "/resourceVersion"),
-        ("FieldPath", "/fieldPath"),
-    ];
+/// Demands that a field of an internal type is what it was.
+fn kept(errors: &mut Errors, event: &Value, old: &Value, field: &str, layout: &str) {
     let pointer = format!("/{field}");
-    let reference = at(event, &pointer);
-    if reference == at(old, &pointer) {
-        return;
+    let value = at(event, &pointer);
+    if value != at(old, &pointer) {
+        internal::invalid(errors, &ROOT.child(field), layout, value, fields::IMMUTABLE);
     }
-    let shown = if reference.is_null() {
-        "null".into()
-    } else {
-        let parts: Vec<String> = NAMES
-            .iter()
-            .map(|(name, path)| format!("\"{name}\":{}", quoted(str_at(reference, path))))
-            .collect();
-        format!("{{{}}}", parts.join(","))
-    };
-    let detail = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
-    errors.push(&ROOT.child(field), Reason::Invalid, detail);
 }

@@ -244,6 +244,14 @@ pub const LAYOUTS: &[(&str, &str)] = &[
          VsphereVolume? AzureDisk? PhotonPersistentDisk? PortworxVolume? ScaleIO? Local?:LocalVolumeSource \
          StorageOS?=storageos CSI?:CSIPersistentVolumeSource",
     ),
+    ("VolumeNodeAffinity", "Required?:NodeSelector"),
+    ("CSINodeDriver", "Name NodeID TopologyKeys? Allocatable?:VolumeNodeResources"),
+    ("VolumeNodeResources", "Count?"),
+    ("ScopeSelector", "MatchExpressions?:ScopedResourceSelectorRequirement"),
+    ("ScopedResourceSelectorRequirement", "ScopeName Operator Values?"),
+    ("EventSource", "Component Host"),
+    ("ObjectReference", "Kind Namespace Name UID APIVersion ResourceVersion FieldPath"),
+    ("UncountedTerminatedPods", "Succeeded? Failed?"),
     ("PodFailurePolicy", "Rules?:PodFailurePolicyRule"),
     (
         "PodFailurePolicyRule",

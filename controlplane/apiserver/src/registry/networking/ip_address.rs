@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::field::{Errors, Path, Reason};
+use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, str_at};
-use crate::registry::internal::Internal;
+use crate::registry::internal;
 use crate::registry::kind::{Column, Kind, NameRule};
 use crate::table::{NAME, age, column, name};
 use crate::validation::fields::{IMMUTABLE, dns_subdomain, path_segment, required_segment};
@@ -46,13 +46,7 @@ impl Kind for IpAddress {
         let mut errors = Errors::default();
         let parent = at(address, "/spec/parentRef");
         if parent != at(old, "/spec/parentRef") {
-            let shown = if parent.is_null() {
-                "null".into()
-            } else {
-                Internal::new("ParentReference", parent).compact()
-            };
-            let why = format!("Invalid value: {shown}: {IMMUTABLE}");
-            errors.push(&SPEC.child("parentRef"), Reason::Invalid, why);
+            internal::invalid(&mut errors, &SPEC.child("parentRef"), "ParentReference", parent, IMMUTABLE);
         }
         errors
     }

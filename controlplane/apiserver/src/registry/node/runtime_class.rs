@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{entries, get, list_at, map_at, str_at};
 use crate::registry::core::pod_spec::{
     deprecated_label, round_up_quantities, validate_overhead, validate_tolerations,
 };
+use crate::registry::internal::Internal;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, column, name};
 use crate::validation::fields::{dns_label, immutable_field, required};
@@ -47,7 +48,8 @@ impl Kind for RuntimeClass {
             validate_tolerations(&mut errors, &path, tolerations);
             for (index, toleration) in tolerations.iter().enumerate() {
                 if tolerations[..index].contains(toleration) {
-                    errors.duplicate(&path.index(index), toleration);
+                    let shown = Internal::new("Toleration", toleration).compact();
+                    errors.push(&path.index(index), Reason::Duplicate, format!("Duplicate value: {shown}"));
                 }
             }
         }

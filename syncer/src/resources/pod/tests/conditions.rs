@@ -114,3 +114,15 @@ fn conditions_the_host_withdrew_go_and_foreign_ones_stay() {
     assert_eq!(state(&exchange, "PodResizePending"), None);
     assert_eq!(state(&exchange, "example.com/mine").as_deref(), Some("True"));
 }
+
+#[test]
+fn that_a_tenant_disrupts_a_pod_is_not_forgotten() {
+    let evicted =
+        pod("{conditions: [{type: DisruptionTarget, status: 'True', reason: EvictionByEvictionAPI}]}");
+    let exchanged = run(&evicted, &host("{}", "{phase: Failed}"));
+    assert_eq!(state(&exchanged, "DisruptionTarget").as_deref(), Some("True"));
+    let preempted =
+        host("{}", "{conditions: [{type: DisruptionTarget, status: 'True', reason: PreemptionByScheduler}]}");
+    let exchanged = run(&pod("{}"), &preempted);
+    assert_eq!(state(&exchanged, "DisruptionTarget").as_deref(), Some("True"));
+}

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::indexes;
 use crate::field::{Errors, Path, Reason, shown};
 use crate::registry::access::{at, bool_at, get, has, int_at, list_at, opt_int, opt_str, restore, str_at};
 use crate::registry::core::pod_spec;
-use crate::registry::internal::Internal;
-use crate::registry::workload::{SPEC, STATUS, is_selector, validate_selected};
+use crate::registry::internal::{self, Internal};
+use crate::registry::workload::{SPEC, is_selector, validate_selected};
 use crate::validation::fields::{self, immutable_field, non_negative, qualified_name};
 use crate::validation::{formats, labels, names};
 
@@ -100,7 +101,7 @@ pub fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     match opt_str(spec, "/completionMode") {
         Some("Indexed") => validate_indexed(errors, path, spec),
         Some("NonIndexed") | None => {
-            for field in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"] {
+            for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
                 if let Some(value) = get(spec, &format!("/{field}")) {
                     errors.invalid(&path.child(field), value, "requires indexed completion mode");
                 }
@@ -114,8 +115,14 @@ pub fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     if has(spec, "/podFailurePolicy") {
         validate_failure_policy(errors, &path.child("podFailurePolicy"), spec);
     }
-    if has(spec, "/successPolicy") && str_at(spec, "/completionMode") == "Indexed" {
-        validate_success_policy(errors, &path.child("successPolicy"), spec);
+    if let Some(policy) = get(spec, "/successPolicy") {
+        let path = path.child("successPolicy");
+        if str_at(spec, "/completionMode") == "Indexed" {
+            validate_success_policy(errors, &path, spec);
+        } else {
+            let why = "requires indexed completion mode";
+            internal::invalid(errors, &path, "SuccessPolicy", policy, why);
+        }
     }
     validate_replacement_policy(errors, &path.child("podReplacementPolicy"), spec);
     let template_path = path.child("template");
@@ -180,18 +187,15 @@ fn validate_indexed(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
             "must be less than or equal to {max} when completions are above {MANY_COMPLETIONS} and used with backoff limit per index"
         )
     };
-    match failures {
-        None => {
-            let why = format!("must be specified when completions is above {MANY_COMPLETIONS}");
-            errors.required(&failures_path, &why);
-        }
-        Some(failures) if failures > MANY_FAILURES_MAX => {
-            errors.invalid(&failures_path, &failures.into(), &with_many(MANY_FAILURES_MAX));
-        }
-        Some(_) => {}
+    if failures.is_none() {
+        let why = format!("must be specified when completions is above {MANY_COMPLETIONS}");
+        errors.required(&failures_path, &why);
     }
     if parallelism > MANY_PARALLELISM_MAX {
         errors.invalid(&parallelism_path, &parallelism.into(), &with_many(MANY_PARALLELISM_MAX));
+    }
+    if let Some(failures) = failures.filter(|failures| *failures > MANY_FAILURES_MAX) {
+        errors.invalid(&failures_path, &failures.into(), &with_many(MANY_FAILURES_MAX));
     }
 }
 
@@ -315,6 +319,7 @@ fn validate_exit_codes(errors: &mut Errors, path: &Path<'_>, codes: &Value, spec
 
 fn validate_success_policy(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
     const MAX: usize = 20;
+    const INDEXES_MAX: usize = 64 * 1024;
     let rules = list_at(spec, "/successPolicy/rules");
     let rules_path = path.child("rules");
     if rules.is_empty() {
@@ -335,11 +340,16 @@ fn validate_success_policy(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
         let completions = int_at(spec, "/completions");
         let mut total = completions;
         if let Some(indexes) = indexes {
-            match count_indexes(indexes, completions) {
+            let indexes_path = path.child("succeededIndexes");
+            if indexes.len() > INDEXES_MAX {
+                errors.too_long(&indexes_path, INDEXES_MAX);
+            }
+            match indexes::count(indexes, completions) {
                 Ok(found) => total = found,
                 Err(why) => {
                     let why = format!("error parsing succeededIndexes: {why}");
-                    errors.invalid_str(&path.child("succeededIndexes"), indexes, &why);
+                    total = 0;
+                    errors.invalid_str(&indexes_path, indexes, &why);
                 }
             }
         }
@@ -351,7 +361,8 @@ fn validate_success_policy(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
                     "must be less than or equal to {completions} (the number of specified completions)"
                 );
                 errors.invalid(&count_path, &count.into(), &why);
-            } else if indexes.is_some() && count > total {
+            }
+            if indexes.is_some() && count > total {
                 let why = format!(
                     "must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"
                 );
@@ -359,34 +370,6 @@ fn validate_success_policy(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
             }
         }
     }
-}
-
-/// How many indexes `1,3-5` names.
-fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
-    let mut total = 0;
-    let mut last = -1;
-    for interval in text.split(',').filter(|_| !text.is_empty()) {
-        let (first, end) = interval.split_once('-').unwrap_or((interval, interval));
-        let parse = |part: &str| -> Result<i64, String> {
-            let index: i64 = part
-                .parse()
-                .map_err(|_| format!("cannot convert string to integer for index: \"{part}\""))?;
-            if index >= completions {
-                return Err(format!("too large index: \"{part}\""));
-            }
-            Ok(index)
-        };
-        let (from, until) = (parse(first)?, parse(end)?);
-        if from <= last {
-            return Err(format!("non-increasing order, previous: {last}, current: {from}"));
-        }
-        if until < from || (until == from && interval.contains('-')) {
-            return Err(format!("non-increasing order, previous: {from}, current: {until}"));
-        }
-        total += until - from + 1;
-        last = until;
-    }
-    Ok(total)
 }
 
 /// A changed job.
@@ -410,9 +393,7 @@ pub fn validate_update(job: &Value, old: &Value) -> Errors {
             }
         };
         if new != was {
-            let shown = if new.is_null() { "null".into() } else { Internal::new(layout, new).compact() };
-            let detail = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
-            errors.push(&SPEC.child(field), Reason::Invalid, detail);
+            internal::invalid(&mut errors, &SPEC.child(field), layout, new, fields::IMMUTABLE);
         }
     }
     errors
@@ -462,28 +443,4 @@ fn validate_template_kept(errors: &mut Errors, job: &Value, old: &Value) {
         let why = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
         errors.push(&SPEC.child("template"), Reason::Invalid, why);
     }
-}
-
-/// A changed status.
-pub fn validate_status_update(job: &Value) -> Errors {
-    let mut errors = Errors::default();
-    let status = at(job, "/status");
-    for field in ["active", "succeeded", "failed", "ready", "terminating"] {
-        non_negative(&mut errors, &STATUS, status, field);
-    }
-    let path = STATUS.child("uncountedTerminatedPods");
-    let mut seen = BTreeSet::new();
-    for list in ["succeeded", "failed"] {
-        let pods = list_at(status, &format!("/uncountedTerminatedPods/{list}"));
-        for (index, uid) in pods.iter().filter_map(Value::as_str).enumerate() {
-            let list_path = path.child(list);
-            let path = list_path.index(index);
-            if uid.is_empty() {
-                errors.invalid_str(&path, uid, "must not be empty");
-            } else if !seen.insert(uid) {
-                errors.duplicate(&path, &uid.into());
-            }
-        }
-    }
-    errors
 }

@@ -3,11 +3,13 @@
 use serde_json::{Map, Value};
 
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, count_at, get, has, list_at, map_at, opt_str, remove, str_at, strs_at};
+use crate::registry::access::{
+    at, count_at, get, has, list_at, list_mut, map_at, opt_str, remove, set, str_at, strs_at,
+};
 use crate::registry::core::pod_spec::{
     node_term_warnings, validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
 };
-use crate::registry::internal::Internal;
+use crate::registry::internal::{self, Internal};
 use crate::schema::quantity::Quantity;
 use crate::validation::diff;
 use crate::validation::fields::{self, NOT_POSITIVE, dns_label, dns_subdomain, one_of, required};
@@ -227,12 +229,10 @@ pub fn validate_update(volume: &Value, old: &Value) -> Errors {
     let mode = "/spec/volumeMode";
     fields::immutable(&mut errors, &Path::new("volumeMode"), at(volume, mode), at(old, mode));
     let affinity = "/spec/nodeAffinity";
-    if has(old, affinity) && at(volume, affinity) != at(old, affinity) {
-        errors.invalid(
-            &Path::new("nodeAffinity"),
-            at(volume, affinity),
-            "field is immutable, except for updating from beta label to GA",
-        );
+    if has(old, affinity) && at(volume, affinity) != at(&relabelled(old, volume), affinity) {
+        let why = "field is immutable, except for updating from beta label to GA";
+        let path = Path::new("nodeAffinity");
+        internal::invalid(&mut errors, &path, "VolumeNodeAffinity", at(volume, affinity), why);
     }
     let class = "/spec/volumeAttributesClassName";
     if has(old, class) && !has(volume, class) {
@@ -240,6 +240,28 @@ pub fn validate_update(volume: &Value, old: &Value) -> Errors {
         errors.forbidden(&SPEC.child("volumeAttributesClassName"), why);
     }
     errors
+}
+
+/// The old volume, with those labels of its affinity that the new one calls by their later names.
+fn relabelled(old: &Value, new: &Value) -> Value {
+    const RENAMED: &[(&str, &str)] = &[
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+        ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+        ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ];
+    const TERMS: &str = "/spec/nodeAffinity/required/nodeSelectorTerms";
+    let mut old = old.clone();
+    for (term, new) in list_mut(&mut old, TERMS).zip(list_at(new, TERMS)) {
+        for (expression, new) in list_mut(term, "/matchExpressions").zip(list_at(new, "/matchExpressions")) {
+            let (key, now) = (str_at(expression, "/key"), str_at(new, "/key"));
+            if RENAMED.contains(&(key, now)) {
+                set(expression, "/key", now);
+            }
+        }
+    }
+    old
 }
 
 /// What is questionable about a volume.
@@ -274,4 +296,35 @@ pub fn warnings(volume: &Value) -> Vec<String> {
         warnings.push(format!("spec.{why}"));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn bound_to(key: &str) -> Value {
+        let expression = json!({"key": key, "operator": "In", "values": ["z"]});
+        let affinity = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}});
+        json!({"spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "hostPath": {"path": "/x"},
+            "nodeAffinity": affinity,
+        }})
+    }
+
+    #[test]
+    fn the_place_of_a_volume_stays_but_for_the_name_of_its_label() {
+        let old = bound_to("failure-domain.beta.kubernetes.io/zone");
+        assert!(validate_update(&bound_to("topology.kubernetes.io/zone"), &old).is_empty());
+        let errors = validate_update(&bound_to("kubernetes.io/hostname"), &old);
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                r#"nodeAffinity: Invalid value: {"Required":{"NodeSelectorTerms":[{"MatchExpressions":[{"Key":"kubernetes.io/hostname","Operator":"In","Values":["z"]}],"MatchFields":null}]}}: field is immutable, except for updating from beta label to GA"#
+            ]
+        );
+    }
 }

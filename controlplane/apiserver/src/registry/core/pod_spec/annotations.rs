@@ -10,6 +10,8 @@ pub const MIRROR: &str = "kubernetes.io/config.mirror";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Before the container's name, the key of its AppArmor profile.
 pub const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+/// Why nobody should set it any more.
+pub const APP_ARMOR_DEPRECATED: &str = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
 
 /// The annotations of a pod or template.
 pub fn validate(errors: &mut Errors, path: &Path<'_>, metadata: &Value, spec: &Value) {

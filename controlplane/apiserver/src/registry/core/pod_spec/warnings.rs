@@ -1,9 +1,12 @@
 //! What is questionable about pods and their templates: what works otherwise than it looks.
 
+mod overlaps;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED};
 use crate::field::{Path, quoted};
 use crate::registry::access::{at, entries, get, has, int_at, list_at, map_at, str_at, strs_at};
 use crate::schema::quantity::Quantity;
@@ -11,7 +14,7 @@ use crate::validation::names;
 
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const SECCOMP: &str = "non-functional in v1.27+; use the \\\"seccompProfile\\\" field instead";
+const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 
 /// Annotations that mean nothing any more.
@@ -54,7 +57,7 @@ const NODE_LABELS: &[(&str, &str)] = &[
 /// Volumes of which nothing remains but the field.
 const VOLUMES: &[(&str, &str)] = &[
     ("photonPersistentDisk", "photonPersistentDisk: deprecated in v1.11, non-functional in v1.16+"),
-    ("gitRepo", "gitRepo: deprecated in v1.11"),
+    ("gitRepo", "gitRepo: deprecated in v1.11, and disabled by default in v1.33+"),
     ("scaleIO", "scaleIO: deprecated in v1.16, non-functional in v1.22+"),
     ("flocker", "flocker: deprecated in v1.22, non-functional in v1.25+"),
     ("storageos", "storageOS: deprecated in v1.22, non-functional in v1.25+"),
@@ -73,6 +76,7 @@ pub fn warnings(path: &Path<'_>, pod: &Value) -> Vec<String> {
     let metadata = path.child("metadata");
     let annotated = |key: &str| map_at(pod, "/metadata/annotations").is_some_and(|all| all.contains_key(key));
     let annotations = metadata.child("annotations");
+    let is_template = !path.to_string().is_empty();
     for (key, why) in ANNOTATIONS.iter().filter(|(key, _)| annotated(key)) {
         warnings.push(format!("{}: {why}", annotations.key(key)));
     }
@@ -89,6 +93,12 @@ pub fn warnings(path: &Path<'_>, pod: &Value) -> Vec<String> {
         let key = format!("{SECCOMP_CONTAINER}{}", str_at(container, "/name"));
         if !has(container, "/securityContext/seccompProfile") && annotated(&key) {
             warnings.push(format!("{}: {SECCOMP}", annotations.key(&key)));
+        }
+        let key = format!("{APP_ARMOR}{}", str_at(container, "/name"));
+        let profiled = [spec, container].iter().any(|of| has(of, "/securityContext/appArmorProfile"));
+        // Of pods this is told before their annotations become fields.
+        if is_template && !profiled && annotated(&key) {
+            warnings.push(format!("{}: {APP_ARMOR_DEPRECATED}", annotations.key(&key)));
         }
         for resource in ["memory", "ephemeral-storage"] {
             for list in ["limits", "requests"] {
@@ -217,38 +227,7 @@ fn volumes(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
             fractional(warnings, &path.index(at).child(below), amounts, "storage");
         }
     }
-    let sources = |volume| list_at(volume, "/projected/sources").iter();
-    let tokens: BTreeSet<&str> = all
-        .iter()
-        .flat_map(sources)
-        .filter(|source| has(source, "/serviceAccountToken"))
-        .map(|source| str_at(source, "/serviceAccountToken/path"))
-        .collect();
-    for (at, volume) in all.iter().enumerate() {
-        let path = path.index(at);
-        for source in sources(volume) {
-            for (field, shown) in
-                [("configMap", "configMap"), ("secret", "secrets"), ("downwardAPI", "downwardAPI")]
-            {
-                for (item, file) in list_at(source, &format!("/{field}/items")).iter().enumerate() {
-                    let file = str_at(file, "/path");
-                    if tokens.contains(file) {
-                        warnings.push(format!(
-                            "{path}.projected.sources.{shown}[{item}]: has duplicated path with ServiceAccountToken {}",
-                            quoted(file)
-                        ));
-                    }
-                }
-            }
-            let bundle = str_at(source, "/clusterTrustBundle/path");
-            if has(source, "/clusterTrustBundle") && tokens.contains(bundle) {
-                warnings.push(format!(
-                    "{path}.projected.sources.ClusterTrustBundle: has duplicated path with ServiceAccountToken {}",
-                    quoted(bundle)
-                ));
-            }
-        }
-    }
+    warnings.extend(all.iter().flat_map(overlaps::warnings));
 }
 
 /// Host aliases and pull secrets that stand twice.
@@ -394,7 +373,7 @@ mod tests {
             [
                 "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]",
                 "spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead",
-                "spec.template.spec.volumes[0].gitRepo: deprecated in v1.11",
+                "spec.template.spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
                 "spec.template.spec.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer",
             ]
         );

@@ -9,6 +9,7 @@ use crate::registry::access::{at, entries, get, list_at, str_at, strs_at};
 use crate::registry::core::pod_spec::{
     is_huge_page, is_huge_page_request, validate_amount, validate_resource_name,
 };
+use crate::registry::internal;
 use crate::validation::fields::IMMUTABLE;
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -151,7 +152,13 @@ fn validate_selector(errors: &mut Errors, quota: &Value, selector: &Value) {
             errors.invalid_str(&path.child("scopeName"), scope, "unsupported scope");
         }
         for _ in unsuitable(quota, scope) {
-            errors.invalid(&path, selector, "unsupported scope applied to resource");
+            internal::invalid(
+                errors,
+                &path,
+                "ScopeSelector",
+                selector,
+                "unsupported scope applied to resource",
+            );
         }
         let takes_values =
             matches!(scope, "PriorityClass" | "VolumeAttributesClass") || !SCOPES.contains(&scope);

@@ -97,7 +97,8 @@ fn validate_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     }
     if let (Some(number), Some(end)) = (number_or_name.as_i64(), end) {
         if end < number {
-            errors.invalid(&end_path, &end.into(), "must be greater than or equal to `port`");
+            // It is the port that the real server shows.
+            errors.invalid(&end_path, &number.into(), "must be greater than or equal to `port`");
         }
         for why in formats::port_number(end) {
             errors.invalid(&end_path, &end.into(), &why);
@@ -129,22 +130,20 @@ fn validate_block(errors: &mut Errors, path: &Path<'_>, block: &Value, known: &B
     if cidr.is_empty() {
         return errors.required(&path.child("cidr"), "");
     }
-    let mut check = |path: &Path<'_>, cidr: &str| {
+    let check = |errors: &mut Errors, path: &Path<'_>, cidr: &str| {
         if !known.contains(cidr) {
             ip::cidr(errors, path, cidr);
         }
         let (address, prefix) = ip::parse_cidr(cidr)?;
         ipnet::IpNet::new(address, prefix).ok()
     };
-    let Some(whole) = check(&path.child("cidr"), cidr) else { return };
-    let mut outside = Errors::default();
+    let Some(whole) = check(errors, &path.child("cidr"), cidr) else { return };
     for (index, except) in strs_at(block, "/except").enumerate() {
         let list = path.child("except");
         let path = list.index(index);
-        let Some(part) = check(&path, except) else { continue };
+        let Some(part) = check(errors, &path, except) else { continue };
         if !whole.contains(&part.addr()) || whole.prefix_len() >= part.prefix_len() {
-            outside.invalid_str(&path, except, "must be a strict subset of `cidr`");
+            errors.invalid_str(&path, except, "must be a strict subset of `cidr`");
         }
     }
-    errors.extend(outside);
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, list_at, named, remove, str_at, strs_at};
 use crate::registry::core::pod_spec::validate_csi_driver_name;
+use crate::registry::internal;
 use crate::validation::fields::{IMMUTABLE, non_negative, required};
 use crate::validation::names;
 
@@ -46,7 +47,7 @@ pub fn validate_update(node: &Value, old: &Value) -> Errors {
     for had in list_at(old, "/spec/drivers") {
         let same = named(list_at(node, "/spec/drivers"), str_at(had, "/name"));
         if let Some(driver) = same.filter(|driver| identity(driver) != identity(had)) {
-            errors.invalid(&Path::new("CSINodeDriver"), driver, IMMUTABLE);
+            internal::invalid(&mut errors, &Path::new("CSINodeDriver"), "CSINodeDriver", driver, IMMUTABLE);
         }
     }
     errors
