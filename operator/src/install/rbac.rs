@@ -1,7 +1,7 @@
 //! Who may do what.
 //!
 //! The operator may do little on the whole host: look after clusters and namespaces, watch what it manages, and *bind*
-//! five named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
+//! seven named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
 //! outside the namespaces of clusters, and can grant nothing but these roles.
 
 use serde_json::{Value, json};
