@@ -62,7 +62,8 @@ impl ControlPlane {
     /// A kubeconfig that reaches it at another address.
     pub fn kubeconfig_by(&self, address: &str) -> PathBuf {
         let document = fs::read_to_string(&self.shell.kubeconfig).unwrap();
-        let path = self.directory.path().join(address);
+        // A colon would end the name in a list of files.
+        let path = self.directory.path().join(address.replace(':', "-"));
         fs::write(&path, document.replace(&self.address(), address)).unwrap();
         path
     }

@@ -1,6 +1,7 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod activity;
 mod audit;
 mod authentication;
 mod authorization;
@@ -41,9 +42,10 @@ pub struct Options {
     /// Standalone: write a kubeconfig of an administrator to this file once the server is ready.
     #[arg(long, value_name = "FILE")]
     pub write_kubeconfig: Option<PathBuf>,
-    /// Run the controllers.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub controllers: bool,
+    /// Which controllers run: `*` for those that are on by default, `NAME` for one, `-NAME` for all but one; `false`
+    /// for none.
+    #[arg(long, value_name = "NAMES", default_value = "*", value_parser = controllers)]
+    pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
     /// Admission plugins to run besides the default ones.
@@ -115,6 +117,9 @@ pub struct Options {
     /// What the host's own network policies allow, as JSON; without, tenants' policies mean what they say.
     #[arg(long, value_name = "JSON")]
     pub network_bounds: Option<String>,
+    /// Tell on the host when somebody from outside used the cluster last.
+    #[arg(long)]
+    pub report_activity: bool,
     /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
     #[arg(long, value_name = "JSON")]
     pub sync: Option<String>,
@@ -136,6 +141,15 @@ fn duration(text: &str) -> Result<Duration, String> {
     let text = if text == "0" { "0s" } else { text };
     let duration: SignedDuration = text.parse().map_err(|why: jiff::Error| why.to_string())?;
     Duration::try_from(duration).map_err(|why| why.to_string())
+}
+
+/// The controllers that a list of names stands for.
+fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_controllers::UnknownController> {
+    match names {
+        "true" => Ok(vkube_controllers::Controllers::default()),
+        "false" => Ok(vkube_controllers::Controllers::only(&[])),
+        names => vkube_controllers::Controllers::named(names.split(',')),
+    }
 }
 
 /// What both kinds of control planes tell their API server.

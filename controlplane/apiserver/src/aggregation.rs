@@ -12,7 +12,9 @@ pub mod client;
 pub mod discovery;
 pub mod front_proxy;
 pub mod metrics;
+pub mod openapi;
 pub mod proxy;
+pub mod registration;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -58,6 +60,8 @@ pub struct Remote {
     available: AtomicBool,
     /// The `APIResourceList` that it last answered with.
     resources: RwLock<Option<Arc<Value>>>,
+    /// Its OpenAPI documents, as far as they were asked for.
+    documents: openapi::Documents,
     client: Client,
 }
 
@@ -77,6 +81,7 @@ impl Remote {
             hosted: metrics::is_hosted(object),
             available: AtomicBool::new(is_available(object)),
             resources: RwLock::default(),
+            documents: openapi::Documents::default(),
             client: Client::new(spec, format!("{name}.{namespace}.svc"), identity),
             spec: spec.clone(),
         })

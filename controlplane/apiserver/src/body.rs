@@ -1,6 +1,12 @@
 //! Request and response bodies, whatever carries them: a TLS connection or a call in the same process.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 /// Any error of a body.
@@ -31,5 +37,39 @@ where
     S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
 {
     use futures::TryStreamExt;
-    http_body_util::StreamBody::new(chunks.map_ok(http_body::Frame::data)).boxed_unsync()
+    http_body_util::StreamBody::new(chunks.map_ok(Frame::data)).boxed_unsync()
+}
+
+/// A body that keeps `companion` until it has ended.
+pub fn with<T: Send + Unpin + 'static>(body: Body, companion: T) -> Body {
+    Accompanied { body, companion: Some(companion) }.boxed_unsync()
+}
+
+struct Accompanied<T> {
+    body: Body,
+    companion: Option<T>,
+}
+
+impl<T: Unpin> http_body::Body for Accompanied<T> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.companion = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

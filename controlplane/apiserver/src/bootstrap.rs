@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use vkube_store::{Change, Expect, Write};
+use vkube_store::{Change, Entry, Expect, Write};
 
 use crate::{
+    aggregation::registration,
     documents,
     flow_control::{self, upkeep},
     metadata, ownership,
     rbac::bootstrap_policy,
-    registry::{RESOURCES, Resource, access},
+    registry::{RESOURCES, access},
     resource::Definition,
     server::{Server, builtin},
     service_allocation::{addresses, range::RangeAllocator},
@@ -44,12 +45,7 @@ pub async fn run(server: &Server) -> Result<(), ApiError> {
         objects.push((builtin("scheduling.k8s.io", "priorityclasses")?, class));
     }
     objects.extend(upkeep::bootstrap()?);
-    for resource in RESOURCES {
-        let name = format!("{}.{}", resource.version, resource.group);
-        if !objects.iter().any(|(_, o)| metadata::name(o) == name) {
-            objects.push((builtin("apiregistration.k8s.io", "apiservices")?, api_service(resource, &name)));
-        }
-    }
+    objects.extend(registration::builtins()?);
     if server.parts.own_services {
         let range = server.parts.service_range;
         let cidr = json!({
@@ -131,33 +127,6 @@ pub fn group_priority(group: &str) -> i64 {
 /// The priority of every group of custom resources.
 const CUSTOM_GROUP_PRIORITY: i64 = 1000;
 
-fn api_service(resource: &Resource, name: &str) -> Value {
-    let group = group_priority(resource.group);
-    let version = match (resource.group, resource.version) {
-        ("", _) => 1,
-        ("autoscaling", "v2") => 30,
-        _ => 15,
-    };
-    let mut spec =
-        json!({"version": resource.version, "groupPriorityMinimum": group, "versionPriority": version});
-    if !resource.group.is_empty() {
-        spec["group"] = resource.group.into();
-    }
-    json!({
-        "apiVersion": "apiregistration.k8s.io/v1",
-        "kind": "APIService",
-        "metadata": {"name": name, "labels": {"kube-aggregator.kubernetes.io/automanaged": "onstart"}},
-        "spec": spec,
-        "status": {"conditions": [{
-            "type": "Available",
-            "status": "True",
-            "reason": "Local",
-            "message": "Local APIServices are always available",
-            "lastTransitionTime": metadata::time(Timestamp::now()),
-        }]},
-    })
-}
-
 fn kubernetes_service(address: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -225,16 +194,23 @@ fn cidr_controller() -> Value {
     })
 }
 
+/// What becomes of an object that is there already, if it does not stay as it is.
+fn reconciled(definition: &Definition, entry: &Entry, wanted: &Value) -> Result<Option<Value>, ApiError> {
+    Ok(match definition.group() {
+        "rbac.authorization.k8s.io" => bootstrap_policy::reconcile(&stored::decode(entry)?, wanted),
+        "apiregistration.k8s.io" => registration::restored(&stored::decode(entry)?, wanted),
+        _ => None,
+    })
+}
+
 /// Creates those of these objects that are absent, in as few commits as may be.
 pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Result<(), ApiError> {
     let mut writes = Vec::with_capacity(objects.len());
     for (definition, mut object) in objects {
         let key = definition.key(metadata::namespace(&object), metadata::name(&object));
         if let Some(entry) = server.store().get(&key, None).await? {
-            if definition.group() == "rbac.authorization.k8s.io"
-                && let Some(object) = bootstrap_policy::reconcile(&stored::decode(&entry)?, &object)
-            {
-                let document = stored::encode(&object, &definition)?;
+            if let Some(mut object) = reconciled(&definition, &entry, &object)? {
+                let document = stored::encode(&mut object, &definition)?;
                 let change = Change::Put { document, ttl: None };
                 writes.push(Write { key, expect: Expect::Modified(entry.modified), change });
             }
@@ -245,7 +221,7 @@ pub async fn ensure(server: &Server, objects: Vec<(Definition, Value)>) -> Resul
         let status = object.get("status").cloned();
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         metadata::set_top(&mut object, "status", status);
-        let document = stored::encode(&object, &definition)?;
+        let document = stored::encode(&mut object, &definition)?;
         writes.push(Write { key, expect: Expect::Absent, change: Change::Put { document, ttl: None } });
     }
     if writes.is_empty() {

@@ -30,6 +30,12 @@ impl Catalog {
         self.custom.read().map(|c| c.clone()).unwrap_or_default()
     }
 
+    /// The versions of a group that custom resources are served in.
+    pub fn custom_versions(&self, group: &str) -> BTreeSet<String> {
+        let custom = self.custom();
+        custom.keys().filter(|(known, ..)| known == group).map(|(_, version, _)| version.clone()).collect()
+    }
+
     /// The names of the definitions that custom resources come from.
     pub fn custom_names(&self) -> BTreeSet<String> {
         self.custom().keys().map(|(group, _, plural)| format!("{plural}.{group}")).collect()

@@ -102,7 +102,7 @@ fn internal_group(group: &str) -> &str {
 
 /// Decodes a document in which an empty list of managed fields survives, since it resets them.
 fn decode_with_reset(document: Value, ty: Type<'_>) -> Result<(Value, Vec<String>), decode::DecodeError> {
-    let entries = document.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let entries = crate::metadata::get(&document, "managedFields").and_then(Value::as_array);
     let resets = entries.is_some_and(Vec::is_empty);
     let (mut object, problems) = decode::decode(document, ty)?;
     if resets {

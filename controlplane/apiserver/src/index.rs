@@ -7,9 +7,11 @@
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::metadata;
+
 /// Encodes labels and field values.
 pub fn encode(object: &Value, fields: &[String]) -> Bytes {
-    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels = metadata::get(object, "labels").and_then(Value::as_object);
     let mut out = Vec::with_capacity(64);
     let count = labels.map_or(0, serde_json::Map::len).min(usize::from(u16::MAX));
     out.extend_from_slice(&(count as u16).to_le_bytes());

@@ -3,9 +3,14 @@
 use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 
+/// A field of `metadata`.
+pub fn get<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    object.get("metadata")?.get(field)
+}
+
 /// A string of `metadata`; empty if absent.
 pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object.get("metadata").and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or_default()
+    get(object, field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// `metadata.name`
@@ -45,7 +50,7 @@ pub fn remove(object: &mut Value, field: &str) -> Option<Value> {
 
 /// Sets a field of `metadata` to what it is in `from`, or removes it.
 pub fn restore(object: &mut Value, field: &str, from: &Value) {
-    match from.get("metadata").and_then(|m| m.get(field)) {
+    match get(from, field) {
         Some(value) => set(object, field, value.clone()),
         None => {
             remove(object, field);
@@ -55,7 +60,7 @@ pub fn restore(object: &mut Value, field: &str, from: &Value) {
 
 /// `metadata.finalizers`
 pub fn finalizers(object: &Value) -> Vec<&str> {
-    let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let list = get(object, "finalizers").and_then(Value::as_array);
     list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
@@ -70,12 +75,12 @@ pub fn set_finalizers(object: &mut Value, finalizers: Vec<String>) {
 
 /// Whether it is being deleted.
 pub fn is_terminating(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null())
+    get(object, "deletionTimestamp").is_some_and(|t| !t.is_null())
 }
 
 /// `metadata.generation`
 pub fn generation(object: &Value) -> i64 {
-    object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0)
+    get(object, "generation").and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// A time as `metav1.Time` writes it: whole seconds, UTC.

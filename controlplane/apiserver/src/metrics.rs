@@ -1,22 +1,24 @@
-//! `/metrics` in the OpenMetrics text form.
+//! `/metrics`, under the names that kube-apiserver gives them
+//! (<https://kubernetes.io/docs/reference/instrumentation/metrics/>).
 
-use std::sync::{
-    PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
-};
+mod inflight;
+mod objects;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod text;
 
-use http::StatusCode;
+use std::sync::{PoisonError, RwLock};
+
+use http::{HeaderMap, StatusCode};
 use prometheus_client::{
     collector::Collector,
     encoding::text::encode,
-    metrics::{
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
+pub use self::{inflight::Inflight, requests::Requests};
 use crate::{body::Response, respond, server::Server};
 
 /// What others in this process count, made anew for each answer.
@@ -25,8 +27,10 @@ type Others = Box<dyn Fn() -> Box<dyn Collector> + Send + Sync>;
 /// What the server counts about itself.
 #[derive(Default)]
 pub struct Counters {
-    requests: AtomicU64,
-    failures: AtomicU64,
+    /// Requests that were answered, or are being answered for long.
+    pub requests: Requests,
+    /// Requests that are being answered.
+    pub inflight: Inflight,
     others: RwLock<Vec<Others>>,
 }
 
@@ -35,41 +39,26 @@ impl Counters {
     pub fn expose(&self, collector: impl Fn() -> Box<dyn Collector> + Send + Sync + 'static) {
         self.others.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(collector));
     }
-
-    /// Counts an answered request.
-    pub fn answered(&self, code: StatusCode) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        if code.is_server_error() {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Answers the metrics.
-pub fn serve(server: &Server) -> Response {
+pub async fn serve(server: &Server, headers: &HeaderMap) -> Response {
     let mut registry = Registry::default();
-    let load = |counter: &AtomicU64| ConstCounter::new(counter.load(Ordering::Relaxed));
-    registry.register("apiserver_request", "Requests answered", load(&server.counters.requests));
-    registry.register(
-        "apiserver_request_failures",
-        "Requests answered with a server error",
-        load(&server.counters.failures),
-    );
-    registry.register(
-        "apiserver_store_revision",
-        "The newest revision of the store",
-        ConstGauge::new(server.store().revision() as i64),
-    );
+    registry.register_collector(Box::new(server.counters.requests.collect()));
+    registry.register_collector(Box::new(server.counters.inflight.collect()));
+    registry.register_collector(Box::new(objects::count(server).await));
     flow_control(server, &mut registry);
     for other in &*server.counters.others.read().unwrap_or_else(PoisonError::into_inner) {
         registry.register_collector(other());
     }
-    let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => {
-            respond::bytes(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text)
-        }
-        Err(error) => respond::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    let mut shown = String::new();
+    if let Err(error) = encode(&mut shown, &registry) {
+        return respond::text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    }
+    if text::is_open_metrics(headers) {
+        respond::bytes(StatusCode::OK, text::OPEN_METRICS, shown)
+    } else {
+        respond::bytes(StatusCode::OK, text::PLAIN, text::plain(&shown))
     }
 }
 

@@ -276,6 +276,28 @@ mod tests {
         assert_eq!(accept(&metadata, Offer::Custom).unwrap().encoding, Encoding::Protobuf);
     }
 
+    /// The gate `CBORServingAndStorage` is alpha in 1.36, so the type is unknown.
+    #[test]
+    fn cbor_is_a_type_like_any_that_is_unknown() {
+        let (cbor, either) =
+            (headers("application/cbor"), headers("application/cbor,application/json;q=0.9"));
+        for (offer, available) in [
+            (Offer::Object, format!("406: Not Acceptable\n\nAvailable representations: {ENCODINGS}")),
+            (Offer::List, format!("406: Not Acceptable\n\nAvailable representations: {ENCODINGS}{STREAMS}")),
+            (Offer::Custom, format!("only the following media types are accepted: {ENCODINGS}")),
+        ] {
+            assert_eq!(accept(&cbor, offer).unwrap_err().message, available);
+            assert_eq!(accept(&either, offer).unwrap().encoding, Encoding::Json);
+        }
+        let mut sent = HeaderMap::new();
+        sent.insert(header::CONTENT_TYPE, "application/cbor".parse().unwrap());
+        let unknown = "the body of the request was in an unknown format - accepted media types include: ";
+        for (custom, known) in [(false, ENCODINGS), (true, "application/json, application/yaml")] {
+            let error = content_type(&sent, custom).unwrap_err();
+            assert_eq!((error.code.as_u16(), error.message), (415, format!("{unknown}{known}")));
+        }
+    }
+
     #[test]
     fn an_unknown_type_is_not_acceptable() {
         for (header, offer, lists_streams) in

@@ -10,6 +10,7 @@ mod gnostic;
 mod operations;
 mod parameters;
 mod prose;
+pub mod remote;
 mod serve;
 pub mod v2;
 pub mod v3;

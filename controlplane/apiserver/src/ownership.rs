@@ -80,7 +80,7 @@ fn other_versions(call: &Call, objects: &[Option<&Value>]) -> Vec<Definition> {
     let mut names: Vec<&str> = objects
         .iter()
         .flatten()
-        .filter_map(|object| object.pointer("/metadata/managedFields")?.as_array())
+        .filter_map(|object| crate::metadata::get(object, "managedFields")?.as_array())
         .flatten()
         .filter_map(|entry| entry.get("apiVersion")?.as_str())
         .filter(|name| *name != own)

@@ -36,7 +36,6 @@ async fn answer(server: &Server, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
-    server.counters.answered(response.status());
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -57,11 +56,19 @@ async fn run(
     }
     let user = match request.extensions_mut().remove::<Arc<User>>() {
         Some(user) => user,
-        None => authentication::authenticate(server, request).await.inspect_err(|_| audit::refused(&info))?,
+        None => {
+            let user = authentication::authenticate(server, request).await;
+            let user = user.inspect_err(|_| audit::refused(&info))?;
+            server.note(&user);
+            user
+        }
     };
     let name = authorization::selected_name(&info, &query);
     let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     audit::authenticated(&own, &info);
+    if !audit::settled().await {
+        return Ok(respond::undecided(request.uri(), "failed to store audit event"));
+    }
     let acting = impersonation::impersonate(server, request.headers_mut(), &own).await?;
     if let Some(acting) = &acting {
         audit::acts_as(&acting.user, acting.constraint);
@@ -70,10 +77,17 @@ async fn run(
     let (class, seat) = server.parts.flow_control.admit(&user, &info).await;
     let mut response = match seat {
         Ok(_seat) => {
+            let _running = server.counters.inflight.enter(&info);
             let answer = proceed(server, request, info, &name, user, query).await;
             answer.unwrap_or_else(|error| respond::error(&error, encoding))
         }
-        Err(refusal) => *refusal,
+        Err(refusal) => {
+            if let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) {
+                let (method, headers) = (request.method(), request.headers());
+                server.counters.requests.refused(&definition, method, headers, &query, &info);
+            }
+            *refusal
+        }
     };
     if let Some(class) = class {
         class.mark(&mut response);

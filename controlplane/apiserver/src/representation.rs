@@ -2,13 +2,16 @@
 
 mod written;
 
-use http::StatusCode;
+use futures::{Stream, StreamExt, stream};
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use vkube_store::Entry;
+use vkube_store::{Entry, Part};
+
+pub use self::written::Writer;
 
 use crate::{
-    body::Response,
+    body::{self, Response},
     codec,
     handlers::{call::Call, list::Listing},
     negotiation::Target,
@@ -91,9 +94,8 @@ pub fn partial(definition: &Definition, object: &Value, version: &str) -> Value 
     })
 }
 
-/// A page of objects in the representation asked for.
-pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response, ApiError> {
-    check(call, &call.definition.kind_in_go(true), true)?;
+/// The metadata of a list.
+fn list_metadata(call: &Call, listing: &Listing) -> Value {
     let mut metadata = Map::new();
     metadata.insert("resourceVersion".into(), listing.revision.to_string().into());
     // Lists of custom objects always say whether there is more.
@@ -104,9 +106,49 @@ pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response
     if let Some(remaining) = listing.remaining {
         metadata.insert("remainingItemCount".into(), remaining.into());
     }
-    let metadata = Value::Object(metadata);
+    Value::Object(metadata)
+}
+
+/// A list that `writer` writes while it is read: `listing` and then `rest`.
+pub fn stream<S>(
+    call: &Call,
+    code: StatusCode,
+    mut writer: Writer,
+    listing: &Listing,
+    rest: S,
+) -> Result<Response, ApiError>
+where
+    S: Stream<Item = Result<Part, ApiError>> + Send + 'static,
+{
+    check(call, &call.definition.kind_in_go(true), true)?;
+    let mut first = Vec::with_capacity(4096);
+    writer.begin(&list_metadata(call, listing), &mut first)?;
+    writer.entries(&listing.entries, &mut first)?;
+    let rest = rest.map(move |part| {
+        let (part, mut out) = (part?, Vec::new());
+        writer.entries(&part.entries, &mut out)?;
+        if part.is_last {
+            writer.end(&mut out);
+        }
+        Ok(out.into())
+    });
+    let mut response = Response::new(body::stream(stream::iter([Ok(first.into())]).chain(rest)));
+    *response.status_mut() = code;
+    let media_type = HeaderValue::from_static(call.accepted.encoding.media_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    Ok(response)
+}
+
+/// A page of objects in the representation asked for.
+pub fn list(call: &Call, code: StatusCode, listing: &Listing) -> Result<Response, ApiError> {
+    check(call, &call.definition.kind_in_go(true), true)?;
+    let metadata = list_metadata(call, listing);
     let encoding = call.accepted.encoding;
-    if let Some(written) = written::list(call, &metadata, &listing.entries)? {
+    if let Some(mut writer) = Writer::new(call) {
+        let mut written = Vec::with_capacity(4096);
+        writer.begin(&metadata, &mut written)?;
+        writer.entries(&listing.entries, &mut written)?;
+        writer.end(&mut written);
         return Ok(respond::bytes(code, encoding.media_type(), written));
     }
     match call.accepted.target {

@@ -201,7 +201,11 @@ impl Definition {
 
     /// The namespace and name of a key below [`Self::prefix`].
     pub fn split_key<'k>(&self, key: &'k str) -> (&'k str, &'k str) {
-        let tail = key.get(self.prefix().len()..).unwrap_or_default();
+        let prefix = match self {
+            Self::Builtin(r) => "/registry//".len() + r.plural.len(),
+            Self::Custom(r) => "/registry///".len() + r.group.len() + r.plural.len(),
+        };
+        let tail = key.get(prefix..).unwrap_or_default();
         if self.namespaced() { tail.split_once('/').unwrap_or_default() } else { ("", tail) }
     }
 

@@ -6,10 +6,11 @@ use futures::future::BoxFuture;
 use http::{Method, header};
 
 use crate::{
+    aggregation,
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
-    health, negotiation, openapi,
+    health, metrics, negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
     resource::Definition,
@@ -28,7 +29,7 @@ pub async fn route(
     query: Query,
 ) -> Result<Response, ApiError> {
     if !info.is_resource {
-        return other(server, request, &query).await;
+        return other(server, request, &user, &query).await;
     }
     let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) else {
         return unknown(&info);
@@ -41,6 +42,8 @@ pub async fn route(
         crate::audit::annotate("k8s.io/deprecated", || "true".into());
     }
     let encoding = negotiation::encoding(&query, request.headers());
+    let (method, headers) = (request.method(), request.headers());
+    let measured = server.counters.requests.begin(&definition, method, headers, &query, &info);
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {
             // Who is refused is warned all the same.
@@ -52,6 +55,10 @@ pub async fn route(
             answer => answer,
         },
         Err(error) => Err(error),
+    };
+    let answer = match measured {
+        Some(measured) => measured.answered(answer),
+        None => answer,
     };
     let Some(warning) = deprecation else { return answer };
     let mut response = answer.or_else(|error| Ok::<_, ApiError>(respond::error(&error, encoding)))?;
@@ -68,8 +75,23 @@ fn unknown(info: &RequestInfo) -> Result<Response, ApiError> {
     if builtin { Err(ApiError::no_such_resource()) } else { Ok(respond::page_not_found()) }
 }
 
+/// Whether a request is in a namespace though its resource is not, or the other way round where that is no
+/// question about all namespaces.
+fn is_misplaced(call: &Call) -> bool {
+    let custom = matches!(call.definition, Definition::Custom(_));
+    match (call.definition.namespaced(), call.info.namespace.is_empty()) {
+        (false, false) => !call.definition.is("", "namespaces"),
+        (true, true) => custom && !matches!(call.info.verb.as_str(), "list" | "watch"),
+        _ => false,
+    }
+}
+
 async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let method = request.method().clone();
+    let custom = matches!(call.definition, Definition::Custom(_));
+    if is_misplaced(call) {
+        return if custom { Ok(respond::page_not_found()) } else { Err(ApiError::no_such_resource()) };
+    }
     if !call.info.subresource.is_empty() {
         return subresource(call, request, &method).await;
     }
@@ -86,6 +108,14 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         (&Method::PATCH, true) => "patch",
         (&Method::DELETE, true) => "delete",
         (&Method::DELETE, false) => "deletecollection",
+        // Custom resources have one handler for both, which looks at the name itself.
+        (&Method::POST, true) if custom => "create",
+        (&Method::PUT | &Method::PATCH, false) if custom => {
+            return Err(ApiError::bad_request("name must be provided"));
+        }
+        _ if custom && call.info.verb.is_empty() => {
+            return Err(ApiError::not_supported(call.definition.group_resource(), &call.info.verb));
+        }
         _ => return Err(ApiError::method_not_allowed()),
     };
     let across_namespaces = call.definition.namespaced() && call.info.namespace.is_empty();
@@ -162,7 +192,12 @@ fn part_handler<'a>(
     }
 }
 
-async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<Response, ApiError> {
+async fn other(
+    server: &Server,
+    request: &mut Request,
+    user: &User,
+    query: &Query,
+) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -191,12 +226,19 @@ async fn other(server: &Server, request: &mut Request, query: &Query) -> Result<
             }
         }
         ["api", ..] => Err(ApiError::no_such_resource()),
-        ["openapi", ..] => openapi::serve(&server.catalog, &segments, request.headers(), query),
+        ["openapi", ..] => {
+            if let Some(remote) = aggregation::openapi::owner(server, &segments) {
+                crate::audit::passed_on();
+                return Ok(aggregation::proxy::forward(server, &remote, request, user).await);
+            }
+            let remote = aggregation::openapi::additions(server, &segments).await;
+            openapi::serve(&server.catalog, &remote, &segments, request.headers(), query)
+        }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())
                 .await
         }
-        ["metrics"] => Ok(crate::metrics::serve(server)),
+        ["metrics"] => Ok(metrics::serve(server, request.headers()).await),
         _ => Ok(respond::page_not_found()),
     }
 }

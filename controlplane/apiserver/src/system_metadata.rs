@@ -79,7 +79,7 @@ pub fn prepare_update(object: &mut Value, old: &Value, definition: &Definition, 
     if subresource == "status" {
         let status = object.get("status").cloned();
         if matches!(definition, Definition::Custom(_)) {
-            let managed = object.pointer("/metadata/managedFields").cloned();
+            let managed = metadata::get(object, "managedFields").cloned();
             *object = old.clone();
             match managed {
                 Some(managed) => metadata::set(object, "managedFields", managed),

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vkube_watch::{Event, Follower, Source};
 
-use crate::api::{self, Api, Deleted, Error, FIELD_MANAGER};
+use crate::api::{self, Api, Deleted, Error, FIELD_MANAGER, Page};
 pub(crate) use store::Change;
 use store::Store;
 
@@ -131,6 +131,13 @@ impl<K: Object> Informer<K> {
     pub async fn fetch(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
         let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
         self.0.api.get(&format!("{}/{name}", K::url_path(&(), namespace))).await
+    }
+
+    /// Reads all objects of `namespace`, or all there are if that is empty, from the server, past the store.
+    pub async fn fetch_all(&self, namespace: &str) -> Result<Vec<K>, Error> {
+        let namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+        let page: Page<K> = self.0.api.list(&K::url_path(&(), namespace)).await?;
+        Ok(page.items)
     }
 
     /// Creates `object`.

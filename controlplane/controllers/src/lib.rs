@@ -16,6 +16,7 @@ mod counts;
 mod discovery;
 mod durations;
 mod events;
+mod finalizers;
 mod hash;
 mod history;
 mod informers;
@@ -30,6 +31,7 @@ mod selectors;
 mod service_pods;
 mod slices;
 
+mod bootstrap;
 mod certificates;
 mod cluster_role_aggregation;
 mod cron_job;
@@ -44,6 +46,7 @@ mod garbage_collector;
 mod horizontal_pod_autoscaler;
 mod job;
 mod namespace;
+mod node_lifecycle;
 mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
@@ -54,6 +57,7 @@ mod service_account;
 mod service_account_token;
 mod stateful_set;
 mod taint_eviction;
+mod vac_protection;
 mod validating_policy_status;
 
 use std::fmt;
@@ -68,6 +72,7 @@ use tokio_util::task::TaskTracker;
 
 pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
+pub use cron_job::next_time;
 pub use metrics::Metrics;
 
 use api::Api;
@@ -164,6 +169,8 @@ controllers! {
     PvcProtection = "persistentvolumeclaim-protection-controller" => pvc_protection::start,
     /// Lets deleted volumes go that are not bound.
     PvProtection = "persistentvolume-protection-controller" => pv_protection::start,
+    /// Lets deleted classes of volume attributes go that nothing uses.
+    VacProtection = "volumeattributesclass-protection-controller" => vac_protection::start,
     /// Makes the claims of generic ephemeral volumes.
     EphemeralVolume = "ephemeral-volume-controller" => ephemeral_volume::start,
     /// Approves the requests of nodes for their own client certificates.
@@ -175,6 +182,8 @@ controllers! {
     CertificateCleaning = "certificatesigningrequest-cleaner-controller" => certificates::start_cleaning,
     /// Deletes pods that no node will end.
     PodGarbage = "pod-garbage-collector-controller" => pod_garbage::start,
+    /// Marks nodes that fall silent, and has their pods leave.
+    NodeLifecycle = "node-lifecycle-controller" => node_lifecycle::start,
     /// Deletes pods from nodes whose taints they do not tolerate.
     TaintEviction = "taint-eviction-controller" => taint_eviction::start,
     /// Writes the rules of aggregated cluster roles.
@@ -188,6 +197,10 @@ controllers! {
     /// Says which generation of a validating admission policy has been seen.
     ValidatingPolicyStatus =
         "validatingadmissionpolicy-status-controller" => validating_policy_status::start,
+    /// Signs `cluster-info` with bootstrap tokens.
+    BootstrapSigner = "bootstrap-signer-controller" => bootstrap::start_signing,
+    /// Deletes bootstrap tokens that have expired.
+    TokenCleaner = "token-cleaner-controller" => bootstrap::start_cleaning,
     /// Deletes what has lost its owners.
     GarbageCollector = "garbage-collector-controller" => garbage_collector::start,
 }
@@ -198,19 +211,36 @@ impl fmt::Display for Controller {
     }
 }
 
-/// A set of controllers; all of them by default.
+/// A set of controllers; those that upstream has on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Controllers(u64);
 
-impl Controllers {
-    /// Every controller.
-    pub const fn all() -> Self {
-        Self(u64::MAX)
-    }
+/// A name that no controller has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not in the list of known controllers")]
+pub struct UnknownController(String);
 
+impl Controllers {
     /// These controllers only.
     pub fn only(controllers: &[Controller]) -> Self {
         Self(controllers.iter().fold(0, |set, one| set | 1 << *one as u8))
+    }
+
+    /// What `--controllers` of kube-controller-manager stands for: `*` for those that are on by default, a name for that
+    /// controller, and a name after `-` for all but that one. The first that names a controller counts.
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Result<Self, UnknownController> {
+        let known = |name: &str| Controller::ALL.iter().any(|one| one.name() == name);
+        let bare = |name: &'a str| name.strip_prefix('-').unwrap_or(name);
+        if let Some(name) = names.clone().into_iter().find(|name| *name != "*" && !known(bare(name))) {
+            return Err(UnknownController(bare(name).to_owned()));
+        }
+        let defaults =
+            if names.clone().into_iter().any(|name| name == "*") { Self::default() } else { Self(0) };
+        let is_on = |one: &&Controller| {
+            let first = names.clone().into_iter().find(|name| bare(name) == one.name());
+            first.map_or(defaults.contains(**one), |name| !name.starts_with('-'))
+        };
+        Ok(Self::only(&Controller::ALL.iter().filter(is_on).copied().collect::<Vec<_>>()))
     }
 
     /// The set without `controller`.
@@ -223,11 +253,16 @@ impl Controllers {
     pub fn contains(self, controller: Controller) -> bool {
         self.0 & (1 << controller as u8) != 0
     }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl Default for Controllers {
     fn default() -> Self {
-        Self::all()
+        Self(u64::MAX).without(Controller::BootstrapSigner).without(Controller::TokenCleaner)
     }
 }
 
@@ -315,7 +350,18 @@ mod tests {
     fn a_set_holds_what_it_was_made_of() {
         let set = Controllers::only(&[Controller::Namespace, Controller::RootCa]);
         assert!(set.contains(Controller::RootCa) && !set.contains(Controller::ServiceAccount));
-        assert!(!Controllers::all().without(Controller::RootCa).contains(Controller::RootCa));
+        assert!(!Controllers::default().without(Controller::RootCa).contains(Controller::RootCa));
+    }
+
+    #[test]
+    fn controllers_are_named_as_for_kube_controller_manager() {
+        let named = |names: &[&str]| Controllers::named(names.iter().copied());
+        let set = named(&["*", "-job-controller", "token-cleaner-controller"]).unwrap();
+        assert!(set.contains(Controller::TokenCleaner) && set.contains(Controller::Deployment));
+        assert!(!set.contains(Controller::Job) && !set.contains(Controller::BootstrapSigner));
+        assert_eq!(named(&["job-controller"]), Ok(Controllers::only(&[Controller::Job])));
+        assert!(named(&[]).unwrap().is_empty());
+        assert_eq!(named(&["*", "-jobs"]), Err(UnknownController("jobs".to_owned())));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 
 use crate::Context;
 use crate::api::Error;
+use crate::finalizers;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
 use crate::queue::Key;
@@ -37,15 +38,9 @@ async fn release(volumes: &Informer<PersistentVolume>, key: Key) -> Result<(), E
 /// The deleted volume without its protection, unless it is bound.
 fn plan(volume: &PersistentVolume) -> Option<PersistentVolume> {
     volume.metadata.deletion_timestamp.as_ref()?;
-    let finalizers = volume.metadata.finalizers.as_ref()?;
     let bound = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
-    if bound || !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        return None;
-    }
-    let mut released = volume.clone();
-    released.metadata.finalizers =
-        Some(finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect());
-    Some(released)
+    let metadata = finalizers::without(&volume.metadata, FINALIZER).filter(|_| !bound)?;
+    Some(PersistentVolume { metadata, ..volume.clone() })
 }
 
 #[cfg(test)]

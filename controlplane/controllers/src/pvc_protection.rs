@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::Context;
 use crate::api::Error;
+use crate::finalizers;
 use crate::informers::Informer;
 use crate::ownership::wake_itself;
 use crate::queue::Key;
@@ -45,12 +46,15 @@ impl Protection {
     async fn release(&self, key: Key) -> Result<(), Error> {
         let Some(claim) = self.claims.get(&key.namespace, &key.name) else { return Ok(()) };
         let pods = self.pods.list(&key.namespace);
-        match plan(&claim, pods.iter().map(AsRef::as_ref)) {
-            Some(released) => match self.claims.update(&claim, &released).await {
-                Err(error) if error.is_not_found() => Ok(()),
-                outcome => outcome,
-            },
-            None => Ok(()),
+        if plan(&claim, pods.iter().map(AsRef::as_ref)).is_none() {
+            return Ok(());
+        }
+        // What is released cannot be taken back, and a pod may be there that the watch has not told yet.
+        let pods = self.pods.fetch_all(&key.namespace).await?;
+        let Some(released) = plan(&claim, &pods) else { return Ok(()) };
+        match self.claims.update(&claim, &released).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            outcome => outcome,
         }
     }
 }
@@ -61,18 +65,12 @@ fn plan<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
 ) -> Option<PersistentVolumeClaim> {
     claim.metadata.deletion_timestamp.as_ref()?;
-    let finalizers = claim.metadata.finalizers.as_ref()?;
-    if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-        return None;
-    }
+    let metadata = finalizers::without(&claim.metadata, FINALIZER)?;
     let name = claim.metadata.name.as_deref().unwrap_or_default();
     if pods.into_iter().any(|pod| uses(pod, name)) {
         return None;
     }
-    let mut released = claim.clone();
-    released.metadata.finalizers =
-        Some(finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect());
-    Some(released)
+    Some(PersistentVolumeClaim { metadata, ..claim.clone() })
 }
 
 /// A pod that has no node yet does not: nodes start no pod whose claim is being deleted.

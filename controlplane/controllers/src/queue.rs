@@ -242,9 +242,9 @@ impl<T: Clone + Eq + Hash + fmt::Display> Queue<T> {
                 key = self.next(), if running.len() < concurrency => {
                     let outcome = AssertUnwindSafe(reconcile(key.clone())).catch_unwind();
                     running.push(async move {
-                        let began = Instant::now();
+                        let work = self.0.meter.works();
                         let outcome = outcome.await;
-                        self.0.meter.worked(began.elapsed());
+                        drop(work);
                         self.settle(&key, outcome);
                     });
                 }

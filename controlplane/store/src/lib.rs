@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 pub use sqlite::{Options, SqliteStore};
 
 pub mod sqlite;
+mod stamp;
 
 /// The position of a write in the log; `resourceVersion` in the Kubernetes API. The first write is 1.
 pub type Revision = u64;
@@ -116,6 +117,20 @@ pub struct Page {
     pub remaining: u64,
 }
 
+/// A part of a list, in key order.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// What follows the part before.
+    pub entries: Vec<Entry>,
+    /// The revision that all parts show.
+    pub revision: Revision,
+    /// Whether nothing follows.
+    pub is_last: bool,
+}
+
+/// A list in parts, as they are read; there is at least one. It ends after the last part or an error.
+pub type Parts = futures::stream::BoxStream<'static, Result<Part, Error>>;
+
 /// What happened to a key.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -186,6 +201,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// A page of keys in key order, all as of one revision.
     fn list(&self, range: Range) -> BoxFuture<'_, Result<Page, Error>>;
+
+    /// All keys with this prefix, as of one revision (`None` is the newest). Reading does not wait for who takes the
+    /// parts, so a slow one holds up nobody else.
+    fn parts(&self, prefix: &str, at: Option<Revision>) -> Parts;
+
+    /// Whether any key has this prefix now.
+    fn has(&self, prefix: &str) -> BoxFuture<'_, Result<bool, Error>>;
 
     /// How many keys have this prefix now.
     fn count(&self, prefix: &str) -> BoxFuture<'_, Result<u64, Error>>;

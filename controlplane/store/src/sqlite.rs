@@ -49,10 +49,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use futures::channel;
 use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::StreamExt as _;
 use tokio::sync::oneshot;
 
-use crate::{Entry, Error, Page, Range, Revision, Store, Watch, Write};
+use crate::{Entry, Error, Page, Parts, Range, Revision, Store, Watch, Write};
 use reader::Readers;
 use retention::Retention;
 use ring::Ring;
@@ -67,7 +69,6 @@ mod retention;
 mod ring;
 mod schema;
 mod snapshot;
-mod stamp;
 mod watch;
 mod writer;
 
@@ -175,7 +176,28 @@ impl Store for SqliteStore {
 
     fn get(&self, key: &str, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>> {
         let key = key.to_owned();
-        self.readers.read(move |snapshot| snapshot.get(&key, at)).boxed()
+        match at {
+            None => self.readers.look_up(move |connection| snapshot::get(connection, &key)).boxed(),
+            Some(at) => self.readers.read(move |snapshot| snapshot.get(&key, at)).boxed(),
+        }
+    }
+
+    fn parts(&self, prefix: &str, at: Option<Revision>) -> Parts {
+        let (sender, parts) = channel::mpsc::unbounded();
+        let (readers, prefix, part) = (Arc::clone(&self.readers), prefix.to_owned(), sender.clone());
+        tokio::spawn(async move {
+            let take = move |next| part.unbounded_send(Ok(next)).is_ok();
+            if let Err(error) = readers.read(move |snapshot| snapshot.parts(&prefix, at, take)).await {
+                // It fails only if nobody takes the parts any longer.
+                let _ = sender.unbounded_send(Err(error));
+            }
+        });
+        parts.boxed()
+    }
+
+    fn has(&self, prefix: &str) -> BoxFuture<'_, Result<bool, Error>> {
+        let prefix = prefix.to_owned();
+        self.readers.look_up(move |connection| snapshot::has(connection, &prefix)).boxed()
     }
 
     fn list(&self, range: Range) -> BoxFuture<'_, Result<Page, Error>> {

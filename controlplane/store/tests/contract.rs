@@ -200,6 +200,45 @@ async fn pages_through_one_state_while_it_changes() {
 }
 
 #[tokio::test]
+async fn a_list_in_parts_is_the_list_at_one_revision() {
+    let store = SqliteStore::in_memory().unwrap();
+    let large = |i: usize| put(&format!("/x/{i:03}"), &"large ".repeat(i * 10));
+    store.commit((0..200).map(large).collect()).await.unwrap();
+    store.commit(vec![put("/w", "w"), put("/y", "y")]).await.unwrap();
+    let whole = store.list(Range { prefix: "/x/".to_owned(), ..Range::default() }).await.unwrap();
+
+    for at in [None, Some(202)] {
+        let mut parts = store.parts("/x/", at);
+        let mut entries = Vec::new();
+        let mut lengths = Vec::new();
+        while let Some(part) = parts.next().await {
+            let part = part.unwrap();
+            assert_eq!(part.revision, 202);
+            lengths.push(part.entries.len());
+            entries.extend(part.entries);
+            assert_eq!(part.is_last, entries.len() == 200);
+        }
+        assert_eq!(entries, whole.entries);
+        assert!(lengths.len() > 2, "{lengths:?}");
+        // The second time it is a list of the past.
+        store.commit(vec![delete("/x/000"), put("/x/100", "new")]).await.unwrap();
+    }
+    let nothing = store.parts("/none/", None).next().await.unwrap().unwrap();
+    assert!(nothing.is_last && nothing.entries.is_empty());
+    let refused = store.parts("/x/", Some(999)).next().await.unwrap();
+    assert!(matches!(refused, Err(Error::Future { requested: 999, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn knows_whether_a_prefix_has_keys() {
+    let store = SqliteStore::in_memory().unwrap();
+    store.commit(vec![put("/a/1", "1"), put("/a0", "x")]).await.unwrap();
+    assert!(store.has("/a/").await.unwrap());
+    store.commit(vec![delete("/a/1")]).await.unwrap();
+    assert!(!store.has("/a/").await.unwrap());
+}
+
+#[tokio::test]
 async fn counts_the_keys_of_a_prefix() {
     let store = SqliteStore::in_memory().unwrap();
     store.commit(vec![put("/a/1", "1"), put("/a/2", "2"), put("/a0", "x"), put("/b", "b")]).await.unwrap();

@@ -37,7 +37,8 @@ impl World {
         let shell = &self.forgetful.shell;
         self.network.cut();
         shell.ok(line);
-        let version = shell.ok("kubectl get configmaps -A -o jsonpath={.metadata.resourceVersion}");
+        let list = shell.json("kubectl get --raw '/api/v1/configmaps?limit=1'");
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap();
         let since = format!(
             "kubectl get --raw '/api/v1/configmaps?watch=1&timeoutSeconds=1&resourceVersion={version}'"
         );
@@ -52,8 +53,17 @@ impl World {
     }
 }
 
-const CASES: &[Case<World>] =
-    cases![stacks::python_kubernetes, stacks::python_kopf, stacks::node_client, rust::kube];
+const CASES: &[Case<World>] = cases![
+    stacks::python_kubernetes,
+    stacks::python_aio,
+    stacks::python_lightkube,
+    stacks::python_pykube,
+    stacks::python_kr8s,
+    stacks::python_kopf,
+    stacks::node_client,
+    stacks::node_fluent,
+    rust::kube,
+];
 
 fn main() -> ExitCode {
     vkube_e2e::main(CASES, World::new)

@@ -20,14 +20,12 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
     config::{KubeConfigOptions, Kubeconfig},
     core::PartialObjectMetaExt as _,
-    runtime::{
-        WatchStreamExt as _, conditions, reflector, wait::await_condition, wait::conditions as wait, watcher,
-    },
+    runtime::{WatchStreamExt as _, reflector, wait::await_condition, wait::conditions as wait, watcher},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use vkube_lease::{Election, Timing};
+use vkube_lease::Election;
 
 use crate::World;
 
@@ -184,7 +182,7 @@ async fn apply_names_conflicts_and_forces(maps: &Api<ConfigMap>) {
     let forced = apply(PatchParams::apply("weather").force(), "grey").await.unwrap();
     let managers: Vec<_> =
         forced.managed_fields().iter().map(|entry| entry.manager.as_deref().unwrap()).collect();
-    assert_eq!(managers, ["painter", "weather"]);
+    assert_eq!(managers, ["weather"]);
 }
 
 async fn custom_resources_are_defined_and_defaulted(client: &Client) {
@@ -206,7 +204,7 @@ async fn custom_resources_are_defined_and_defaulted(client: &Client) {
     );
     let wrong = json!({"apiVersion": Crab::api_version(&()), "kind": "Crab", "spec": {"colour": 7}});
     let (code, reason, message) = refused(crabs.patch("wrong", &apply, &Patch::Apply(&wrong)).await);
-    assert_eq!((code, &*reason), (500, "InternalError"), "{message}");
+    assert_eq!((code, &*reason), (500, ""), "{message}");
 
     let moulted = Patch::Merge(json!({"status": {"moulted": true}, "spec": {"claws": 8}}));
     let status = crabs.patch_status("hermit", &PatchParams::default(), &moulted).await.unwrap();
@@ -232,12 +230,11 @@ async fn leadership_passes_on(client: &Client) {
     soon("the first leads", first.acquire()).await;
     assert_eq!(holder().await, ("first".into(), Some(0)));
     let mut waiting = Box::pin(second.acquire());
-    let early = tokio::select! {
-        () = &mut waiting => true,
-        held = async { soon("the first renews", renewed(client)).await } => { held; false }
+    tokio::select! {
+        () = &mut waiting => panic!("two lead"),
         ended = first.hold() => panic!("{ended}"),
-    };
-    assert!(!early, "two lead");
+        () = soon("the first renews", renewed(client)) => {}
+    }
     first.release().await;
     soon("the second leads", waiting).await;
     assert_eq!(holder().await, ("second".into(), Some(1)));

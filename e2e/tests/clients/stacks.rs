@@ -8,13 +8,37 @@ pub fn python_kubernetes(world: &World) {
     python(world, "python/official.py");
 }
 
+pub fn python_aio(world: &World) {
+    python(world, "python/with_aio.py");
+}
+
+pub fn python_lightkube(world: &World) {
+    python(world, "python/with_lightkube.py");
+}
+
+pub fn python_pykube(world: &World) {
+    python(world, "python/with_pykube.py");
+}
+
+pub fn python_kr8s(world: &World) {
+    python(world, "python/with_kr8s.py");
+}
+
 pub fn python_kopf(world: &World) {
     python(world, "kopf/growing.py");
 }
 
 pub fn node_client(world: &World) {
+    node(world, "client.mjs");
+}
+
+pub fn node_fluent(world: &World) {
+    node(world, "fluent.mjs");
+}
+
+fn node(world: &World, file: &str) {
     match install::node() {
-        Ok(folder) => program::run(world, Command::new("node").arg(folder.join("client.mjs"))),
+        Ok(folder) => program::run(world, Command::new("node").arg(folder.join(file))),
         Err(why) => skipped(&why),
     }
 }

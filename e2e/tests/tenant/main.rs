@@ -4,6 +4,7 @@
 
 mod access;
 mod changes;
+mod commands;
 mod custom;
 mod host;
 mod manifests;
@@ -71,6 +72,14 @@ const CASES: &[Case<World>] = cases![
     changes::deleting_a_namespace_deletes_what_is_in_it,
     changes::deleting_a_deployment_deletes_its_pods_on_both_sides,
     custom::a_custom_resource_has_columns_validation_and_scale,
+    commands::every_resource_is_explained_listed_and_described,
+    commands::every_generator_makes_what_it_says,
+    commands::a_rollout_is_paused_resumed_and_undone,
+    commands::apply_prunes_what_its_set_no_longer_has,
+    commands::a_signed_certificate_lets_its_owner_in,
+    commands::wait_follows_creation_conditions_and_deletion,
+    commands::roles_are_reconciled,
+    commands::a_kustomization_is_applied_compared_and_deleted,
     access::can_i_follows_roles,
     access::a_service_account_token_speaks_for_it,
     host::pods_are_renamed_into_one_namespace,

@@ -22,12 +22,10 @@ use serde_json::json;
 use super::machine;
 use crate::events;
 
-/// How often the lease is renewed; the node lifecycle controller gives up after 40 seconds or more.
+/// How often the lease is renewed; the node lifecycle controller gives up after 50 seconds.
 const RENEW: Duration = Duration::from_secs(20);
 const LEASE_SECONDS: i32 = 40;
 const LEASES: &str = "kube-node-lease";
-/// What admission puts on a new node until it is ready.
-const NOT_READY: &str = "node.kubernetes.io/not-ready";
 
 /// What a node says of itself.
 #[derive(Clone, Debug)]
@@ -117,19 +115,27 @@ impl Registration {
             }
             Err(error) => return Err(error),
         }
-        let status = Patch::Merge(json!({"status": self.status(events::now())}));
-        let node = api.patch_status(&self.name, &PatchParams::default(), &status).await?;
-
-        let taints = node.spec.clone().and_then(|spec| spec.taints).unwrap_or_default();
-        let kept: Vec<_> = taints.iter().filter(|taint| taint.key != NOT_READY).collect();
-        if kept.len() < taints.len() {
-            let kept = Patch::Merge(json!({"spec": {"taints": kept}}));
-            return api.patch(&self.name, &PatchParams::default(), &kept).await;
-        }
-        Ok(node)
+        self.report(client).await
     }
 
-    /// Renews the node's lease for ever.
+    /// Tells that the node is ready.
+    async fn report(&self, client: &Client) -> kube::Result<Node> {
+        let api: Api<Node> = Api::all(client.clone());
+        let status = Patch::Merge(json!({"status": self.status(events::now())}));
+        api.patch_status(&self.name, &PatchParams::default(), &status).await
+    }
+
+    /// Tells it again if that is in doubt, as after the machine was asleep.
+    async fn stay_ready(&self, client: &Client) -> kube::Result<()> {
+        let node = Api::<Node>::all(client.clone()).get(&self.name).await?;
+        let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        if !conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
+            self.report(client).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows for ever that the node lives: renews its lease, and its status where that is needed.
     pub async fn renew(&self, client: &Client, node: &Node) {
         let api: Api<Lease> = Api::namespaced(client.clone(), LEASES);
         loop {
@@ -141,8 +147,12 @@ impl Registration {
                 }
                 result => result,
             };
+            let result = match result {
+                Ok(_) => self.stay_ready(client).await,
+                Err(error) => Err(error),
+            };
             if let Err(error) = result {
-                tracing::debug!(%error, node = self.name, "lease not renewed");
+                tracing::debug!(%error, node = self.name, "no sign of life");
             }
             tokio::time::sleep(RENEW).await;
         }

@@ -62,7 +62,8 @@ pub async fn run(options: &Options, directory: &Path) -> Outcome {
         clients.push(connect(&kubeconfig).await?);
     }
     let target = Target { clients, pid };
-    let costs = load(&target, options).await?;
+    let mut costs = load(&target, options).await?;
+    costs.iter_mut().for_each(|cost| cost.compare(options.objects));
     let resident = pid.and_then(process::read).map(|reading| reading.resident);
     match options.output {
         Output::Json => println!("{}", json!({"costs": costs, "residentKiB": resident})),

@@ -39,6 +39,8 @@ impl Standalone {
             .arg(&kubeconfig)
             .args(["--listen", &format!("127.0.0.1:{}", free_port()?)])
             .args(flags)
+            // As it runs in a pod.
+            .env("GLIBC_TUNABLES", vkube_operator::MALLOC)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;

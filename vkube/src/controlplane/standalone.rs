@@ -37,9 +37,9 @@ pub async fn run(options: Options, mut stop: Stop) -> Outcome {
         kubeconfig::write(path, &document)?;
     }
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    if options.controllers {
+    if !options.controllers.is_empty() {
         let controllers =
-            Controllers::new(&instance, authority.certificate.clone(), &pki, Default::default())?;
+            Controllers::new(&instance, authority.certificate.clone(), &pki, options.controllers)?;
         let election = options.election.election(controllers.client.clone())?;
         let (metrics, work) = (controllers.metrics(), controllers.run(shutdown.clone()));
         tasks.spawn(work_as_leader(election, metrics, shutdown.clone(), work));

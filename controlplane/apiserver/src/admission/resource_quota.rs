@@ -81,6 +81,10 @@ async fn claim(attributes: &Attributes<'_>, object: &Value, delta: &Usage) -> Re
     let server = attributes.server;
     let definition = builtin("", "resourcequotas")?;
     let prefix = format!("{}{}/", definition.prefix(), attributes.namespace);
+    // Most namespaces have no quota, which takes one look to see.
+    if !server.store().has(&prefix).await? {
+        return Ok(());
+    }
     for _ in 0..ATTEMPTS {
         let page = server.store().list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
         let mut writes = Vec::new();
@@ -90,7 +94,7 @@ async fn claim(attributes: &Attributes<'_>, object: &Value, delta: &Usage) -> Re
             let used: Value = used.iter().map(|(k, v)| (k.clone(), Value::from(v.to_string()))).collect();
             let status = json!({"hard": at(&quota, "/spec/hard"), "used": used});
             set(&mut quota, "/status", status);
-            let document = stored::encode(&quota, &definition)?;
+            let document = stored::encode(&mut quota, &definition)?;
             let change = Change::Put { document, ttl: None };
             writes.push(Write { key: entry.key.clone(), expect: Expect::Modified(entry.modified), change });
         }

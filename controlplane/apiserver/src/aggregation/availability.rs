@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use vkube_store::{Event, Range, Signal};
 
 use super::{
-    Remote, discovery,
+    Remote, discovery, registration,
     status::{self, Verdict},
 };
 use crate::{
@@ -72,7 +72,8 @@ impl Controller {
             checks: JoinSet::new(),
             running: HashMap::new(),
         };
-        controller.open().await?;
+        let objects = controller.open().await?;
+        registration::forget_old(server, &objects).await?;
         Ok(controller)
     }
 
@@ -103,7 +104,7 @@ impl Controller {
     }
 
     /// Takes the present state as it is and watches from there.
-    async fn open(&mut self) -> Result<(), ApiError> {
+    async fn open(&mut self) -> Result<Vec<Value>, ApiError> {
         self.changes = SelectAll::new();
         let objects = self.watch(Source::ApiServices).await?;
         let remotes = self.server.aggregation.remotes();
@@ -116,7 +117,7 @@ impl Controller {
         }
         self.widen().await?;
         self.check_where(|_| true);
-        Ok(())
+        Ok(objects)
     }
 
     /// Watches services and endpoints if, and only if, they matter.
@@ -148,7 +149,7 @@ impl Controller {
             Some((source, Some(Signal::Event(event)))) => self.event(source, &event).await,
             Some((_, Some(Signal::Progress(_)))) => Ok(()),
             // A watch that falls behind ends, and nobody knows what it has missed.
-            Some((_, None)) | None => self.open().await,
+            Some((_, None)) | None => self.open().await.map(drop),
         }
     }
 
@@ -161,8 +162,9 @@ impl Controller {
                 if let Some(check) = self.running.remove(name) {
                     check.abort();
                 }
+                registration::sync(&self.server, name).await?;
                 if self.wide && !self.server.aggregation.has_services() {
-                    return self.open().await;
+                    self.open().await?;
                 }
                 Ok(())
             }
@@ -192,8 +194,9 @@ impl Controller {
     /// Takes over an APIService; true if it is to be checked.
     async fn take(&mut self, object: &Value) -> Result<bool, ApiError> {
         let changed = self.server.aggregation.put(object);
+        let name = metadata::name(object);
+        registration::sync(&self.server, name).await?;
         if !has(object, "/spec/service") {
-            let name = metadata::name(object);
             if let Some(check) = self.running.remove(name) {
                 check.abort();
             }

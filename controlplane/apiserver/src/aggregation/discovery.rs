@@ -1,17 +1,24 @@
 //! What remote servers serve, as the discovery of this server shows it.
 
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Value, json};
 
-use super::{Remote, client::Purpose, metrics, status::discovery_request};
+use super::{
+    Remote,
+    client::Purpose,
+    metrics,
+    status::{AGGREGATOR, request_as},
+};
 use crate::{
     outbound::resolve,
     registry::access::{bool_at, list_at, str_at},
     server::Server,
 };
 
-/// The largest list of resources, in bytes.
-const MAX_LIST: usize = 4 << 20;
+/// The largest document that is taken, in bytes.
+const MAX_DOCUMENT: usize = 16 << 20;
 
 /// Asks a remote server what it serves; if it does not say, what it last said is kept.
 pub async fn refresh(server: &Server, remote: &Remote) {
@@ -25,17 +32,32 @@ pub async fn refresh(server: &Server, remote: &Remote) {
 }
 
 async fn fetch(server: &Server, remote: &Remote) -> Result<Value, String> {
+    let answer = get(server, remote, &remote.path(), AGGREGATOR, None).await?;
+    if !answer.status().is_success() {
+        return Err(format!("bad status: {}", answer.status()));
+    }
+    serde_json::from_slice(answer.body()).map_err(|why| why.to_string())
+}
+
+/// Asks a remote server for a document, in the name of a user of the aggregator; `tag` is of the one that is
+/// known.
+pub async fn get(
+    server: &Server,
+    remote: &Remote,
+    path: &str,
+    user: &str,
+    tag: Option<&HeaderValue>,
+) -> Result<Response<Bytes>, String> {
     let endpoint = resolve::endpoint(server, &remote.namespace, &remote.service, remote.port).await;
     let endpoint = endpoint.map_err(|why| why.to_string())?;
     let call = async {
-        let request = discovery_request(&remote.path())?;
-        let response = remote.client.send(&endpoint, request, Purpose::Call).await?;
-        if !response.status().is_success() {
-            return Err(format!("bad status: {}", response.status()));
+        let mut request = request_as(user, path)?;
+        if let Some(tag) = tag {
+            request.headers_mut().insert(header::IF_NONE_MATCH, tag.clone());
         }
-        let body = Limited::new(response.into_body(), MAX_LIST).collect().await;
-        let body = body.map_err(|why| why.to_string())?.to_bytes();
-        serde_json::from_slice(&body).map_err(|why| why.to_string())
+        let (head, body) = remote.client.send(&endpoint, request, Purpose::Call).await?.into_parts();
+        let body = Limited::new(body, MAX_DOCUMENT).collect().await.map_err(|why| why.to_string())?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     };
     let answer = tokio::time::timeout(super::status::DISCOVERY, call).await;
     answer.map_err(|_| "it takes too long".to_owned())?

@@ -122,7 +122,7 @@ async fn probe(server: &Server, remote: &Remote) -> Result<(), String> {
     let path = remote.path();
     let url = format!("https://{}{path}", authority(&endpoint));
     let failing = |why: String| format!("failing or missing response from {url}: {why}");
-    let call = remote.client.send(&endpoint, discovery_request(&path)?, Purpose::Probe);
+    let call = remote.client.send(&endpoint, request_as(AGGREGATOR, &path)?, Purpose::Probe);
     match tokio::time::timeout(DISCOVERY, call).await {
         Ok(Ok(response)) if response.status().is_success() => Ok(()),
         Ok(Ok(response)) => Err(failing(format!("bad status from {url}: {}", response.status().as_u16()))),
@@ -133,12 +133,14 @@ async fn probe(server: &Server, remote: &Remote) -> Result<(), String> {
     }
 }
 
+/// Who asks remote servers what they serve.
+pub const AGGREGATOR: &str = "system:kube-aggregator";
+
 /// A request of the aggregator for itself.
-pub fn discovery_request(path: &str) -> Result<Request, String> {
+pub fn request_as(user: &str, path: &str) -> Result<Request, String> {
     let request = http::Request::get(path).header(header::ACCEPT, "application/json");
     let mut request = request.body(body::empty()).map_err(|why| why.to_string())?;
-    let user =
-        User { name: "system:kube-aggregator".into(), groups: vec![MASTERS.into()], ..User::default() };
+    let user = User { name: user.into(), groups: vec![MASTERS.into()], ..User::default() };
     front_proxy::identify(request.headers_mut(), &user);
     Ok(request)
 }
@@ -166,7 +168,7 @@ pub async fn write(server: &Server, name: &str, verdict: &Verdict) -> Result<(),
             convert: None,
         };
         managed_fields::on_update(Some(&old), &mut new, &request);
-        let document = stored::encode(&new, &definition)?;
+        let document = stored::encode(&mut new, &definition)?;
         let change = Change::Put { document, ttl: None };
         let write = Write { key: key.clone(), expect: Expect::Modified(entry.modified), change };
         match server.store().commit(vec![write]).await {

@@ -1,5 +1,8 @@
 //! Servers of other groups that really listen, behind a server in memory.
 
+mod openapi;
+mod registration;
+
 use std::{
     convert::Infallible,
     net::Ipv4Addr,
@@ -120,6 +123,37 @@ async fn answer(
                 {"name": "pods/status", "singularName": "", "namespaced": true, "kind": "PodMetrics", "verbs": ["get"]},
             ],
         })),
+        ("/openapi/v3", _) => json(json!({"paths": {
+            "apis/metrics.example.com/v1beta1":
+                {"serverRelativeURL": "/openapi/v3/apis/metrics.example.com/v1beta1?hash=1"},
+            "version": {"serverRelativeURL": "/openapi/v3/version?hash=2"},
+        }})),
+        ("/openapi/v3/apis/metrics.example.com/v1beta1", _) => {
+            json(json!({"openapi": "3.0.0", "info": "metrics"}))
+        }
+        ("/openapi/v2", _) if request.headers().contains_key("if-none-match") => {
+            http::Response::builder().status(304).body(body::empty()).unwrap()
+        }
+        ("/openapi/v2", _) => {
+            const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+            let metadata = json!({"$ref": format!("#/definitions/{OBJECT_META}")});
+            let mut answer = json(json!({
+                "swagger": "2.0",
+                "paths": {
+                    format!("{GROUP}/pods"): {"get": {"responses": {"200": {
+                        "description": "OK", "schema": {"$ref": "#/definitions/PodMetrics"},
+                    }}}},
+                    "/apis/": {"get": {"description": "another"}},
+                },
+                "definitions": {
+                    "PodMetrics": {"type": "object", "properties": {"metadata": metadata}},
+                    OBJECT_META: {"type": "object", "description": "another"},
+                    "Stranger": {"type": "object"},
+                },
+            }));
+            answer.headers_mut().insert("etag", http::HeaderValue::from_static("\"1\""));
+            answer
+        }
         (_, Some("watch=true")) => {
             let lines = watched.lock().unwrap().take().unwrap();
             http::Response::new(body::stream(lines))
@@ -176,14 +210,14 @@ async fn create_service(fixture: &Fixture) {
 
 /// The API takes no addresses of this machine; whoever runs pods there writes them to the store.
 async fn create_slice(fixture: &Fixture, port: u16, ready: bool) {
-    let slice = json!({
+    let mut slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "ext-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "ext"}},
         "ports": [{"name": "https", "port": port}],
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": ready}}],
     });
     let definition = crate::server::builtin("discovery.k8s.io", "endpointslices").unwrap();
-    let document = crate::stored::encode(&slice, &definition).unwrap();
+    let document = crate::stored::encode(&mut slice, &definition).unwrap();
     let write = vkube_store::Write {
         key: definition.key("default", "ext-1"),
         expect: vkube_store::Expect::Any,

@@ -1,5 +1,7 @@
 //! Audit of requests to a server in memory.
 
+mod webhook;
+
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
@@ -37,8 +39,12 @@ impl Fixture {
         let document = json!({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules});
         std::fs::write(&policy, document.to_string()).unwrap();
         let log_options = log::Options { path: log.clone(), format, max_age: 0, max_backups: 0, max_size: 0 };
-        let audit = Some(Options { policy, log: log_options });
-        let options = instance::Options { audit, ..instance::Options::default() };
+        Self::of(directory, Options { policy, log: Some(log_options), webhook: None }).await
+    }
+
+    async fn of(directory: tempfile::TempDir, audit: Options) -> Self {
+        let log = audit.log.as_ref().map(|log| log.path.clone()).unwrap_or_default();
+        let options = instance::Options { audit: Some(audit), ..instance::Options::default() };
         Self { instance: Instance::start(options).await.unwrap(), log, _directory: directory }
     }
 

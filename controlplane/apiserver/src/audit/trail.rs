@@ -12,12 +12,14 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::{
     Audit,
     event::{Event, Status},
     head::{AUDIT_ID, Head},
     policy::{Level, Stage, Verdict},
+    webhook::Kept,
 };
 use crate::{
     authorization::Attributes,
@@ -43,6 +45,8 @@ struct Trail {
     refused: bool,
     /// Whether another server answers it.
     is_passed_on: bool,
+    /// What has been told, and is to be waited for.
+    owed: Vec<Kept>,
 }
 
 impl Trail {
@@ -59,7 +63,7 @@ impl Trail {
             event.stage_timestamp = Timestamp::now();
         }
         if !verdict.omitted.contains(&stage) {
-            self.audit.log.write(event);
+            self.owed.extend(self.audit.tell(event));
         }
     }
 
@@ -97,6 +101,22 @@ pub fn authenticated(attributes: &Attributes<'_>, info: &RequestInfo) {
         trail.begin(attributes, Some(attributes.user));
         trail.tell(Stage::RequestReceived);
     });
+}
+
+/// Waits until what is told of the request is kept, where that is to be waited for; false if the request must
+/// not go on.
+pub async fn settled() -> bool {
+    let Ok(trail) = CURRENT.try_with(Clone::clone) else { return true };
+    settle(&trail).await
+}
+
+async fn settle(trail: &Mutex<Trail>) -> bool {
+    let owed = std::mem::take(&mut lock(trail).owed);
+    let mut kept = true;
+    for event in owed {
+        kept &= event.await;
+    }
+    kept
 }
 
 /// Notes that nobody knows who a request is from.
@@ -216,13 +236,16 @@ where
         lasts: false,
         refused: false,
         is_passed_on: false,
+        owed: Vec::new(),
     }));
     let guard = Guard(Some(trail.clone()));
     let mut response = CURRENT.scope(trail.clone(), answer(request)).await;
     if let Ok(id) = id {
         response.headers_mut().insert(AUDIT_ID, id);
     }
-    finish(&trail, response, guard).await
+    let response = finish(&trail, response, guard).await;
+    settle(&trail).await;
+    response
 }
 
 /// Tells what came of a request.
@@ -302,6 +325,13 @@ impl Drop for Guard {
             }
         }
         trail.tell(if panicked { Stage::Panic } else { Stage::ResponseComplete });
+        let owed = std::mem::take(&mut trail.owed);
+        if let Ok(runtime) = Handle::try_current()
+            && !owed.is_empty()
+        {
+            // The request is over, so nobody is left to wait.
+            runtime.spawn(futures::future::join_all(owed));
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! The catalog is set before the status says `Established`, so that whoever waits for the condition can
 //! use the resource at once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -14,11 +14,12 @@ use tokio_util::sync::CancellationToken;
 use vkube_store::{Change, Entry, Expect, Range, Signal, Watch, Write};
 
 use super::{
-    cleanup,
+    CustomResource, cleanup,
     compile::compile,
     conditions::{self, Claims},
 };
 use crate::{
+    aggregation::registration,
     managed_fields::{self, Request, Reset},
     metadata,
     registry::access::{at, str_at},
@@ -101,7 +102,7 @@ impl Controller {
             gone.remove(metadata::name(&definition));
         }
         for name in gone {
-            self.withdraw(&name);
+            self.withdraw(&name).await?;
         }
         for entry in page.entries {
             self.observe(entry).await?;
@@ -119,7 +120,7 @@ impl Controller {
         if conditions::is_true(&new, "Established") {
             let group = str_at(&new, "/spec/group");
             let versions = compile(&new, at(&new, "/status/acceptedNames"), entry.created);
-            self.server.catalog.set_custom(group, str_at(&new, "/spec/names/plural"), versions);
+            self.serve(group, str_at(&new, "/spec/names/plural"), versions).await?;
         }
         // If somebody else wrote in between, there is another event to come.
         if changed && write_status(&self.server, &entry, &old, &mut new).await? {
@@ -132,16 +133,33 @@ impl Controller {
 
     async fn forget(&mut self, entry: &Entry) -> Result<(), ApiError> {
         let definition = stored::decode(entry)?;
-        self.withdraw(metadata::name(&definition));
+        self.withdraw(metadata::name(&definition)).await?;
         self.cleaning.retain(|name| name != metadata::name(&definition));
         self.reconsider(&definition).await
     }
 
-    fn withdraw(&mut self, name: &str) {
+    async fn withdraw(&mut self, name: &str) -> Result<(), ApiError> {
         self.claims.release(name);
-        if let Some((plural, group)) = name.split_once('.') {
-            self.server.catalog.set_custom(group, plural, Vec::new());
+        match name.split_once('.') {
+            Some((plural, group)) => self.serve(group, plural, Vec::new()).await,
+            None => Ok(()),
         }
+    }
+
+    /// Serves these versions of a resource, and registers those that are new or gone in its group.
+    async fn serve(
+        &mut self,
+        group: &str,
+        plural: &str,
+        versions: Vec<Arc<CustomResource>>,
+    ) -> Result<(), ApiError> {
+        let before = self.server.catalog.custom_versions(group);
+        self.server.catalog.set_custom(group, plural, versions);
+        let after = self.server.catalog.custom_versions(group);
+        for version in before.symmetric_difference(&after) {
+            registration::sync(&self.server, &format!("{version}.{group}")).await?;
+        }
+        Ok(())
     }
 
     /// The siblings of a definition may take names that it does not have any more.

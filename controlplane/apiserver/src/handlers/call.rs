@@ -150,15 +150,24 @@ impl Call {
 
     /// The answer that carries a stored document, sent as it is where it can be.
     pub fn respond_stored(&self, code: StatusCode, stored: Bytes) -> Result<Response, ApiError> {
-        let plain = self.accepted == Accepted::default() && !self.definition.is_converted();
-        if plain {
-            let body = codec::finish_json(stored.into(), false);
-            let mut response = respond::bytes(code, Encoding::Json.media_type(), body);
-            respond::warn(&mut response, &self.warnings);
-            return Ok(response);
+        if self.takes_stored() {
+            return Ok(self.respond_plain(code, stored.into()));
         }
         let object = serde_json::from_slice(&stored).map_err(ApiError::internal)?;
         self.respond(code, object)
+    }
+
+    /// Whether a stored document is already what the client accepts.
+    pub fn takes_stored(&self) -> bool {
+        self.accepted == Accepted::default() && !self.definition.is_converted()
+    }
+
+    /// The answer that is a stored document as it is.
+    pub fn respond_plain(&self, code: StatusCode, stored: Vec<u8>) -> Response {
+        let body = codec::finish_json(stored, false);
+        let mut response = respond::bytes(code, Encoding::Json.media_type(), body);
+        respond::warn(&mut response, &self.warnings);
+        response
     }
 }
 

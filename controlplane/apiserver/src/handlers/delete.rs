@@ -115,7 +115,7 @@ async fn delete_entry(
         if !gone && object == old {
             return Ok(Outcome::Waiting(object));
         }
-        let document = stored::encode(&object, &definition)?;
+        let document = stored::encode(&mut object, &definition)?;
         // Those who watch see that a pod is asked to stop, even when it stops at once.
         let marks = gone && definition.is("", "pods") && object != old;
         let change = if gone && !marks {

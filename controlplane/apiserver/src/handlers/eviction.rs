@@ -84,7 +84,7 @@ async fn announce(call: &Call) -> Result<(), ApiError> {
         let write = Write {
             key: entry.key.clone(),
             expect: Expect::Modified(entry.modified),
-            change: Change::Put { document: stored::encode(&pod, &definition)?, ttl: None },
+            change: Change::Put { document: stored::encode(&mut pod, &definition)?, ttl: None },
         };
         match call.server.store().commit(vec![write]).await {
             Ok(_) => return Ok(()),
@@ -204,7 +204,7 @@ async fn claim_disruption(call: &Call, pod: &Value, dry_run: bool) -> Result<(),
         if entry.modified.to_string() != seen {
             continue;
         }
-        let document = stored::encode(&budget, &definition)?;
+        let document = stored::encode(&mut budget, &definition)?;
         let write = Write {
             key,
             expect: Expect::Modified(entry.modified),

@@ -1,7 +1,14 @@
 //! Lists: consistent pages of objects
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>).
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD},
+    },
+};
+use futures::StreamExt;
 use http::StatusCode;
 use serde_json::{Value, json};
 use vkube_store::{Entry, Range};
@@ -21,6 +28,7 @@ use crate::{
 };
 
 /// A page, ready to be represented.
+#[derive(Default)]
 pub struct Listing {
     /// The entries, selected.
     pub entries: Vec<Entry>,
@@ -35,7 +43,64 @@ pub struct Listing {
 /// Answers a list.
 pub async fn list(call: &Call) -> Result<Response, ApiError> {
     let selection = selection(call)?;
-    let listing = collect(call, &selection).await?;
+    let wanted = Wanted::read(call)?;
+    if wanted.limit == 0 && wanted.after.is_none() {
+        return whole(call, selection, wanted.at).await;
+    }
+    let listing = collect(call, &selection, wanted).await?;
+    representation::list(call, StatusCode::OK, &listing)
+}
+
+/// Which part of a list is asked for.
+struct Wanted {
+    /// At most so many; 0 is no limit.
+    limit: usize,
+    /// Those after this key.
+    after: Option<String>,
+    /// As of this revision.
+    at: Option<u64>,
+}
+
+impl Wanted {
+    fn read(call: &Call) -> Result<Self, ApiError> {
+        let mut limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
+        call.query.integer("timeoutSeconds")?;
+        if call.query.get("resourceVersion") == "0" {
+            // "Any version" is answered whole, as from the real server's watch cache.
+            limit = 0;
+        }
+        let token = call.query.get("continue");
+        let version = revision(call)?;
+        if !token.is_empty() {
+            let (start, at) = decode_token(token, &call.definition)?;
+            return Ok(Self { limit, after: Some(start), at });
+        }
+        if let Some((revision, _)) = version {
+            newest_at_least(call, revision)?;
+        }
+        Ok(Self { limit, after: None, at: version.filter(|(_, exact)| *exact).map(|(revision, _)| revision) })
+    }
+}
+
+/// Answers with all there is, which is sent while it is read if it is long.
+async fn whole(call: &Call, selection: Selection, at: Option<u64>) -> Result<Response, ApiError> {
+    let shared = call.shared();
+    let mut parts = call.server.store().parts(&prefix(call), at).map(move |part| {
+        let mut part = part?;
+        part.entries.retain(|entry| selects(&shared, &selection, entry));
+        Ok::<_, ApiError>(part)
+    });
+    let mut listing = Listing::default();
+    while let Some(part) = parts.next().await.transpose()? {
+        listing.revision = part.revision;
+        listing.entries.extend(part.entries);
+        if part.is_last {
+            break;
+        }
+        if let Some(writer) = representation::Writer::new(call) {
+            return representation::stream(call, StatusCode::OK, writer, &listing, parts);
+        }
+    }
     representation::list(call, StatusCode::OK, &listing)
 }
 
@@ -72,34 +137,24 @@ pub fn prefix(call: &Call) -> String {
     prefix
 }
 
+/// Whether an entry is selected.
+pub fn selects(call: &Call, selection: &Selection, entry: &Entry) -> bool {
+    if selection.is_everything() {
+        return true;
+    }
+    let (namespace, name) = call.definition.split_key(&entry.key);
+    selection.matches(namespace, name, &entry.index)
+}
+
 /// Fails when a revision has not been reached.
 pub fn newest_at_least(call: &Call, revision: u64) -> Result<(), ApiError> {
     let newest = call.server.store().revision();
     if revision > newest { Err(ApiError::too_large_revision(revision, newest)) } else { Ok(()) }
 }
 
-async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError> {
-    let mut limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
-    call.query.integer("timeoutSeconds")?;
-    if call.query.get("resourceVersion") == "0" {
-        // "Any version" is answered whole, as from the real server's watch cache.
-        limit = 0;
-    }
-    let (mut after, mut at) = (None, None);
-    let token = call.query.get("continue");
+async fn collect(call: &Call, selection: &Selection, wanted: Wanted) -> Result<Listing, ApiError> {
+    let Wanted { limit, mut after, mut at } = wanted;
     let prefix = prefix(call);
-    let version = revision(call)?;
-    if token.is_empty() {
-        if let Some((revision, exact)) = version {
-            newest_at_least(call, revision)?;
-            at = exact.then_some(revision);
-        }
-    } else {
-        let (start, revision) = decode_token(token, &call.definition)?;
-        after = Some(start);
-        at = revision;
-    }
-
     // With selectors a page may need several reads; each is of the same revision.
     let mut entries = Vec::new();
     loop {
@@ -114,16 +169,14 @@ async fn collect(call: &Call, selection: &Selection) -> Result<Listing, ApiError
                 cut = true;
                 break;
             }
-            let (namespace, name) = call.definition.split_key(&entry.key);
-            if everything || selection.matches(namespace, name, &entry.index) {
-                after = Some(entry.key.clone());
+            if selects(call, selection, &entry) {
                 entries.push(entry);
             }
         }
         let full = limit > 0 && entries.len() >= limit;
         if cut || (full && more) {
-            let continue_token =
-                encode_token(page.revision, after.as_deref().unwrap_or_default(), &call.definition);
+            let last = entries.last().map_or("", |entry| entry.key.as_str());
+            let continue_token = encode_token(page.revision, last, &call.definition);
             let remaining = everything.then_some(page.remaining);
             return Ok(Listing { entries, revision: page.revision, continue_token, remaining });
         }
@@ -209,21 +262,53 @@ fn decode_token(token: &str, definition: &Definition) -> Result<(String, Option<
     let invalid = |why: String| {
         ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
     };
-    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| invalid(e.to_string()))?;
+    let bytes = LENIENT
+        .decode(token)
+        .map_err(|_| invalid(format!("illegal base64 data at input byte {}", base64_fault(token))))?;
     let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
-        let first = bytes.first().copied().map_or(' ', char::from);
-        invalid(format!("invalid character '{}' looking for beginning of value", first.escape_unicode_go()))
+        let why = bytes.first().copied().map_or_else(
+            || "unexpected end of JSON input".into(),
+            |first| {
+                let first = char::from(first).escape_unicode_go();
+                format!("invalid character '{first}' looking for beginning of value")
+            },
+        );
+        invalid(why)
     })?;
     let version = parsed.get("v").and_then(Value::as_str).unwrap_or_default();
     if version != "meta.k8s.io/v1" {
         return Err(invalid(format!("server does not recognize this encoded version {version}")));
     }
-    let start = parsed.get("start").and_then(Value::as_str).unwrap_or_default();
-    if start.is_empty() || start.starts_with('/') || start.contains("..") {
-        return Err(invalid(format!("start key is not valid: {start}")));
+    let revision = parsed.get("rv").and_then(Value::as_i64).unwrap_or_default();
+    if revision == 0 {
+        return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()));
     }
-    let key = format!("{}{}", definition.prefix(), start.trim_end_matches('\u{0}'));
-    Ok((key, parsed.get("rv").and_then(Value::as_u64).filter(|r| *r > 0)))
+    let start = parsed.get("start").and_then(Value::as_str).unwrap_or_default();
+    if start.is_empty() {
+        return Err(invalid("encoded start key empty (version meta.k8s.io/v1)".into()));
+    }
+    let path = start.strip_prefix('/').unwrap_or(start);
+    // No way up, and none that could be written otherwise.
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(invalid(start.into()));
+    }
+    let key = format!("{}{}", definition.prefix(), path.trim_end_matches('\u{0}'));
+    Ok((key, u64::try_from(revision).ok()))
+}
+
+/// Base64 as Go reads it: bits that are left over do not matter.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// Where Go sees the fault of text that is not base64: at the first strange character, or at one alone at the end.
+fn base64_fault(text: &str) -> usize {
+    text.bytes()
+        .position(|c| !c.is_ascii_alphanumeric() && c != b'-' && c != b'_')
+        .unwrap_or_else(|| text.len().saturating_sub(1))
 }
 
 /// How Go shows a character in a JSON syntax error.
@@ -239,5 +324,82 @@ impl GoCharacter for char {
             c if c.is_ascii_graphic() || c == ' ' => c.into(),
             c => format!("\\u{:04x}", c as u32),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, header};
+    use http_body::Body as _;
+    use http_body_util::BodyExt;
+    use tower::Service;
+
+    use super::*;
+    use crate::{
+        body,
+        custom::tests::{Fixture, WIDGETS, widgets},
+        user::User,
+    };
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    /// A list, and whether its length was known before it was sent.
+    async fn listed(server: &Fixture, path: &str, accept: &str) -> (Value, bool) {
+        let request = Request::get(path).header(header::ACCEPT, accept).body(body::empty()).unwrap();
+        let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = response.into_body();
+        let known = body.size_hint().exact().is_some();
+        (serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap(), known)
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_sent_while_it_is_read_and_is_the_same() {
+        let server = Fixture::start().await;
+        server
+            .define(&widgets(&json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})))
+            .await;
+        let filling = "x".repeat(8_000);
+        for number in 0..40 {
+            let metadata =
+                json!({"name": format!("n{number:02}"), "labels": {"odd": (number % 2).to_string()}});
+            let widget = json!({
+                "apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata, "spec": {"filling": filling},
+            });
+            server.create(MAPS, &json!({"metadata": metadata, "data": {"filling": filling}})).await;
+            server.create(WIDGETS, &widget).await;
+        }
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+        for (path, accept, items) in [
+            (MAPS, "application/json", "items"),
+            (MAPS, table, "rows"),
+            (MAPS, metadata, "items"),
+            (WIDGETS, "application/json", "items"),
+        ] {
+            let (mut streamed, known) = listed(&server, path, accept).await;
+            assert!(!known, "{path} {accept}");
+            let (mut paged, known) = listed(&server, &format!("{path}?limit=100"), accept).await;
+            assert!(known, "{path} {accept}");
+            let revision = streamed["metadata"].take();
+            assert_eq!(revision["resourceVersion"], paged["metadata"].take()["resourceVersion"]);
+            assert_eq!(streamed[items].as_array().map(Vec::len), Some(40));
+            for item in [&mut streamed, &mut paged].into_iter().flat_map(|l| l[items].as_array_mut().unwrap())
+            {
+                // The age, which goes on.
+                item.pointer_mut("/cells/2").map(Value::take);
+            }
+            assert_eq!(streamed, paged);
+        }
+        let (odd, _) = listed(&server, &format!("{MAPS}?labelSelector=odd%3D1"), "application/json").await;
+        let names: Vec<&str> = odd["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| o["metadata"]["name"].as_str().unwrap())
+            .collect();
+        let expected: Vec<String> = (1..40).step_by(2).map(|number| format!("n{number:02}")).collect();
+        assert_eq!(names, expected);
+        server.0.stop().await;
     }
 }

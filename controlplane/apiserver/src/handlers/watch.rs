@@ -62,7 +62,7 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
             let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
             after = page.revision;
             initial = page.entries;
-            initial.retain(|entry| selects(call, &selection, entry));
+            initial.retain(|entry| list::selects(call, &selection, entry));
         }
         Start::Now => {}
         Start::After(revision) => after = revision,
@@ -116,11 +116,6 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
     let rest =
         stream::unfold(state, |mut state| async move { state.next().await.map(|frame| (frame, state)) });
     stream_response(call, stream::iter(first).chain(rest))
-}
-
-fn selects(call: &Call, selection: &Selection, entry: &Entry) -> bool {
-    let (namespace, name) = call.definition.split_key(&entry.key);
-    selection.is_everything() || selection.matches(namespace, name, &entry.index)
 }
 
 fn start(call: &Call) -> Result<Start, ApiError> {
@@ -225,10 +220,7 @@ impl Watching {
 
     /// What this client sees of an event, given its selectors: objects enter and leave a selection.
     fn event(&mut self, event: &Event) -> Option<Frame> {
-        let selects = |entry: &Entry| {
-            let (namespace, name) = self.encoder.definition().split_key(&entry.key);
-            self.selection.is_everything() || self.selection.matches(namespace, name, &entry.index)
-        };
+        let selects = |entry: &Entry| list::selects(&self.encoder.call, &self.selection, entry);
         let before = event.previous.as_ref().is_some_and(selects);
         let now = !event.deleted && selects(&event.entry);
         match (before, now) {
@@ -254,10 +246,6 @@ struct Encoder {
 impl Encoder {
     fn new(call: &Call) -> Self {
         Self { call: call.shared(), columns_sent: false }
-    }
-
-    fn definition(&self) -> &Definition {
-        &self.call.definition
     }
 
     fn entry(&mut self, kind: &str, entry: &Entry) -> Frame {

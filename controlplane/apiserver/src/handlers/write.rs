@@ -5,7 +5,7 @@
 
 use http::StatusCode;
 use serde_json::Value;
-use vkube_store::{Change, Entry, Expect, Write};
+use vkube_store::{Change, Document, Entry, Expect, Write};
 
 use super::{call::Call, parts, scale};
 use crate::{
@@ -37,13 +37,30 @@ pub struct Written {
     pub object: Value,
     /// Whether it did not exist before.
     pub created: bool,
+    /// The same object as it was stored, if it was.
+    stored: Option<Vec<u8>>,
 }
 
 impl Written {
     /// The answer: 201 for a new object.
     pub fn respond(self, call: &Call) -> Result<Response, ApiError> {
         let code = if self.created { StatusCode::CREATED } else { StatusCode::OK };
-        call.respond(code, self.object)
+        match self.stored {
+            Some(stored) if call.takes_stored() => Ok(call.respond_plain(code, stored)),
+            _ => call.respond(code, self.object),
+        }
+    }
+
+    /// What a commit has written.
+    fn committed(mut object: Value, document: &Document, revisions: &[u64], created: bool) -> Self {
+        set_revision(&mut object, revisions);
+        let stored = revisions.last().map(|revision| document.at(*revision));
+        Self { object, created, stored }
+    }
+
+    /// What nothing was stored of.
+    const fn unstored(object: Value, created: bool) -> Self {
+        Self { object, created, stored: None }
     }
 }
 
@@ -84,17 +101,14 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
         if call.server.store().get(&key, None).await?.is_some() {
             return Err(ApiError::already_exists(call.definition.group_resource(), &name));
         }
-        return Ok(Written { object, created: true });
+        return Ok(Written::unstored(object, true));
     }
-    let document = stored::encode(&object, &stored_definition)?;
-    let change = Change::Put { document, ttl: time_to_live(&stored_definition) };
+    let document = stored::encode(&mut object, &stored_definition)?;
+    let change = Change::Put { document: document.clone(), ttl: time_to_live(&stored_definition) };
     let mut writes = companions(call, services, None, Some(&object))?;
     writes.push(Write { key, expect: Expect::Absent, change });
     match call.server.store().commit(writes).await {
-        Ok(revisions) => {
-            set_revision(&mut object, &revisions);
-            Ok(Written { object, created: true })
-        }
+        Ok(revisions) => Ok(Written::committed(object, &document, &revisions, true)),
         Err(error) => {
             if services {
                 call.server.parts.allocator.release(&object, None).await;
@@ -141,15 +155,17 @@ where
             return create(call, object, options).await;
         };
         let old = stored::decode(&entry)?;
-        let live = stored_definition.convert(old.clone(), &call.definition);
-        let mut object = change(call, Some(&live))?;
+        let converted =
+            call.definition.is_converted().then(|| stored_definition.convert(old.clone(), &call.definition));
+        let live = converted.as_ref().unwrap_or(&old);
+        let mut object = change(call, Some(live))?;
         check_namespace(call, &mut object)?;
         check_identity(call, &object, &entry, &old)?;
         let demanded = demands_version(&object);
         check_conditional(call, demanded)?;
         let repeated = system_metadata::dedup_owners(&mut object);
         call.warnings.extend(repeated.filter(|_| std::mem::take(&mut first)));
-        own_fields(call, Some(&live), &mut object, options)?;
+        own_fields(call, Some(live), &mut object, options)?;
         let definition = call.definition.judged();
         object = call.definition.convert(object, &definition);
         let old = stored_definition.convert(old, &definition);
@@ -228,8 +244,10 @@ async fn store_update(
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
     }
     let warned = call.warnings.len();
-    if subresource.is_empty() {
-        call.warnings.extend(rules.warnings(&object, Some(old)));
+    match subresource.as_str() {
+        "" => call.warnings.extend(rules.warnings(&object, Some(old))),
+        "status" => call.warnings.extend(rules.status_warnings(&object)),
+        _ => {}
     }
     if !admitted {
         consent(call, definition, Operation::Update, Some(old), &object, options).await?;
@@ -245,7 +263,7 @@ async fn store_update(
     let stored_definition = definition.stored();
     let mut object = definition.convert(object, &stored_definition);
     if unchanged || options.dry_run {
-        return Ok(Some(Written { object, created: false }));
+        return Ok(Some(Written::unstored(object, false)));
     }
     let held = |object: &Value| {
         !metadata::finalizers(object).is_empty() || super::delete::has_content(definition, object)
@@ -253,10 +271,10 @@ async fn store_update(
     if metadata::is_terminating(&object)
         && held(old)
         && !held(&object)
-        && object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
+        && metadata::get(&object, "deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0) == 0
     {
         // The last finalizer is gone: what was an update ends the object, as it was before.
-        let last = stored::encode(&stored::decode(entry)?, &stored_definition)?;
+        let last = stored::encode(&mut stored::decode(entry)?, &stored_definition)?;
         let write = Write {
             key: entry.key.clone(),
             expect: Expect::Modified(entry.modified),
@@ -265,17 +283,17 @@ async fn store_update(
         return match call.server.store().commit(vec![write]).await {
             Ok(_) => {
                 super::delete::after(call, definition, &object).await;
-                Ok(Some(Written { object, created: false }))
+                Ok(Some(Written::unstored(object, false)))
             }
             Err(vkube_store::Error::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         };
     }
-    let document = stored::encode(&object, &stored_definition)?;
+    let document = stored::encode(&mut object, &stored_definition)?;
     let write = Write {
         key: entry.key.clone(),
         expect: Expect::Modified(entry.modified),
-        change: Change::Put { document, ttl: time_to_live(definition) },
+        change: Change::Put { document: document.clone(), ttl: time_to_live(definition) },
     };
     let mut writes = companions(call, services, Some(old), Some(&object))?;
     writes.push(write);
@@ -284,8 +302,7 @@ async fn store_update(
             if services {
                 call.server.parts.allocator.release(old, Some(&object)).await;
             }
-            set_revision(&mut object, &revisions);
-            Ok(Some(Written { object, created: false }))
+            Ok(Some(Written::committed(object, &document, &revisions, false)))
         }
         Err(error) => {
             if services {

@@ -1,8 +1,14 @@
 //! The HTTP side of the documents: formats, hashes and caching.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Schema, Served, ServedSubresource, v2, v3};
+use super::{
+    Schema, Served, ServedSubresource,
+    remote::{Remote, Spec},
+    v2, v3,
+};
 use crate::{
     body::{self, Response},
     catalog::Catalog,
@@ -17,9 +23,10 @@ use crate::{
 const CUSTOM_VERBS: &[&str] =
     &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// Answers `/openapi/…`; `segments` are those of the path.
+/// Answers `/openapi/…`; `segments` are those of the path, and `remote` is what other servers add.
 pub fn serve(
     catalog: &Catalog,
+    remote: &Remote,
     segments: &[&str],
     headers: &HeaderMap,
     query: &Query,
@@ -31,23 +38,28 @@ pub fn serve(
         .chain(custom.values().map(|resource| Served::from(resource.as_ref())))
         .collect();
     match segments {
-        ["openapi", "v2"] => version_two(&served, headers),
+        ["openapi", "v2"] => version_two(&served, &remote.specs, headers),
         ["openapi", "v3"] => {
-            Ok(respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", v3::index(&served)))
+            let index = v3::index(&served, &remote.documents);
+            Ok(respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", index))
         }
         ["openapi", "v3", name @ ..] => version_three(&name.join("/"), &served, headers, query),
         _ => Ok(respond::page_not_found()),
     }
 }
 
-fn version_two(served: &[Served<'_>], headers: &HeaderMap) -> Result<Response, ApiError> {
-    let hash = v3::hash_of_all(served);
+fn version_two(
+    served: &[Served<'_>],
+    specs: &[Arc<Spec>],
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let hash = v3::hash_of_all(served, specs.iter().map(|spec| spec.hash.as_str()));
     if is_known(headers, &hash) {
         return Ok(unchanged(&hash));
     }
     let mut response = match format(headers) {
-        Format::Json => respond::bytes(StatusCode::OK, "application/json", v2::json(served)),
-        Format::Protobuf => respond::bytes(StatusCode::OK, v2::PROTOBUF, v2::protobuf(served)),
+        Format::Json => respond::bytes(StatusCode::OK, "application/json", v2::json(served, specs)),
+        Format::Protobuf => respond::bytes(StatusCode::OK, v2::PROTOBUF, v2::protobuf(served, specs)),
         Format::Other => return Err(not_acceptable()),
     };
     add_tag(&mut response, &hash);
@@ -206,7 +218,9 @@ mod tests {
     }
 
     fn code(segments: &[&str], headers: &HeaderMap, query: &str) -> StatusCode {
-        serve(&Catalog::default(), segments, headers, &Query::parse(query)).unwrap().status()
+        serve(&Catalog::default(), &Remote::default(), segments, headers, &Query::parse(query))
+            .unwrap()
+            .status()
     }
 
     #[test]
@@ -226,7 +240,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::IF_NONE_MATCH, format!("\"{hash}\"").parse().unwrap());
         assert_eq!(code(&segments, &headers, &format!("hash={hash}")), StatusCode::NOT_MODIFIED);
-        let none = serve(&catalog, &["openapi", "v3", "nope"], &HeaderMap::new(), &Query::parse(""));
+        let none = serve(
+            &catalog,
+            &Remote::default(),
+            &["openapi", "v3", "nope"],
+            &HeaderMap::new(),
+            &Query::parse(""),
+        );
         assert_eq!(none.unwrap().status(), StatusCode::NOT_FOUND);
     }
 
@@ -234,20 +254,32 @@ mod tests {
     fn clients_get_the_format_that_they_ask_for() {
         let kind = |accepted: &str| {
             let headers = accept(accepted);
-            let response =
-                serve(&Catalog::default(), &["openapi", "v2"], &headers, &Query::parse("")).unwrap();
+            let response = serve(
+                &Catalog::default(),
+                &Remote::default(),
+                &["openapi", "v2"],
+                &headers,
+                &Query::parse(""),
+            )
+            .unwrap();
             response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned()
         };
         assert_eq!(kind("application/json, */*"), "application/json");
         assert_eq!(kind("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"), v2::PROTOBUF);
-        let refused = serve(&Catalog::default(), &["openapi", "v2"], &accept("text/html"), &Query::parse(""));
+        let refused = serve(
+            &Catalog::default(),
+            &Remote::default(),
+            &["openapi", "v2"],
+            &accept("text/html"),
+            &Query::parse(""),
+        );
         assert!(refused.is_err());
     }
 
     #[test]
     fn every_served_kind_has_its_definition() {
         let served: Vec<Served<'_>> = RESOURCES.iter().map(Served::from).collect();
-        let document: serde_json::Value = serde_json::from_slice(&v2::json(&served)).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&v2::json(&served, &[])).unwrap();
         for resource in &served {
             let definition = &document["definitions"][resource.definition()];
             let kind = &definition["x-kubernetes-group-version-kind"][0];

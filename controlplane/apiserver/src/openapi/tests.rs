@@ -120,7 +120,7 @@ fn operations_have_the_identifiers_of_the_real_server() {
 fn version_two_is_one_document() {
     let schema = packed(r#"{"type": "object"}"#);
     let widgets = widgets(&schema);
-    let document: Value = serde_json::from_slice(&v2::json(&[deployments(), widgets])).unwrap();
+    let document: Value = serde_json::from_slice(&v2::json(&[deployments(), widgets], &[])).unwrap();
     assert_complete(&document);
     assert_eq!(document["swagger"], "2.0");
     assert_eq!(
@@ -150,7 +150,7 @@ fn custom_resources_keep_their_schema_and_get_metadata() {
     let patch = &document["paths"]["/apis/example.com/v1/widgets/{name}"]["patch"]["requestBody"]["content"];
     assert!(patch.get("application/strategic-merge-patch+json").is_none());
 
-    let document: Value = serde_json::from_slice(&v2::json(&[widgets(&schema)])).unwrap();
+    let document: Value = serde_json::from_slice(&v2::json(&[widgets(&schema)], &[])).unwrap();
     let spec = &document["definitions"]["com.example.v1.Widget"]["properties"]["spec"]["properties"];
     assert_eq!(spec["size"], json!({}));
     assert!(spec["any"].get("properties").is_none());
@@ -188,8 +188,8 @@ fn descriptions_are_unpacked_for_a_document() {
 #[test]
 fn the_protobuf_form_has_every_path_and_definition() {
     let served = [deployments()];
-    let document: Value = serde_json::from_slice(&v2::json(&served)).unwrap();
-    let bytes = v2::protobuf(&served);
+    let document: Value = serde_json::from_slice(&v2::json(&served, &[])).unwrap();
+    let bytes = v2::protobuf(&served, &[]);
     let (mut paths, mut definitions) = (Vec::new(), Vec::new());
     let mut reader = Reader::new(&bytes);
     while let Some((tag, value)) = reader.field().unwrap() {

@@ -1,23 +1,24 @@
 //! `/openapi/v2`: all of it in one document, as JSON or as the protobuf of gnostic.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
 use super::{
     Flavor, Schema, Served, custom, definitions, gnostic, operations, parameters,
     prose::Text,
+    remote::{Additions, Spec},
     v3::{groups, member, referred},
 };
 
 /// The media type of the protobuf form.
 pub const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// The document as JSON.
-pub fn json(served: &[Served<'_>]) -> Vec<u8> {
+/// The document as JSON, with what remote servers add.
+pub fn json(served: &[Served<'_>], specs: &[Arc<Spec>]) -> Vec<u8> {
     let mut out = Vec::new();
     let (mut section, mut at) = ("", 0);
-    for_each_part(served, |part, name, value| {
+    for_each_part(served, specs, |part, name, value| {
         if part != section {
             out.extend_from_slice(if section.is_empty() { b"{" } else { b"}," });
             out.extend_from_slice(format!("\"{part}\":{{").as_bytes());
@@ -32,10 +33,10 @@ pub fn json(served: &[Served<'_>]) -> Vec<u8> {
     out
 }
 
-/// The document as protobuf.
-pub fn protobuf(served: &[Served<'_>]) -> Vec<u8> {
+/// The document as protobuf, with what remote servers add.
+pub fn protobuf(served: &[Served<'_>], specs: &[Arc<Spec>]) -> Vec<u8> {
     let mut writer = gnostic::Document::new(&head());
-    for_each_part(served, |part, name, value| writer.add(part, name, &value));
+    for_each_part(served, specs, |part, name, value| writer.add(part, name, &value));
     writer.finish()
 }
 
@@ -56,7 +57,25 @@ fn head() -> Value {
 }
 
 /// Visits paths, then definitions, then parameters, one at a time.
-fn for_each_part(served: &[Served<'_>], mut visit: impl FnMut(&'static str, &str, Value)) {
+fn for_each_part(
+    served: &[Served<'_>],
+    specs: &[Arc<Spec>],
+    mut visit: impl FnMut(&'static str, &str, Value),
+) {
+    let mut additions = Additions::new(served, specs);
+    let mut section = "paths";
+    for_each_own_part(served, |part, name, value| {
+        if part != section {
+            additions.take(section).into_iter().for_each(|(name, value)| visit(section, &name, value));
+            section = part;
+        }
+        visit(part, name, value);
+    });
+    additions.take(section).into_iter().for_each(|(name, value)| visit(section, &name, value));
+}
+
+/// The same, without what remote servers add.
+pub fn for_each_own_part(served: &[Served<'_>], mut visit: impl FnMut(&'static str, &str, Value)) {
     for resource in served {
         for (path, item) in operations::paths(resource, Flavor::V2) {
             visit("paths", &path, item);

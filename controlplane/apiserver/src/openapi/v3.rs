@@ -61,13 +61,14 @@ pub fn hashes(served: &[Served<'_>]) -> BTreeMap<String, String> {
     hashes
 }
 
-/// A hash of everything.
-pub fn hash_of_all(served: &[Served<'_>]) -> String {
+/// A hash of everything, with those of what remote servers add.
+pub fn hash_of_all<'r>(served: &[Served<'_>], remote: impl Iterator<Item = &'r str>) -> String {
     let mut digest = Sha512::new();
     for (name, hash) in hashes(served) {
         digest.update(name);
         digest.update(hash);
     }
+    remote.for_each(|hash| digest.update(hash));
     hexadecimal(&digest.finalize())
 }
 
@@ -75,9 +76,12 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
 }
 
-/// The index.
-pub fn index(served: &[Served<'_>]) -> Vec<u8> {
+/// The index, with the documents of remote servers by their names.
+pub fn index(served: &[Served<'_>], remote: &BTreeMap<String, String>) -> Vec<u8> {
     let mut paths = serde_json::Map::new();
+    for (name, url) in remote {
+        paths.insert(name.clone(), json!({"serverRelativeURL": url}));
+    }
     for (name, hash) in hashes(served) {
         let url = format!("/openapi/v3/{name}?hash={hash}");
         paths.insert(name, json!({"serverRelativeURL": url}));

@@ -97,8 +97,7 @@ impl Remote {
     }
 
     /// Posts a document in JSON; `timeout` bounds the whole exchange.
-    pub async fn post(&self, document: &Value, timeout: Duration) -> Result<Response<Bytes>, String> {
-        let body = Bytes::from(document.to_string());
+    pub async fn post(&self, document: &Bytes, timeout: Duration) -> Result<Response<Bytes>, String> {
         let request = || {
             let mut request = Request::post(&self.url.path)
                 .header(header::HOST, &self.url.authority)
@@ -108,7 +107,7 @@ impl Remote {
             if let Some(authorization) = &self.authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            request.body(Full::new(body.clone()))
+            request.body(Full::new(document.clone()))
         };
         let connect = exchange::connect(&self.url.host, self.url.port, self.tls.clone(), &self.name);
         let failed = |why: String| format!("Post {:?}: {why}", self.url.to_string());

@@ -1,8 +1,9 @@
-//! Reviews that are sent to a remote server: of tokens, and of access.
+//! Reviews that are sent to a remote server, of tokens and of access, and what is sent in their manner.
 
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -22,18 +23,7 @@ pub async fn ask(
     timeout: Duration,
 ) -> Result<Value, String> {
     let review = json!({"kind": kind, "apiVersion": api_version, "metadata": {}, "spec": spec});
-    let mut pause = PAUSE;
-    let mut attempt = 1;
-    let response = loop {
-        let response = remote.post(&review, timeout).await?;
-        if response.status().is_success() || !is_passing(response.status()) || attempt == ATTEMPTS {
-            break response;
-        }
-        attempt += 1;
-        let jitter = rand::rng().random_range(1.0..1.2);
-        tokio::time::sleep(pause.mul_f64(jitter)).await;
-        pause = pause.mul_f64(1.5);
-    };
+    let response = insist(remote, &Bytes::from(review.to_string()), timeout, PAUSE).await?;
     if !response.status().is_success() {
         return Err(refusal::shown(response.status(), response.body()));
     }
@@ -46,6 +36,27 @@ pub async fn ask(
         ));
     }
     Ok(answer.get_mut("status").map(Value::take).unwrap_or_default())
+}
+
+/// Posts a document in JSON, again and again while the server has trouble of its own, but not for ever. The
+/// first `pause` is the shortest; `timeout` bounds each attempt.
+pub async fn insist(
+    remote: &Remote,
+    document: &Bytes,
+    timeout: Duration,
+    mut pause: Duration,
+) -> Result<Response<Bytes>, String> {
+    let mut attempt = 1;
+    loop {
+        let response = remote.post(document, timeout).await?;
+        if response.status().is_success() || !is_passing(response.status()) || attempt == ATTEMPTS {
+            return Ok(response);
+        }
+        attempt += 1;
+        let jitter = rand::rng().random_range(1.0..1.2);
+        tokio::time::sleep(pause.mul_f64(jitter)).await;
+        pause = pause.mul_f64(1.5);
+    }
 }
 
 /// Whether an error may be gone the next time.

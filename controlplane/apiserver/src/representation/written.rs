@@ -4,11 +4,10 @@
 
 use std::io::Write;
 
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use vkube_store::Entry;
 
-use super::{cells, column_definitions, object};
+use super::{cells, column_definitions};
 use crate::{
     handlers::call::Call,
     negotiation::{Encoding, Target},
@@ -17,113 +16,130 @@ use crate::{
     stored,
 };
 
-/// The part of a document that every representation shows.
-#[derive(Deserialize)]
-struct Outline<'a> {
-    #[serde(borrow)]
-    metadata: &'a RawValue,
+/// Writes a list, part by part.
+pub struct Writer {
+    call: Call,
+    form: Form,
+    /// The length of the type that built-in documents begin with.
+    type_length: usize,
+    is_empty: bool,
 }
 
-/// The list, if it can be written like that.
-pub fn list(call: &Call, metadata: &Value, entries: &[Entry]) -> Result<Option<Vec<u8>>, ApiError> {
-    let definition = &call.definition;
-    if call.accepted.encoding != Encoding::Json || definition.is_converted() {
-        return Ok(None);
+#[derive(Clone, Copy)]
+enum Form {
+    Objects,
+    Metadata(&'static str),
+    Table(&'static str),
+}
+
+impl Writer {
+    /// A writer of what the call asks for, if it can be written like that.
+    pub fn new(call: &Call) -> Option<Self> {
+        let definition = &call.definition;
+        if call.accepted.encoding != Encoding::Json || definition.is_converted() {
+            return None;
+        }
+        // Metadata of custom objects have another order, and some kinds hide a part of theirs.
+        let whole = matches!(definition, Definition::Builtin(_))
+            && definition.rules().annotations_of_versions().is_empty();
+        let form = match call.accepted.target {
+            Target::Object => Form::Objects,
+            Target::Metadata(version) | Target::MetadataList(version) if whole => Form::Metadata(version),
+            Target::Table(version) if whole => Form::Table(version),
+            _ => return None,
+        };
+        let type_length = stored::type_length(definition);
+        Some(Self { call: call.shared(), form, type_length, is_empty: true })
     }
-    // Metadata of custom objects have another order, and some kinds hide a part of theirs.
-    let whole = matches!(definition, Definition::Builtin(_))
-        && definition.rules().annotations_of_versions().is_empty();
-    Ok(match call.accepted.target {
-        Target::Object => Some(objects(call, metadata, entries)?),
-        Target::Metadata(version) | Target::MetadataList(version) if whole => {
-            Some(outlines(metadata, entries, version)?)
-        }
-        Target::Table(version) if whole => Some(table(call, metadata, entries, version)?),
-        _ => None,
-    })
-}
 
-fn objects(call: &Call, metadata: &Value, entries: &[Entry]) -> Result<Vec<u8>, ApiError> {
-    let size: usize = entries.iter().map(|e| e.value.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    write!(
-        out,
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-        call.definition.list_kind(),
-        call.definition.api_version()
-    )
-    .map_err(ApiError::internal)?;
-    // Items of built-in lists carry no type of their own, as in the real server.
-    let skip =
-        matches!(call.definition, Definition::Builtin(_)).then(|| stored::type_length(&call.definition));
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
+    /// Begins the list, whose own metadata these are.
+    pub fn begin(&self, metadata: &Value, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let (kind, version) = (self.call.definition.list_kind(), self.call.definition.api_version());
+        match self.form {
+            Form::Objects => write!(
+                out,
+                "{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":["
+            ),
+            Form::Metadata(version) => write!(
+                out,
+                "{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\"items\":["
+            ),
+            Form::Table(version) => write!(
+                out,
+                "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\"columnDefinitions\":{},\"rows\":[",
+                column_definitions(&self.call.definition)
+            ),
         }
-        match skip {
-            Some(length) => {
-                out.push(b'{');
-                out.extend_from_slice(stored::without_type(&entry.value, length));
-            }
-            None => out.extend_from_slice(&entry.value),
-        }
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
-}
-
-fn outlines(metadata: &Value, entries: &[Entry], version: &str) -> Result<Vec<u8>, ApiError> {
-    let mut out = Vec::with_capacity(entries.len() * 512 + 256);
-    write!(
-        out,
-        "{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\"items\":["
-    )
-    .map_err(ApiError::internal)?;
-    for (at, entry) in entries.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        outline(&mut out, entry, version)?;
-    }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
-}
-
-fn outline(out: &mut Vec<u8>, entry: &Entry, version: &str) -> Result<(), ApiError> {
-    let outline: Outline<'_> = serde_json::from_slice(&entry.value).map_err(ApiError::internal)?;
-    let metadata = outline.metadata.get();
-    let kind = "PartialObjectMetadata";
-    write!(out, "{{\"kind\":\"{kind}\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata}}}")
         .map_err(ApiError::internal)
-}
+    }
 
-fn table(call: &Call, metadata: &Value, entries: &[Entry], version: &str) -> Result<Vec<u8>, ApiError> {
-    let mut out = Vec::with_capacity(entries.len() * 768 + 4096);
-    let columns = column_definitions(&call.definition);
-    write!(
-        out,
-        "{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{metadata},\"columnDefinitions\":{columns},\"rows\":["
-    )
-    .map_err(ApiError::internal)?;
-    let include = call.query.get("includeObject");
-    for (at, entry) in entries.iter().enumerate() {
-        let object = object(call, entry)?;
-        let separator = if at > 0 { "," } else { "" };
-        write!(out, "{separator}{{\"cells\":").map_err(ApiError::internal)?;
-        serde_json::to_writer(&mut out, &cells(call, &object)).map_err(ApiError::internal)?;
-        let conditions = call.definition.rules().row_conditions(&object);
+    /// Adds items.
+    pub fn entries(&mut self, entries: &[Entry], out: &mut Vec<u8>) -> Result<(), ApiError> {
+        out.reserve(match self.form {
+            Form::Objects => entries.iter().map(|entry| entry.value.len() + 1).sum(),
+            Form::Metadata(_) => entries.len() * 640,
+            Form::Table(_) => entries.len() * 768,
+        });
+        for entry in entries {
+            if !std::mem::take(&mut self.is_empty) {
+                out.push(b',');
+            }
+            match self.form {
+                Form::Objects => self.object(entry, out),
+                Form::Metadata(version) => self.metadata(entry, version, out)?,
+                Form::Table(version) => self.row(entry, version, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the list.
+    pub fn end(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"]}\n");
+    }
+
+    fn object(&self, entry: &Entry, out: &mut Vec<u8>) {
+        // Items of built-in lists carry no type of their own, as in the real server.
+        if let Definition::Builtin(_) = self.call.definition {
+            out.push(b'{');
+            out.extend_from_slice(stored::without_type(&entry.value, self.type_length));
+        } else {
+            out.extend_from_slice(&entry.value);
+        }
+    }
+
+    fn metadata(&self, entry: &Entry, version: &str, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let metadata = stored::metadata(&entry.value, self.type_length)?;
+        let pieces = [
+            "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/",
+            version,
+            "\",\"metadata\":",
+            metadata,
+            "}",
+        ];
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
+        Ok(())
+    }
+
+    fn row(&self, entry: &Entry, version: &str, out: &mut Vec<u8>) -> Result<(), ApiError> {
+        let object = stored::decode_without_owners(entry)?;
+        let json = |value: &Vec<Value>, out: &mut Vec<u8>| {
+            serde_json::to_writer(out, value).map_err(ApiError::internal)
+        };
+        out.extend_from_slice(b"{\"cells\":");
+        json(&cells(&self.call, &object), out)?;
+        let conditions = self.call.definition.rules().row_conditions(&object);
         if !conditions.is_empty() {
             out.extend_from_slice(b",\"conditions\":");
-            serde_json::to_writer(&mut out, &conditions).map_err(ApiError::internal)?;
+            json(&conditions, out)?;
         }
         out.extend_from_slice(b",\"object\":");
-        match include {
+        match self.call.query.get("includeObject") {
             "None" => out.extend_from_slice(b"null"),
             "Object" => out.extend_from_slice(&entry.value),
-            _ => outline(&mut out, entry, version)?,
+            _ => self.metadata(entry, version, out)?,
         }
         out.push(b'}');
+        Ok(())
     }
-    out.extend_from_slice(b"]}\n");
-    Ok(out)
 }

@@ -10,7 +10,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{
     quantity::{Quantity, QuantityError},
@@ -200,8 +200,8 @@ impl Decoder {
     fn scalar(&mut self, value: Value, scalar: Scalar, go_type: &str) -> Result<Value, DecodeError> {
         match (scalar, &value) {
             (Scalar::String | Scalar::IntOrString | Scalar::Duration, Value::String(_))
-            | (Scalar::Boolean, Value::Bool(_))
-            | (Scalar::Double, Value::Number(_)) => Ok(value),
+            | (Scalar::Boolean, Value::Bool(_)) => Ok(value),
+            (Scalar::Double, Value::Number(n)) => Ok(double(n)),
             (Scalar::Int32 | Scalar::IntOrString, Value::Number(n))
                 if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
             {
@@ -357,6 +357,15 @@ fn found_number(value: &Value) -> String {
     match value {
         Value::Number(number) => format!("number {number}"),
         other => found(other),
+    }
+}
+
+/// A number with a fraction, which Go shows without one where there is none to show.
+fn double(number: &Number) -> Value {
+    const EXACT: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    match number.as_f64() {
+        Some(double) if double.fract() == 0.0 && double.abs() < EXACT => (double as i64).into(),
+        double => double.into(),
     }
 }
 

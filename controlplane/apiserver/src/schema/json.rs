@@ -2,7 +2,7 @@
 //! fields noted in the order of the text), written as Go's encoder writes it (fields in the order of the
 //! Go struct, HTML characters escaped).
 
-use std::fmt;
+use std::{fmt, io::Write};
 
 use serde_json::{Map, Number, Value};
 
@@ -367,7 +367,10 @@ pub fn write(value: &Value, ty: Option<Type<'_>>, out: &mut Vec<u8>) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Number(number) => {
+            // Writing to a vector cannot fail.
+            let _ = write!(out, "{number}");
+        }
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             let inner = match ty.map(Type::shape) {
@@ -424,27 +427,43 @@ fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec
 
 /// Writes a string as Go does: `<`, `>`, `&` and the line separators are escaped.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    use std::io::Write;
-
     out.push(b'"');
-    for character in text.chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\0'..=' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' if character != ' ' => {
+    let mut rest = text;
+    // What needs no escape is copied in one go, up to the first byte of a character that may need one.
+    while let Some(at) = rest.bytes().position(|byte| MAY_NEED_ESCAPE[usize::from(byte)]) {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        let mut characters = rest[at..].chars();
+        match characters.next() {
+            Some('"') => out.extend_from_slice(b"\\\""),
+            Some('\\') => out.extend_from_slice(b"\\\\"),
+            Some('\n') => out.extend_from_slice(b"\\n"),
+            Some('\r') => out.extend_from_slice(b"\\r"),
+            Some('\t') => out.extend_from_slice(b"\\t"),
+            Some('\u{8}') => out.extend_from_slice(b"\\b"),
+            Some('\u{c}') => out.extend_from_slice(b"\\f"),
+            Some(character @ ('\0'..' ' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}')) => {
                 // Writing to a vector cannot fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(character));
             }
-            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            Some(other) => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => {}
         }
+        rest = characters.as_str();
     }
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
+
+/// The first bytes of characters that are escaped; the last is that of the line separators, among others.
+const MAY_NEED_ESCAPE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        table[byte] = matches!(byte as u8, 0..b' ' | b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests;

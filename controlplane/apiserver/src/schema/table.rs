@@ -45,6 +45,11 @@ fn count(index: usize) -> usize {
 }
 
 fn string(index: u16) -> &'static str {
+    std::str::from_utf8(text(index)).unwrap_or_default()
+}
+
+/// The same, where it is only compared.
+fn text(index: u16) -> &'static [u8] {
     let index = usize::from(index);
     let end_at = |i: usize| {
         let at = HEADER + i * 4;
@@ -52,7 +57,7 @@ fn string(index: u16) -> &'static str {
     };
     let base = HEADER + count(3) * 4 + count(1) * TYPE_WIDTH + count(2) * FIELD_WIDTH;
     let start = if index == 0 { 0 } else { end_at(index - 1) };
-    std::str::from_utf8(&TABLE[base + start..base + end_at(index)]).unwrap_or_default()
+    &TABLE[base + start..base + end_at(index)]
 }
 
 /// The table itself, for hashes of what is made from it.
@@ -111,7 +116,7 @@ impl<'a> Type<'a> {
         let (mut low, mut high) = (0, word(0));
         while low < high {
             let middle = u16::midpoint(low, high);
-            match string(type_row(middle).name).cmp(name) {
+            match text(type_row(middle).name).cmp(name.as_bytes()) {
                 std::cmp::Ordering::Equal => return Some(Type::Builtin(middle)),
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -239,7 +244,7 @@ impl<'a> Object<'a> {
                 let (mut low, mut high) = (rows.start, rows.end);
                 while low < high {
                     let middle = u16::midpoint(low, high);
-                    match string(field_word(middle, 0)).cmp(name) {
+                    match text(field_word(middle, 0)).cmp(name.as_bytes()) {
                         std::cmp::Ordering::Equal => return Some(Field(FieldRef::Builtin(middle))),
                         std::cmp::Ordering::Less => low = middle + 1,
                         std::cmp::Ordering::Greater => high = middle,

@@ -97,7 +97,7 @@ impl LabelSelector {
 
     /// Whether an object's labels match.
     pub fn matches_object(&self, object: &Value) -> bool {
-        let labels = object.pointer("/metadata/labels");
+        let labels = crate::metadata::get(object, "labels");
         self.matches(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str))
     }
 }

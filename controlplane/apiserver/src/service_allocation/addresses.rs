@@ -42,7 +42,7 @@ pub fn writes(server: &Server, old: Option<&Value>, new: Option<&Value>) -> Resu
         let mut object = address_of(service, *address);
         ownership::of_server(&definition, &mut object, "kube-apiserver")?;
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
-        let change = Change::Put { document: stored::encode(&object, &definition)?, ttl: None };
+        let change = Change::Put { document: stored::encode(&mut object, &definition)?, ttl: None };
         writes.push(Write { key: definition.key("", &address.to_string()), expect: Expect::Any, change });
     }
     Ok(writes)

@@ -77,7 +77,7 @@ fn common(object: &Value, definition: &Definition, errors: &mut Errors) {
         let why = "must be greater than or equal to 0";
         errors.invalid(&META.child("generation"), &generation.into(), why);
     }
-    labels(object.pointer("/metadata/labels"), &META.child("labels"), errors);
+    labels(metadata::get(object, "labels"), &META.child("labels"), errors);
     annotations(object, errors);
     owners(object, errors);
     finalizers(object, errors);
@@ -141,8 +141,7 @@ pub fn labels(labels: Option<&Value>, path: &Path<'_>, errors: &mut Errors) {
 fn annotations(object: &Value, errors: &mut Errors) {
     let path = META.child("annotations");
     let mut size = 0;
-    for (key, value) in
-        object.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten()
+    for (key, value) in metadata::get(object, "annotations").and_then(Value::as_object).into_iter().flatten()
     {
         for why in names::qualified_name(&key.to_lowercase()) {
             errors.invalid_str(&path, key, &why.replace("a qualified name", "a valid annotation key"));
@@ -156,7 +155,7 @@ fn annotations(object: &Value, errors: &mut Errors) {
 
 fn owners(object: &Value, errors: &mut Errors) {
     let path = META.child("ownerReferences");
-    let Some(owners) = object.pointer("/metadata/ownerReferences").and_then(Value::as_array) else { return };
+    let Some(owners) = metadata::get(object, "ownerReferences").and_then(Value::as_array) else { return };
     let mut controller: Option<&Value> = None;
     for owner in owners {
         let text = |field: &str| owner.get(field).and_then(Value::as_str).unwrap_or_default();

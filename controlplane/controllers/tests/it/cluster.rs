@@ -20,15 +20,18 @@ use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, service_fn};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::user::User;
+use vkube_controllers::Controller;
 
 /// A failing test fails after this; a passing one never waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the tests work with.
 pub struct Cluster {
     pub client: Client,
     /// What controllers that start from now on read the time from.
     pub clock: vkube_controllers::Clock,
+    /// Which controllers start from now on. Not the node lifecycle by default: the node `node` never gives a sign of life.
+    pub enabled: vkube_controllers::Controllers,
     shutdown: CancellationToken,
     controllers: Option<Controllers>,
     instance: Arc<Instance>,
@@ -133,7 +136,9 @@ impl Cluster {
         let shutdown = CancellationToken::new();
         tokio::spawn(shutdown.clone().run_until_cancelled_owned(kubelet(client_of("kubelet"))));
         let clock = vkube_controllers::Clock::system();
-        let cluster = Self { client, clock, shutdown, controllers: None, instance: instance.clone() };
+        let enabled = vkube_controllers::Controllers::default().without(Controller::NodeLifecycle);
+        let cluster =
+            Self { client, clock, enabled, shutdown, controllers: None, instance: instance.clone() };
         let nodes: Api<Node> = Api::all(cluster.client.clone());
         let labels = json!({"topology.kubernetes.io/zone": "a"});
         let node = json!({"metadata": {"name": "node", "labels": labels}});
@@ -172,6 +177,7 @@ impl Cluster {
             root_ca: Some("the CA".to_owned()),
             authority: Some(Arc::new(authority())),
             clock: self.clock.clone(),
+            enabled: self.enabled,
             ..vkube_controllers::Options::default()
         };
         let task =

@@ -2,6 +2,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -149,5 +150,29 @@ async fn pods_leave_a_node_with_a_taint_that_they_do_not_tolerate() {
     assert_eq!(left[0].metadata.name.as_deref(), Some("stays"));
     let message = cluster.event("leaves", "TaintManagerEviction").await;
     assert_eq!(message, "Marking for deletion Pod default/leaves");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_volume_attributes_class_goes_when_no_claim_uses_it() {
+    let cluster = Cluster::start().await;
+    let classes: Api<VolumeAttributesClass> = Api::all(cluster.client.clone());
+    for name in ["gold", "silver"] {
+        let class =
+            json!({"metadata": {"name": name}, "driverName": "example.com/d", "parameters": {"iops": "9"}});
+        classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+    }
+    let spec = json!({
+        "volumeAttributesClassName": "gold", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+    });
+    cluster.create::<PersistentVolumeClaim>(json!({"metadata": {"name": "data"}, "spec": spec})).await;
+    for name in ["gold", "silver"] {
+        classes.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    let left = |all: &[VolumeAttributesClass]| all.iter().map(ResourceExt::name_any).collect::<Vec<_>>();
+    until(classes.clone(), "the other one is gone", |all| left(all) == ["gold"]).await;
+    cluster.api::<PersistentVolumeClaim>().delete("data", &DeleteParams::default()).await.unwrap();
+    until(classes, "it is gone too", <[_]>::is_empty).await;
     cluster.stop().await;
 }

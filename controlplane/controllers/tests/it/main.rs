@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failing step of a test is a failing test
 
 mod autoscaling;
+mod bootstrap;
 mod certificates;
 mod cluster;
 mod collection;
@@ -13,6 +14,7 @@ mod disruptions;
 mod housekeeping;
 mod jobs;
 mod namespaces;
+mod nodes;
 mod quotas;
 mod replication;
 mod services;

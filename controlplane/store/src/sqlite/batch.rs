@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::snapshot::{entry, newest, oldest};
-use super::stamp;
+use crate::stamp;
 use crate::{Change, Document, Entry, Error, Event, Expect, Revision, Write};
 
 /// Milliseconds since 1970: expiry must survive a restart, so it is kept in wall-clock time.
@@ -79,6 +79,10 @@ impl<'c> Batch<'c> {
 
     /// Applies one commit, or nothing of it when an expectation fails.
     pub(super) fn commit(&mut self, writes: Vec<Write>) -> Result<Vec<Revision>, Error> {
+        // A write looks at its expectation before it changes anything, so one alone leaves nothing to take back.
+        if writes.len() == 1 {
+            return writes.into_iter().map(|write| self.write(write)).collect();
+        }
         let (newest, events) = (self.newest, self.events.len());
         self.transaction.execute_batch("SAVEPOINT one")?;
 
@@ -162,7 +166,7 @@ impl<'c> Batch<'c> {
             created: current.as_ref().map_or(revision, |current| current.entry.created),
             revision_at: clamp(document),
             index: document.index.clone(),
-            value: stamp::insert(document, revision),
+            value: document.at(revision),
         };
         let expires = ttl.map(|ttl| self.now.saturating_add(millis(ttl)));
         self.transaction
@@ -181,7 +185,7 @@ impl<'c> Batch<'c> {
                 created,
                 revision_at: clamp(last),
                 index: last.index.clone(),
-                value: stamp::insert(last, revision),
+                value: last.at(revision),
             },
             None => Record {
                 deleted: true,
@@ -237,7 +241,7 @@ fn millis(ttl: Duration) -> Millis {
     u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(u64::MAX >> 2)
 }
 
-/// The offset where the document's digits really start; see [`stamp::insert`].
+/// The offset where the document's digits really start; see [`Document::at`].
 fn clamp(document: &Document) -> Option<u32> {
     document.revision_at.map(|at| at.min(document.bytes.len() as u32))
 }

@@ -10,8 +10,8 @@ use super::schema::Location;
 use super::snapshot::Snapshot;
 use crate::Error;
 
-/// A few connections, opened when first needed; a read waits for a free one and then runs on a thread
-/// where it may block.
+/// A few connections, opened when first needed. A read waits for a free one and then runs on a thread where it may block;
+/// only a look-up of a row runs where it is asked for.
 pub(super) struct Readers {
     location: Location,
     permits: Arc<Semaphore>,
@@ -33,15 +33,42 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.elsewhere(|connection| Snapshot::of(connection).and_then(|snapshot| read(&snapshot))).await
+    }
+
+    /// Runs one query of a row or two. Where a connection is free that happens at once: it takes a few microseconds,
+    /// less than to hand it to another thread.
+    pub(super) async fn look_up<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => self.run(permit, |connection| query(connection)),
+            Err(TryAcquireError::Closed) => Err(Error::Closed),
+            Err(TryAcquireError::NoPermits) => self.elsewhere(|connection| query(connection)).await,
+        }
+    }
+
+    fn run<T>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        read: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        // Held until the read is over, also when nobody waits for it any longer.
+        let _permit = permit;
+        let mut connection = self.take()?;
+        let result = read(&mut connection);
+        self.give_back(connection);
+        result
+    }
+
+    /// Runs a read on a thread where it may block.
+    async fn elsewhere<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&mut Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let readers = Arc::clone(self);
-        let run = move |permit: OwnedSemaphorePermit| {
-            // Held until the read is over, also when nobody waits for it any longer.
-            let _permit = permit;
-            let mut connection = readers.take()?;
-            let result = Snapshot::of(&mut connection).and_then(|snapshot| read(&snapshot));
-            readers.give_back(connection);
-            result
-        };
+        let run = move |permit: OwnedSemaphorePermit| readers.run(permit, read);
         let permits = Arc::clone(&self.permits);
         let reading = match Arc::clone(&permits).try_acquire_owned() {
             Ok(permit) => spawn_blocking(move || run(permit)),

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, Transaction, params};
 
 use super::keys::Keys;
-use crate::{Entry, Error, Event, Page, Range, Revision};
+use crate::{Entry, Error, Event, Page, Part, Range, Revision};
 
 /// The bounds of one page of [`Snapshot::events`]: enough to make a read worthwhile, little enough that a
 /// watcher far behind costs no memory. A page holds at least one event, whatever its size.
 const PAGE_EVENTS: usize = 256;
 const PAGE_BYTES: usize = 512 << 10;
+
+/// The size of a part of a list, as far as objects let it be: enough to make it worth to be woken for.
+const PART_BYTES: usize = 128 << 10;
 
 /// The newest state: along `current`, one look-up in the log a key.
 const LIST_NEWEST: &str = "
@@ -56,15 +59,10 @@ impl<'c> Snapshot<'c> {
         Ok(Self { transaction, newest, oldest })
     }
 
-    pub(super) fn get(&self, key: &str, at: Option<Revision>) -> Result<Option<Entry>, Error> {
-        let revision = self.resolve(at)?;
+    pub(super) fn get(&self, key: &str, at: Revision) -> Result<Option<Entry>, Error> {
+        let revision = self.resolve(Some(at))?;
         if revision == self.newest {
-            let mut now = self.prepare(
-                "SELECT log.key, value, fields, created, log.revision
-                 FROM current CROSS JOIN log ON log.revision = current.revision
-                 WHERE current.key = ?1",
-            )?;
-            return Ok(now.query_row([key], entry).optional()?);
+            return get(&self.transaction, key);
         }
 
         let mut then = self.prepare(
@@ -87,15 +85,12 @@ impl<'c> Snapshot<'c> {
         // SQLite takes a negative limit for none.
         let limit = if range.limit == 0 { -1 } else { i64::try_from(range.limit).unwrap_or(-1) };
 
-        let entries: Vec<Entry> = if newest {
-            let mut statement = self.prepare(LIST_NEWEST)?;
-            let rows = statement.query_map(params![keys.start, keys.end, limit], entry)?;
-            rows.collect::<Result<_, _>>()?
-        } else {
-            let mut statement = self.prepare(LIST_OLDER)?;
-            let rows = statement.query_map(params![keys.start, keys.end, limit, revision], entry)?;
-            rows.collect::<Result<_, _>>()?
-        };
+        let mut statement = self.prepare(self.list_at(revision))?;
+        let mut rows = self.rows(&mut statement, &keys, limit, revision)?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            entries.push(entry(row)?);
+        }
 
         let remaining = match entries.last() {
             Some(last) if entries.len() == range.limit => {
@@ -104,6 +99,50 @@ impl<'c> Snapshot<'c> {
             _ => 0,
         };
         Ok(Page { entries, revision, remaining })
+    }
+
+    /// Hands all keys with this prefix to `take`, in parts, for as long as it wants more.
+    pub(super) fn parts(
+        &self,
+        prefix: &str,
+        at: Option<Revision>,
+        take: impl Fn(Part) -> bool,
+    ) -> Result<(), Error> {
+        let revision = self.resolve(at)?;
+        let mut statement = self.prepare(self.list_at(revision))?;
+        let mut rows = self.rows(&mut statement, &Keys::with_prefix(prefix), -1, revision)?;
+        let mut slab = Slab::default();
+        while let Some(row) = rows.next()? {
+            if slab.bytes.len() >= PART_BYTES {
+                let next = Slab { bytes: BytesMut::with_capacity(slab.bytes.len()), ..Slab::default() };
+                let entries = std::mem::replace(&mut slab, next).into_entries();
+                if !take(Part { entries, revision, is_last: false }) {
+                    return Ok(());
+                }
+            }
+            slab.add(row)?;
+        }
+        take(Part { entries: slab.into_entries(), revision, is_last: true });
+        Ok(())
+    }
+
+    /// The query for a list at this revision.
+    fn list_at(&self, revision: Revision) -> &'static str {
+        if revision == self.newest { LIST_NEWEST } else { LIST_OLDER }
+    }
+
+    fn rows<'s>(
+        &self,
+        list: &'s mut CachedStatement<'_>,
+        keys: &Keys,
+        limit: i64,
+        revision: Revision,
+    ) -> Result<Rows<'s>, Error> {
+        Ok(if revision == self.newest {
+            list.query(params![keys.start, keys.end, limit])?
+        } else {
+            list.query(params![keys.start, keys.end, limit, revision])?
+        })
     }
 
     pub(super) fn count(&self, prefix: &str) -> Result<u64, Error> {
@@ -172,6 +211,55 @@ impl<'c> Snapshot<'c> {
     }
 }
 
+/// A key's newest state: one statement, which needs no transaction around it to see one state of the log.
+pub(super) fn get(connection: &Connection, key: &str) -> Result<Option<Entry>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT log.key, value, fields, created, log.revision
+         FROM current CROSS JOIN log ON log.revision = current.revision
+         WHERE current.key = ?1",
+    )?;
+    Ok(statement.query_row([key], entry).optional()?)
+}
+
+/// Whether a key with this prefix exists now.
+pub(super) fn has(connection: &Connection, prefix: &str) -> Result<bool, Error> {
+    let keys = Keys::with_prefix(prefix);
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM current WHERE key >= ?1 AND key < ?2 LIMIT 1")?;
+    Ok(statement.exists(params![keys.start, keys.end])?)
+}
+
+/// Entries whose documents lie in one piece of memory: thousands are made and gone together.
+#[derive(Default)]
+struct Slab {
+    bytes: BytesMut,
+    /// Their documents and indexes are still to be cut off; these are the lengths.
+    entries: Vec<(Entry, usize, usize)>,
+}
+
+impl Slab {
+    /// Adds the entry of a row as [`entry`] reads it.
+    fn add(&mut self, row: &Row<'_>) -> Result<(), rusqlite::Error> {
+        let (value, index) = (row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?);
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(index);
+        let (key, created, modified) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        let entry = Entry { key, value: Bytes::new(), index: Bytes::new(), created, modified };
+        self.entries.push((entry, value.len(), index.len()));
+        Ok(())
+    }
+
+    fn into_entries(self) -> Vec<Entry> {
+        let mut rest = self.bytes.freeze();
+        let whole = |(entry, value, index)| Entry {
+            value: rest.split_to(value),
+            index: rest.split_to(index),
+            ..entry
+        };
+        self.entries.into_iter().map(whole).collect()
+    }
+}
+
 /// Whether every event after this revision is still in the log.
 pub(super) fn check_events_after(after: Revision, oldest: Revision) -> Result<(), Error> {
     if after.saturating_add(1) < oldest {
@@ -227,6 +315,8 @@ fn state(row: &Row<'_>, key: String, first: usize) -> Result<Entry, rusqlite::Er
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::sqlite::schema::Location;
 
@@ -250,6 +340,19 @@ mod tests {
         let plan = plan(LIST_OLDER);
         assert!(plan.contains(&"SEARCH log USING COVERING INDEX history (key>? AND key<?)".to_owned()));
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_it_runs_with() {
+        let connection = Location::memory().writer().unwrap();
+        for sql in [LIST_NEWEST, LIST_OLDER, EVENTS] {
+            let mut statement = connection.prepare(sql).unwrap();
+            for value in ["a", "b"] {
+                let parameters = vec![value; statement.parameter_count()];
+                let _ = statement.exists(rusqlite::params_from_iter(parameters));
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
     }
 
     #[test]

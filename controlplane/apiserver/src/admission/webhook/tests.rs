@@ -293,7 +293,7 @@ async fn a_service_leads_to_an_endpoint_that_is_ready() {
         "spec": {"ports": [{"name": "https", "port": 443, "targetPort": 8443}]}});
     fixture.create("/api/v1/namespaces/default/services", &service).await;
     dry_until(&fixture, &bad, |_, body| failed(body, "no endpoints available for service \"hook\"")).await;
-    let slice = json!({
+    let mut slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "hook-1", "labels": {"kubernetes.io/service-name": "hook"}},
         "ports": [{"name": "https", "port": hook.port}],
@@ -309,7 +309,7 @@ async fn a_service_leads_to_an_endpoint_that_is_ready() {
         key: definition.key("default", "hook-1"),
         expect: vkube_store::Expect::Absent,
         change: vkube_store::Change::Put {
-            document: crate::stored::encode(&slice, &definition).unwrap(),
+            document: crate::stored::encode(&mut slice, &definition).unwrap(),
             ttl: None,
         },
     };

@@ -1,3 +1,5 @@
+mod laws;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::json;

@@ -113,8 +113,11 @@ fn scalar(value: &Value, scalar: Scalar, tag: u32, out: &mut Vec<u8>) {
         }),
         Scalar::Time | Scalar::MicroTime => wire::message(out, tag, |out| {
             if let Ok(time) = text().parse::<Timestamp>() {
-                wire::number(out, 1, time.as_second());
-                wire::number(out, 2, i64::from(time.subsec_nanosecond()));
+                // Before 1970, too, the fraction counts forward.
+                let nanos = i64::from(time.subsec_nanosecond());
+                let before = i64::from(nanos < 0);
+                wire::number(out, 1, time.as_second() - before);
+                wire::number(out, 2, nanos + before * 1_000_000_000);
             }
         }),
         Scalar::Duration => {

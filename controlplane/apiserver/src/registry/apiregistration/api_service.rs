@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::aggregation::registration;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, bool_at, has, int_at, list_at, make_map, of_type, set_default, str_at};
 use crate::registry::core::config_map::decoded_size;
@@ -24,6 +25,9 @@ impl Kind for ApiService {
 
     fn prepare_create(&self, service: &mut Value, _writer: &Writer<'_>) {
         make_map(service, "/status");
+        if !has(service, "/spec/service") {
+            registration::set_available(service, Timestamp::now());
+        }
     }
 
     fn unconditional_update(&self) -> bool {

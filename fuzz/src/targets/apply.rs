@@ -1,0 +1,49 @@
+//! Server-side apply: two managers in turn; the second time nothing changes.
+
+use arbitrary::{Result, Unstructured};
+use vkube_apiserver::{
+    managed_fields::{self, Request, Reset},
+    schema::{decode, types::Type},
+};
+
+fn run(u: &mut Unstructured<'_>) -> Result<()> {
+    let resource = crate::resource(u)?;
+    let ty = Type::builtin(resource.type_name).ok_or(arbitrary::Error::IncorrectFormat)?;
+    let api_version = match resource.group {
+        "" => resource.version.to_owned(),
+        group => format!("{group}/{}", resource.version),
+    };
+    let mut live = None;
+    for manager in ["a", "b", "a"] {
+        let mut value = crate::value(u, ty)?;
+        crate::without_nulls(&mut value);
+        let Ok((mut config, _)) = decode::decode(value, ty) else { return Ok(()) };
+        let Some(fields) = config.as_object_mut() else { return Ok(()) };
+        fields.insert("apiVersion".into(), api_version.as_str().into());
+        fields.insert("kind".into(), resource.kind.into());
+        fields.entry("metadata").or_insert_with(|| serde_json::json!({}));
+        let request = Request {
+            manager,
+            api_version: &api_version,
+            kind: resource.kind,
+            subresource: "",
+            ty,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            reset: &Reset::NONE,
+            convert: None,
+        };
+        let Ok(object) = managed_fields::apply(live.as_ref(), &config, u.arbitrary()?, &request) else {
+            continue;
+        };
+        if let Ok(again) = managed_fields::apply(Some(&object), &config, true, &request) {
+            assert_eq!(again, object, "{config}");
+        }
+        live = Some(object);
+    }
+    Ok(())
+}
+
+/// Tries one input.
+pub fn fuzz(data: &[u8]) {
+    let _ = run(&mut Unstructured::new(data));
+}
