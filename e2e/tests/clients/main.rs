@@ -31,8 +31,8 @@ impl World {
         Self { steady, forgetful, network }
     }
 
-    /// Runs a line of shell against the forgetful control plane while nobody reaches it through the network, and until it
-    /// has forgotten what was before.
+    /// Runs a line of shell against the forgetful control plane while nobody reaches it through the network, until
+    /// it has forgotten what was before.
     fn while_cut_off(&self, line: &str) {
         let shell = &self.forgetful.shell;
         self.network.cut();

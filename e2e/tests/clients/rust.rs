@@ -63,7 +63,9 @@ pub fn kube(world: &World) {
         custom_resources_are_defined_and_defaulted(&client).await;
         leadership_passes_on(&client).await;
         let client = connect(&world.forgetful.kubeconfig_by(&world.network.address)).await;
-        a_reflector_lists_again_after_410(world, &client).await;
+        a_reflector_lists_again_after_410(world, &client, "listed", watcher::Config::default()).await;
+        let streaming = watcher::Config::default().streaming_lists();
+        a_reflector_lists_again_after_410(world, &client, "streamed", streaming).await;
     });
 }
 
@@ -159,7 +161,10 @@ async fn each_patch_merges_in_its_way(maps: &Api<ConfigMap>) {
     // To a list, not instead of it.
     let strategic = Patch::Strategic(json!({"metadata": {"finalizers": ["example.com/two"]}}));
     assert_eq!(maps.patch(name, &params, &strategic).await.unwrap().finalizers().len(), 2);
-    let operations = json!([{"op": "test", "path": "/data/b", "value": "2"}, {"op": "remove", "path": "/metadata/finalizers"}]);
+    let operations = json!([
+        {"op": "test", "path": "/data/b", "value": "2"},
+        {"op": "remove", "path": "/metadata/finalizers"},
+    ]);
     let operations = Patch::Json::<()>(serde_json::from_value(operations).unwrap());
     assert!(maps.patch(name, &params, &operations).await.unwrap().finalizers().is_empty());
 
@@ -171,7 +176,14 @@ async fn each_patch_merges_in_its_way(maps: &Api<ConfigMap>) {
 }
 
 async fn apply_names_conflicts_and_forces(maps: &Api<ConfigMap>) {
-    let sky = |colour: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owned"}, "data": {"sky": colour}});
+    let sky = |colour: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "owned"},
+            "data": {"sky": colour},
+        })
+    };
     let apply = async |params: PatchParams, colour: &str| {
         maps.patch("owned", &params, &Patch::Apply(sky(colour))).await
     };
@@ -250,18 +262,30 @@ async fn renewed(client: &Client) {
     await_condition(leases, "leader", renewed).await.unwrap();
 }
 
-async fn a_reflector_lists_again_after_410(world: &World, client: &Client) {
+/// By either way to get the first objects; its own are named by it.
+async fn a_reflector_lists_again_after_410(
+    world: &World,
+    client: &Client,
+    way: &str,
+    config: watcher::Config,
+) {
     let maps = Api::<ConfigMap>::namespaced(client.clone(), NAMESPACE);
-    maps.create(&PostParams::default(), &map("lost", [])).await.unwrap();
+    let create = async |name: &str| {
+        maps.create(&PostParams::default(), &map(&format!("{way}-{name}"), [])).await.unwrap()
+    };
+    create("lost").await;
     let (store, writer) = reflector::store();
     let expired = AtomicUsize::new(0);
-    let stream = watcher(maps.clone(), watcher::Config::default()).inspect_err(|error| {
+    let stream = watcher(maps.clone(), config).inspect_err(|error| {
         if format!("{error:?}").contains("410") {
             expired.fetch_add(1, Ordering::Relaxed);
         }
     });
     let mut stream = Box::pin(stream.default_backoff().reflect(writer));
-    let cached = |name: &str| store.get(&reflector::ObjectRef::new(name).within(NAMESPACE)).is_some();
+    let cached = |name: &str| {
+        let name = format!("{way}-{name}");
+        store.get(&reflector::ObjectRef::new(&name).within(NAMESPACE)).is_some()
+    };
     /// Follows the stream until the cache is as expected.
     macro_rules! until {
         ($what:literal, $condition:expr) => {
@@ -275,15 +299,16 @@ async fn a_reflector_lists_again_after_410(world: &World, client: &Client) {
         };
     }
     until!("it has listed", cached("lost"));
-    maps.create(&PostParams::default(), &map("live", [])).await.unwrap();
+    create("live").await;
     until!("it watches", cached("live"));
 
     let line = format!(
-        "kubectl -n {NAMESPACE} delete configmap lost && kubectl -n {NAMESPACE} create configmap gained"
+        "kubectl -n {NAMESPACE} delete configmap {way}-lost \
+         && kubectl -n {NAMESPACE} create configmap {way}-gained"
     );
     tokio::task::block_in_place(|| world.while_cut_off(&line));
     until!("it has listed what was made meanwhile", cached("gained") && !cached("lost"));
     assert!(expired.load(Ordering::Relaxed) > 0, "it went on where it had been");
-    maps.create(&PostParams::default(), &map("later", [])).await.unwrap();
+    create("later").await;
     until!("it watches again", cached("later"));
 }

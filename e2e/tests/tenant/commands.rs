@@ -169,9 +169,11 @@ pub fn roles_are_reconciled(world: &World) {
     let (tenant, namespace) = (&world.tenant, world.namespace("reconciled"));
     let manifest = |verb: &str, user: &str| {
         format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: r, namespace: {namespace}}}\n\
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n\
+             metadata: {{name: r, namespace: {namespace}}}\n\
              rules: [{{apiGroups: [''], resources: [pods], verbs: [{verb}]}}]\n---\n\
-             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: r, namespace: {namespace}}}\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n\
+             metadata: {{name: r, namespace: {namespace}}}\n\
              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}}\n\
              subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]\n"
         )

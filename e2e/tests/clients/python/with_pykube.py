@@ -73,7 +73,7 @@ def custom_resources_are_found_by_discovery():
 
     def established():
         crd.reload()
-        conditions = crd.obj.get("status", {}).get("conditions", [])
+        conditions = crd.obj.get("status", {}).get("conditions") or []
         return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
 
     eventually("the definition is established", established)
