@@ -37,7 +37,7 @@ pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,
 };
-pub use sync::{FromHost, NodeMode, Nodes, Sync, SyncPatch, ToHost};
+pub use sync::{FromHost, NodeMode, Nodes, Scheduler, Sync, SyncPatch, ToHost};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";
