@@ -43,7 +43,7 @@ pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,
 };
-pub use sync::{NodeMode, Nodes, Sync, SyncPatch, SyncRule, ToHost};
+pub use sync::{NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

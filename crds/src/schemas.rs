@@ -71,6 +71,16 @@ pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Profiles of a scheduler, in upstream's form.
+pub fn scheduler_profiles(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 8,
+        "x-kubernetes-list-type": "atomic",
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+    })
+}
+
 /// A label selector.
 pub fn label_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -103,6 +103,22 @@ pub struct Nodes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::label_selector")]
     pub selector: Option<LabelSelector>,
+    /// A scheduler of the virtual cluster's own, which chooses a node for each pod before the host gets it; what the
+    /// host's taints and other tenants' pods do not allow there waits. It needs the mode `Selected` or `All`, since it
+    /// can only choose nodes that it sees. Default: the host's scheduler chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+}
+
+/// The scheduler of a virtual cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduler {
+    /// Its profiles, in the form of those of `KubeSchedulerConfiguration`. Default: `default-scheduler`, with all
+    /// plugins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::scheduler_profiles")]
+    pub profiles: Vec<serde_json::Value>,
 }
 
 /// Which nodes a virtual cluster sees, and how much of them.

@@ -30,7 +30,7 @@ use ranges::Ranges;
 
 use crate::{
     node::{Node, NodeOptions, address::Pool},
-    provisioner, scheduler, services,
+    provisioner, services,
     streams::Streams,
 };
 
@@ -230,7 +230,10 @@ impl Sandbox {
         self.pods.spawn(async move { node.run().await });
         self.pods.close();
 
-        self.spawn(scheduler::run(client("system:kube-scheduler")));
+        self.spawn(vkube_scheduler::run(
+            client("system:kube-scheduler"),
+            vkube_scheduler::Options::default(),
+        ));
         self.spawn(services::run(client("system:kube-proxy"), Pool::new(self.ranges.balancers)));
         self.spawn(provisioner::run(client("system:persistent-volume-binder"), data_dir.join("volumes")));
         let options = vkube_controllers::Options {

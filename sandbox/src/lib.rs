@@ -2,14 +2,10 @@
 //!
 //! [`host`] starts it all; the rest are its parts, each written against the Kubernetes API alone.
 
-mod events;
 pub mod exec;
-mod feed;
 pub mod host;
 pub mod node;
 mod provisioner;
-mod quantity;
-pub mod scheduler;
 mod services;
 pub mod streams;
 

@@ -42,10 +42,9 @@ use kube::{Api, Client, ResourceExt};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    events::{Recorder, Writer},
-    feed::{self, Change, Key},
-};
+use vkube_scheduler::events::{Recorder, Writer};
+use vkube_watch::feed::{self, Change, Key};
+
 use address::{Lease, Pool};
 use context::{NodeContext, PodContext};
 use downward::Facts;

@@ -28,8 +28,8 @@ use kube::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::feed::{self, Change, Key};
 use plan::{Action, PROVISIONER};
+use vkube_watch::feed::{self, Change, Key};
 
 /// The storage class that claims get when they name none.
 const CLASS: &str = "standard";

@@ -27,12 +27,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    feed::{self, Change},
-    node::address::Pool,
-};
+use crate::node::address::Pool;
 use balancer::Balancer;
 use table::{Frontend, Known, Protocol};
+use vkube_watch::feed::{self, Change};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 1024;

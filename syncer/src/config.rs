@@ -57,6 +57,10 @@ pub struct Config {
     /// What tenants see as nodes.
     pub nodes: NodeSync,
 
+    /// Whether pods get their nodes in the virtual cluster, by a scheduler of its own: then the host gets a pod when it
+    /// has one.
+    pub schedules: bool,
+
     /// Which optional kinds reach the host.
     pub kinds: Kinds,
 
@@ -98,6 +102,7 @@ impl Config {
             external_ips: false,
             reserved_labels: Vec::new(),
             nodes: NodeSync::default(),
+            schedules: false,
             kinds: Kinds::default(),
             network: None,
             dns: DnsOverrides::default(),

@@ -66,6 +66,11 @@ fn sync_problems(sync: &Sync) -> Vec<String> {
     if nodes.selector.is_some() != is_selected {
         problems.push("nodes: a selector belongs to the mode Selected".into());
     }
+    let sees_nodes = matches!(nodes.mode, Some(NodeMode::Selected | NodeMode::All));
+    if nodes.scheduler.is_some() && !sees_nodes {
+        problems.push("nodes: a scheduler needs the mode Selected or All".into());
+    }
+    problems.extend(scheduling(sync).err().map(|why| format!("nodes: scheduler: {why}")));
     problems
 }
 
@@ -79,6 +84,16 @@ pub fn nodes(sync: &Sync) -> NodeSync {
         NodeMode::Selected => NodeSync::Selected(nodes.selector.unwrap_or_default()),
         NodeMode::All => NodeSync::Selected(LabelSelector::default()),
     }
+}
+
+/// How the virtual cluster schedules its pods, if it does so itself.
+pub fn scheduling(sync: &Sync) -> Result<Option<vkube_scheduler::Options>, vkube_scheduler::ProfileError> {
+    let scheduler = sync.nodes.as_ref().and_then(|nodes| nodes.scheduler.as_ref());
+    let options = |scheduler: &vkube_crds::Scheduler| {
+        let profiles = vkube_scheduler::Profile::read_all(&scheduler.profiles)?;
+        Ok(vkube_scheduler::Options { profiles, volumes: vkube_scheduler::Volumes::Elsewhere })
+    };
+    scheduler.map(options).transpose()
 }
 
 fn patches(resource: &str, patches: &[SyncPatch], wrong: &mut Vec<String>) -> Vec<PatchSpec> {
@@ -154,5 +169,16 @@ mod tests {
     fn a_selector_of_nodes_needs_its_mode() {
         assert!(wrong(json!({ "nodes": { "mode": "All", "selector": {} } })).contains("Selected"));
         assert!(wrong(json!({ "nodes": { "mode": "Selected" } })).contains("Selected"));
+    }
+
+    #[test]
+    fn a_scheduler_needs_nodes_to_choose_from_and_plugins_that_exist() {
+        let with = |mode: &str, profiles: Value| {
+            wrong(json!({ "nodes": { "mode": mode, "scheduler": { "profiles": profiles } } }))
+        };
+        assert_eq!(with("All", json!([{ "schedulerName": "packed" }])), "");
+        assert!(with("Used", json!([])).contains("Selected or All"));
+        let plugins = json!({ "score": { "enabled": [{ "name": "Astrology" }] } });
+        assert!(with("All", json!([{ "plugins": plugins }])).contains("Astrology"));
     }
 }

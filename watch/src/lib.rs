@@ -10,6 +10,7 @@
 //!
 //! See "Efficient detection of changes" in the Kubernetes API concepts, and KEP-3157 for streamed lists.
 
+pub mod feed;
 mod follower;
 mod frame;
 mod source;

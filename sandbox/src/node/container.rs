@@ -27,7 +27,8 @@ use super::{
     process::{Exit, Launch, Process},
     status::{Ended, State, View},
 };
-use crate::{events, exec::NOT_STARTED};
+use crate::exec::NOT_STARTED;
+use vkube_scheduler::events;
 
 /// How long a simulated container that is meant to end runs.
 const SIMULATED_RUN: Duration = Duration::from_millis(50);

@@ -20,7 +20,7 @@ use super::{
     process::{Launch, Spawner},
     sources::Sources,
 };
-use crate::events::{self, Recorder};
+use vkube_scheduler::events::{self, Recorder};
 
 /// Where the in-cluster credentials of a pod are.
 const CREDENTIALS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt;
 
-use crate::quantity;
+use vkube_scheduler::quantity;
 
 /// What the node adds to what the pod's object says.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use kube::{
 use serde_json::json;
 
 use super::machine;
-use crate::events;
+use vkube_scheduler::events;
 
 /// How often the lease is renewed; the node lifecycle controller gives up after 50 seconds.
 const RENEW: Duration = Duration::from_secs(20);

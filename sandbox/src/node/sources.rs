@@ -20,7 +20,7 @@ use super::{
     env::{self, Lookup},
     volumes::{Claim, Claims},
 };
-use crate::feed::{self, Change, Key};
+use vkube_watch::feed::{self, Change, Key};
 
 /// The current objects of one kind.
 type Mirror<K> = RwLock<BTreeMap<Key, Arc<K>>>;

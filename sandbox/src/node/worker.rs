@@ -27,7 +27,7 @@ use super::{
     reporter::Reporter,
     status::{self, Ended, Failure, Observed, State, View},
 };
-use crate::events;
+use vkube_scheduler::events;
 
 /// Container states on their way to the pod; its loop takes them as fast as they come.
 const REPORTS: usize = 64;

@@ -14,7 +14,8 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use crate::{feed::Key, quantity};
+use vkube_scheduler::quantity;
+use vkube_watch::feed::Key;
 
 /// The provisioner's name.
 pub(super) const PROVISIONER: &str = "vkube.dev/sandbox-hostpath";
@@ -199,7 +200,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::feed;
+    use vkube_watch::feed;
 
     fn mk_claim(spec: &Value, phase: &str) -> PersistentVolumeClaim {
         let mut claim = json!({

@@ -10,10 +10,8 @@ use kube::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{
-    feed::{self, Key},
-    node::address::{Lease, Pool},
-};
+use crate::node::address::{Lease, Pool};
+use vkube_watch::feed::{self, Key};
 
 /// The addresses given to Services.
 pub(crate) struct Balancer {

@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 
-use crate::feed::{self, Key};
+use vkube_watch::feed::{self, Key};
 
 /// Where node ports are served.
 const NODE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

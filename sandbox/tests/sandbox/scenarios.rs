@@ -1,5 +1,6 @@
 //! The scenarios: one host for all, a namespace for each.
 
+mod controllers;
 mod kubectl;
 mod pods;
 pub mod restarts;
@@ -42,6 +43,10 @@ const SCENARIOS: &[(&str, Scenario)] = scenarios![
     volumes::files_follow_their_sources,
     volumes::tokens_speak_for_the_service_account,
     volumes::claims_keep_data_and_leave_nothing_when_deleted,
+    controllers::deployments_roll_and_replace_lost_pods_as_far_as_a_budget_allows,
+    controllers::stateful_sets_keep_names_and_claims_and_services_their_endpoints,
+    controllers::jobs_end_and_daemons_run_on_the_node,
+    controllers::a_quota_follows_pods_and_a_namespace_goes_with_everything_in_it,
     services::a_service_leads_to_its_ready_pods,
     services::load_balancers_get_an_address,
     streams::logs_show_this_run_and_the_one_before,

@@ -34,7 +34,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use self::decide::Step;
+use self::decide::{Placement, Step};
 use self::references::Referent;
 use crate::context::{Context, Kind, MANAGER, Task};
 use crate::error::{Error, Result, is_conflict, is_not_found};
@@ -56,7 +56,8 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     }
     let (pod, host) = (pod.as_deref(), host.as_deref());
 
-    match (decide::decide(pod, host), pod, host) {
+    let placement = if cx.translator.config.schedules { Placement::Virtual } else { Placement::Host };
+    match (decide::decide(pod, host, placement), pod, host) {
         (Step::Create, Some(pod), _) => Box::pin(create(cx, key, pod)).await,
         (Step::Exchange, Some(pod), Some(host)) => exchange(cx, key, pod, host).await,
         (Step::Terminate { grace }, Some(pod), Some(host)) => {

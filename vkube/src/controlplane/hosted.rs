@@ -60,10 +60,12 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         tasks.spawn(activity::report(host.clone(), namespace.clone(), name.clone(), activity, stop));
     }
     let shared = options.sync.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
+    let scheduling = sync::scheduling(&shared)?;
     let config = Config {
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
         nodes: sync::nodes(&shared),
+        schedules: scheduling.is_some(),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
         network: options.network_bounds.as_deref().map(serde_json::from_str).transpose()?,
         dns: sync::dns(&pairs(&options.resolve_dns)?, &resolvers(&options.forward_dns)?)
@@ -90,13 +92,20 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let election = options.election.election(controllers.client.clone())?;
     tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
+        let scheduler = scheduling.map(|options| (client(&instance, "system:kube-scheduler"), options));
         async move {
-            let syncing = syncer.run(shutdown.clone());
-            if !enabled.is_empty() {
-                tokio::join!(syncing, controllers.run(shutdown));
-            } else {
-                syncing.await;
-            }
+            let working = async {
+                if !enabled.is_empty() {
+                    controllers.run(shutdown.clone()).await;
+                }
+            };
+            let scheduling = async {
+                if let Some((client, options)) = scheduler {
+                    let scheduling = Box::pin(vkube_scheduler::run(client, options));
+                    shutdown.run_until_cancelled(scheduling).await;
+                }
+            };
+            tokio::join!(syncer.run(shutdown.clone()), working, scheduling);
         }
     }));
     tokio::select! {

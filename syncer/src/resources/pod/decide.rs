@@ -23,8 +23,17 @@ pub(crate) enum Step {
     Finish,
 }
 
+/// Who gives pods their nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// The host's scheduler.
+    Host,
+    /// One in the virtual cluster.
+    Virtual,
+}
+
 /// Decides the next step.
-pub(crate) fn decide(pod: Option<&Pod>, host: Option<&Pod>) -> Step {
+pub(crate) fn decide(pod: Option<&Pod>, host: Option<&Pod>, placement: Placement) -> Step {
     match (pod, host) {
         (None, None) => Step::Nothing,
         (None, Some(host)) => {
@@ -33,22 +42,26 @@ pub(crate) fn decide(pod: Option<&Pod>, host: Option<&Pod>) -> Step {
             }
             Step::Discard
         }
-        (Some(pod), None) => without_host(pod),
+        (Some(pod), None) => without_host(pod, placement),
         (Some(pod), Some(host)) => with_host(pod, host),
     }
 }
 
-fn without_host(pod: &Pod) -> Step {
+fn without_host(pod: &Pod, placement: Placement) -> Step {
     if is_deleting(pod) {
         return Step::Finish;
     }
     if is_terminal(pod) {
         return Step::Nothing;
     }
-    if was_scheduled(pod) {
+    if was_started(pod) {
         return Step::Finish;
     }
-    Step::Create
+    match placement {
+        Placement::Host if is_scheduled(pod) => Step::Finish,
+        Placement::Virtual if node(pod).is_none() => Step::Nothing,
+        Placement::Host | Placement::Virtual => Step::Create,
+    }
 }
 
 fn with_host(pod: &Pod, host: &Pod) -> Step {
@@ -94,10 +107,13 @@ fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-/// Whether the host had the pod before: only its scheduler sets the condition, only its kubelet the start time.
-fn was_scheduled(pod: &Pod) -> bool {
-    let Some(status) = &pod.status else { return false };
-    let scheduled =
-        status.conditions.iter().flatten().any(|c| c.type_ == "PodScheduled" && c.status == "True");
-    scheduled || status.start_time.is_some()
+/// Whether the host had the pod before: only its kubelet sets the start time.
+fn was_started(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.start_time.is_some())
+}
+
+/// Whether a scheduler has given the pod a node. Where that is the host's, the host had the pod.
+fn is_scheduled(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "PodScheduled" && condition.status == "True")
 }

@@ -1,7 +1,12 @@
 use k8s_openapi::api::core::v1::Pod;
 
-use super::super::decide::{Step, decide};
+use super::super::decide::{Placement, Step};
 use super::parse;
+
+/// What there is to do where the host schedules.
+fn decide(pod: Option<&Pod>, host: Option<&Pod>) -> Step {
+    super::super::decide::decide(pod, host, Placement::Host)
+}
 
 fn pod(extra: &str) -> Pod {
     parse(&format!("{{metadata: {{name: p, namespace: n, uid: u1{extra}"))
@@ -96,4 +101,15 @@ fn pods_on_different_nodes_cannot_be_the_same() {
     let mut other = running();
     other.spec.as_mut().unwrap().node_name = Some("n2".into());
     assert_eq!(decide(Some(&other), Some(&host())), Step::Evict { grace: 0 });
+}
+
+#[test]
+fn where_the_virtual_cluster_schedules_the_host_gets_a_pod_when_it_has_a_node() {
+    let decide = |pod: &Pod| super::super::decide::decide(Some(pod), None, Placement::Virtual);
+    assert_eq!(decide(&virtual_pod()), Step::Nothing);
+    let conditions = "status: {phase: Pending, conditions: [{type: PodScheduled, status: 'True'}]}";
+    let placed = pod(&format!("}}, spec: {{containers: [], nodeName: n1}}, {conditions}}}"));
+    assert_eq!(decide(&placed), Step::Create, "its own scheduler has placed it, and the host never had it");
+    assert_eq!(decide(&running()), Step::Finish, "vanished");
+    assert_eq!(decide(&deleting(virtual_pod(), 0)), Step::Finish);
 }

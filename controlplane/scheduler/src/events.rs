@@ -14,6 +14,8 @@ use kube::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::profile;
+
 /// How many events may wait to be written; more are dropped, since events are best effort everywhere.
 const QUEUE: usize = 1024;
 /// How many distinct events are remembered for counting.
@@ -21,7 +23,7 @@ const REMEMBERED: usize = 512;
 
 /// Writes events from one component.
 #[derive(Clone)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     queue: mpsc::Sender<Note>,
 }
 
@@ -31,10 +33,19 @@ struct Note {
     warning: bool,
     reason: String,
     message: String,
+    form: Form,
+}
+
+/// How components tell events.
+enum Form {
+    /// Counted, by a component of a host.
+    Core,
+    /// In series, by a controller that did something: `events.k8s.io`.
+    Series { controller: String, action: &'static str, related: Option<Box<ObjectReference>> },
 }
 
 /// Where the notes of recorders go; nothing is written while [`Writer::run`] is not polled.
-pub(crate) struct Writer {
+pub struct Writer {
     client: Client,
     component: &'static str,
     host: Option<String>,
@@ -48,6 +59,41 @@ impl Recorder {
         (Self { queue }, Writer { client, component, host, notes })
     }
 
+    /// A recorder for the schedulers of this process, and what writes its notes.
+    pub(crate) fn scheduling(client: Client) -> (Self, Writer) {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self::new(client, profile::DEFAULT, Some(host.trim().to_owned()))
+    }
+
+    /// A pod has a node.
+    pub(crate) fn scheduled(&self, pod: ObjectReference, scheduler: &str, message: String) {
+        let form = Form::Series { controller: scheduler.to_owned(), action: "Binding", related: None };
+        self.send(Note { about: pod, warning: false, reason: "Scheduled".into(), message, form });
+    }
+
+    /// A pod fits nowhere.
+    pub(crate) fn unscheduled(&self, pod: ObjectReference, scheduler: &str, message: impl Into<String>) {
+        let form = Form::Series { controller: scheduler.to_owned(), action: "Scheduling", related: None };
+        let message = message.into();
+        self.send(Note { about: pod, warning: true, reason: "FailedScheduling".into(), message, form });
+    }
+
+    /// A pod has to leave for another.
+    pub(crate) fn preempted(
+        &self,
+        victim: ObjectReference,
+        pod: ObjectReference,
+        scheduler: &str,
+        message: String,
+    ) {
+        let form = Form::Series {
+            controller: scheduler.to_owned(),
+            action: "Preempting",
+            related: Some(Box::new(pod)),
+        };
+        self.send(Note { about: victim, warning: false, reason: "Preempted".into(), message, form });
+    }
+
     /// Notes something normal.
     pub fn normal(&self, about: ObjectReference, reason: &str, message: impl Into<String>) {
         self.note(about, false, reason, message.into());
@@ -59,15 +105,18 @@ impl Recorder {
     }
 
     fn note(&self, about: ObjectReference, warning: bool, reason: &str, message: String) {
-        let note = Note { about, warning, reason: reason.into(), message };
-        if self.queue.try_send(note).is_err() {
-            tracing::debug!(reason, "event dropped: too many are waiting");
+        self.send(Note { about, warning, reason: reason.into(), message, form: Form::Core });
+    }
+
+    fn send(&self, note: Note) {
+        if let Err(lost) = self.queue.try_send(note) {
+            tracing::debug!(reason = lost.into_inner().reason, "event dropped: too many are waiting");
         }
     }
 }
 
 /// The reference to an object that an event is about.
-pub(crate) fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
     let meta = object.meta();
     ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
@@ -92,7 +141,12 @@ impl Writer {
 
             if let Some((name, count)) = written.get_mut(&identity) {
                 *count += 1;
-                let repeat = json!({"count": *count, "lastTimestamp": Time(now())});
+                let repeat = match note.form {
+                    Form::Core => json!({"count": *count, "lastTimestamp": Time(now())}),
+                    Form::Series { .. } => {
+                        json!({"series": {"count": *count, "lastObservedTime": MicroTime(Timestamp::now())}})
+                    }
+                };
                 if api.patch(name, &PatchParams::default(), &Patch::Merge(repeat)).await.is_ok() {
                     continue;
                 }
@@ -112,9 +166,9 @@ impl Writer {
 }
 
 fn build(note: Note, namespace: &str, component: &str, host: Option<&str>) -> Event {
-    let at = now();
     let name = note.about.name.clone().unwrap_or_default();
-    Event {
+    let host = host.unwrap_or_default();
+    let event = Event {
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", Timestamp::now().as_nanosecond())),
             namespace: Some(namespace.into()),
@@ -124,18 +178,33 @@ fn build(note: Note, namespace: &str, component: &str, host: Option<&str>) -> Ev
         type_: Some(if note.warning { "Warning" } else { "Normal" }.into()),
         reason: Some(note.reason),
         message: Some(note.message),
-        count: Some(1),
-        first_timestamp: Some(Time(at)),
-        last_timestamp: Some(Time(at)),
-        event_time: None::<MicroTime>,
-        source: Some(EventSource { component: Some(component.into()), host: host.map(Into::into) }),
-        reporting_component: Some(component.into()),
-        reporting_instance: Some(host.unwrap_or_default().into()),
         ..Event::default()
+    };
+    match note.form {
+        Form::Core => Event {
+            count: Some(1),
+            first_timestamp: Some(Time(now())),
+            last_timestamp: Some(Time(now())),
+            source: Some(EventSource {
+                component: Some(component.into()),
+                host: Some(host.to_owned()).filter(|host| !host.is_empty()),
+            }),
+            reporting_component: Some(component.into()),
+            reporting_instance: Some(host.into()),
+            ..event
+        },
+        Form::Series { controller, action, related } => Event {
+            event_time: Some(MicroTime(Timestamp::now())),
+            action: Some(action.into()),
+            related: related.map(|related| *related),
+            reporting_instance: Some(format!("{controller}-{host}")),
+            reporting_component: Some(controller),
+            ..event
+        },
     }
 }
 
 /// The current time in whole seconds, the precision of Kubernetes' timestamps.
-pub(crate) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -17,11 +17,11 @@ use super::{
     filter::{self, Unfit},
     state::{Cluster, Placed},
 };
-use crate::feed;
+use vkube_watch::feed;
 
 /// A node, and who must leave it.
 #[derive(Clone, Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     pub node: String,
     /// Most important first.
     pub victims: Vec<Placed>,
@@ -30,12 +30,12 @@ pub(super) struct Candidate {
 }
 
 /// A pod's priority.
-pub(super) fn priority(pod: &Pod) -> i32 {
+pub(crate) fn priority(pod: &Pod) -> i32 {
     pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
 }
 
 /// Why the pod may not preempt others, if it may not; with the reason that its nominated node, if any, gives.
-pub(super) fn ineligible(
+pub(crate) fn ineligible(
     pod: &Pod,
     nominated: Option<(&str, &Unfit)>,
     cluster: &Cluster,
@@ -56,7 +56,7 @@ pub(super) fn ineligible(
 }
 
 /// The pods of `node` to evict, or why that would not help.
-pub(super) fn victims(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<Candidate, Unfit> {
+pub(crate) fn victims(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<Candidate, Unfit> {
     let name = node.name_any();
     let mut possible: Vec<Placed> =
         cluster.pods_on(&name).filter(|placed| priority(&placed.pod) < priority(pod)).cloned().collect();
@@ -132,7 +132,7 @@ fn is_protected(pod: &Pod, left: &mut [(&PodDisruptionBudget, i32)]) -> bool {
 }
 
 /// The candidate that hurts least.
-pub(super) fn least_harm(candidates: Vec<Candidate>) -> Option<Candidate> {
+pub(crate) fn least_harm(candidates: Vec<Candidate>) -> Option<Candidate> {
     let harm = |candidate: &Candidate| {
         let priorities = || candidate.victims.iter().map(|placed| priority(&placed.pod));
         let highest = priorities().max();

@@ -5,17 +5,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use crate::{Event, Follower, Source};
 use futures::{Stream, StreamExt, stream};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use vkube_watch::{Event, Follower, Source};
 
 /// The namespace and name of an object; the namespace of a cluster-wide object is empty.
-pub(crate) type Key = (String, String);
+pub type Key = (String, String);
 
 /// What happened to an object.
 #[derive(Clone, Debug)]
-pub(crate) enum Change<K> {
+pub enum Change<K> {
     /// It was created or updated.
     Applied(Arc<K>),
     /// It is gone; this is its last known state.
@@ -25,13 +25,13 @@ pub(crate) enum Change<K> {
 }
 
 /// The key of an object.
-pub(crate) fn key<K: Resource>(object: &K) -> Key {
+pub fn key<K: Resource>(object: &K) -> Key {
     let meta = object.meta();
     (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
 /// The changes of the objects that `api` and the field selector choose, for ever; an empty selector chooses all.
-pub(crate) fn changes<K>(api: Api<K>, fields: &str) -> impl Stream<Item = Change<K>> + Send + Unpin
+pub fn changes<K>(api: Api<K>, fields: &str) -> impl Stream<Item = Change<K>> + Send + Unpin
 where
     K: Resource + DeserializeOwned + Send + Sync + 'static,
 {

@@ -6,12 +6,14 @@ use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, Taint,
     Toleration,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
 };
 
 use super::{
+    profile::Plugin,
     spread::spreads,
     state::{Cluster, Placed},
 };
@@ -36,18 +38,46 @@ impl Unfit {
     }
 }
 
-/// Whether `node` can take `pod`.
+/// Whether `node` can take `pod`, as the pod's profile asks.
 pub(crate) fn fits(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<(), Unfit> {
-    let Some(spec) = &pod.spec else { return Ok(()) };
-    tolerates_unschedulable(spec, node)?;
-    tolerates_taints(spec, node)?;
-    matches_selectors(spec, node)?;
-    has_ports(spec, node, cluster)?;
-    has_resources(pod, node, cluster)?;
-    for spread in spreads(pod, cluster, "DoNotSchedule") {
-        spread.allows(node)?;
+    let (Some(spec), Some(profile)) = (&pod.spec, cluster.profile(pod)) else { return Ok(()) };
+    let on = |plugin| profile.filters(plugin);
+    if on(Plugin::NodeUnschedulable) {
+        tolerates_unschedulable(spec, node)?;
     }
-    matches_pod_affinity(pod, spec, node, cluster)
+    if on(Plugin::TaintToleration) {
+        tolerates_taints(spec, node)?;
+    }
+    if on(Plugin::NodeAffinity) {
+        matches_selectors(spec, node)?;
+    }
+    if on(Plugin::NodePorts) {
+        has_ports(spec, node, cluster)?;
+    }
+    if on(Plugin::NodeResourcesFit) {
+        has_resources(pod, node, cluster)?;
+    }
+    if on(Plugin::VolumeRestrictions) {
+        cluster.volumes.unshared(pod, cluster)?;
+    }
+    if on(Plugin::NodeVolumeLimits) {
+        cluster.volumes.within_limits(pod, node, cluster)?;
+    }
+    if on(Plugin::VolumeBinding) {
+        cluster.volumes.bind(pod, node)?;
+    }
+    if on(Plugin::VolumeZone) {
+        cluster.volumes.zone(pod, node)?;
+    }
+    if on(Plugin::PodTopologySpread) {
+        for spread in spreads(pod, cluster, "DoNotSchedule") {
+            spread.allows(node)?;
+        }
+    }
+    if on(Plugin::InterPodAffinity) {
+        matches_pod_affinity(pod, spec, node, cluster)?;
+    }
+    Ok(())
 }
 
 fn tolerates_unschedulable(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
@@ -63,7 +93,7 @@ fn tolerates_unschedulable(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     Ok(())
 }
 
-pub(super) fn tolerates_taints(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
+pub(crate) fn tolerates_taints(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let mut hard = taints.filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"));
     match hard.find(|taint| !tolerated(spec, taint)) {
@@ -72,7 +102,7 @@ pub(super) fn tolerates_taints(spec: &PodSpec, node: &Node) -> Result<(), Unfit>
     }
 }
 
-pub(super) fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
+pub(crate) fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
     spec.tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
 }
 
@@ -88,7 +118,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
 }
 
-pub(super) fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
+pub(crate) fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
     let labels = node.labels();
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
     let required = spec
@@ -107,7 +137,7 @@ pub(crate) fn matches_node_selector(selector: &NodeSelector, node: &Node) -> boo
     selector.node_selector_terms.iter().any(|term| matches_term(term, node))
 }
 
-pub(super) fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
+pub(crate) fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
     let field = BTreeMap::from([("metadata.name".to_owned(), node.name_any())]);
@@ -185,41 +215,42 @@ fn matches_pod_affinity(pod: &Pod, spec: &PodSpec, node: &Node, cluster: &Cluste
         .and_then(|affinity| affinity.pod_affinity.as_ref())
         .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     for term in attract.into_iter().flatten() {
-        let own = selects(term, pod, &pod.namespace().unwrap_or_default(), pod.labels());
-        let anywhere = cluster.pods().any(|placed| selects_placed(term, pod, &placed.pod));
+        let own = selects_pod(term, pod, pod, cluster);
+        let anywhere = cluster.pods().any(|placed| selects_pod(term, pod, &placed.pod, cluster));
         // The first pod of a group that attracts itself may go anywhere.
         if !(in_domain(term, pod, node, cluster) || (own && !anywhere && domain(term, node).is_some())) {
             return Err(Unfit::unresolvable("node(s) didn't match pod affinity rules"));
         }
     }
-    let repel = affinity
-        .and_then(|affinity| affinity.pod_anti_affinity.as_ref())
-        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    if repel.into_iter().flatten().any(|term| in_domain(term, pod, node, cluster)) {
+    if repulsions(pod).any(|term| in_domain(term, pod, node, cluster)) {
         return Err(Unfit::resolvable("node(s) didn't match pod anti-affinity rules"));
     }
-    if cluster.pods().any(|placed| repels(placed, pod, node, cluster)) {
+    if cluster.repelling().any(|placed| repels(placed, pod, node, cluster)) {
         return Err(Unfit::resolvable("node(s) didn't satisfy existing pods anti-affinity rules"));
     }
     Ok(())
 }
 
+/// The terms of a pod that must not be met.
+pub(crate) fn repulsions(pod: &Pod) -> impl Iterator<Item = &PodAffinityTerm> {
+    let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
+    let terms = affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
+    terms.into_iter().flatten()
+}
+
 /// Whether a pod that is there already does not want `pod` on `node`.
 fn repels(placed: &Placed, pod: &Pod, node: &Node, cluster: &Cluster) -> bool {
-    let affinity =
-        placed.pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.pod_anti_affinity.as_ref());
-    let terms = affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
     let there = cluster.node(&placed.node);
-    terms.into_iter().flatten().any(|term| {
+    repulsions(&placed.pod).any(|term| {
         let here = domain(term, node);
         here.is_some()
             && here == there.and_then(|there| domain(term, there))
-            && selects_placed(term, &placed.pod, pod)
+            && selects_pod(term, &placed.pod, pod, cluster)
     })
 }
 
 /// The node's value of the term's topology key.
-pub(super) fn domain<'a>(term: &PodAffinityTerm, node: &'a Node) -> Option<&'a String> {
+pub(crate) fn domain<'a>(term: &PodAffinityTerm, node: &'a Node) -> Option<&'a String> {
     node.labels().get(&term.topology_key)
 }
 
@@ -228,22 +259,31 @@ fn in_domain(term: &PodAffinityTerm, pod: &Pod, node: &Node, cluster: &Cluster) 
     let Some(here) = domain(term, node) else { return false };
     cluster.pods().any(|placed| {
         let there = cluster.node(&placed.node).and_then(|node| domain(term, node));
-        there == Some(here) && selects_placed(term, pod, &placed.pod)
+        there == Some(here) && selects_pod(term, pod, &placed.pod, cluster)
     })
 }
 
-/// Whether the term of `pod` selects `other`.
-pub(super) fn selects_placed(term: &PodAffinityTerm, pod: &Pod, other: &Pod) -> bool {
-    selects(term, pod, other.metadata.namespace.as_deref().unwrap_or_default(), other.labels())
+/// Whether the term of `pod` selects `other`: by its namespace, or the labels of that, and by its own labels.
+pub(crate) fn selects_pod(term: &PodAffinityTerm, pod: &Pod, other: &Pod, cluster: &Cluster) -> bool {
+    let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+    let named = term.namespaces.as_deref().unwrap_or_default();
+    let is_in = match &term.namespace_selector {
+        None if named.is_empty() => pod.metadata.namespace.as_deref() == Some(namespace),
+        None => false,
+        Some(selector) => {
+            let labels = cluster.namespace_labels(namespace);
+            labels.map_or_else(|| is_empty(selector), |labels| selects(selector, labels))
+        }
+    };
+    (is_in || named.iter().any(|name| name == namespace))
+        && term.label_selector.as_ref().is_some_and(|selector| selects(selector, other.labels()))
 }
 
-fn selects(term: &PodAffinityTerm, pod: &Pod, namespace: &str, labels: &BTreeMap<String, String>) -> bool {
-    let named = term.namespaces.as_deref().unwrap_or_default();
-    let everywhere = term.namespace_selector.is_some();
-    let own = named.is_empty() && !everywhere && pod.namespace().as_deref() == Some(namespace);
-    if !(own || everywhere || named.iter().any(|name| name == namespace)) {
-        return false;
-    }
-    let selector = term.label_selector.clone().map(Selector::try_from);
-    matches!(selector, Some(Ok(selector)) if selector.matches(labels))
+fn is_empty(selector: &LabelSelector) -> bool {
+    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    matches!(Selector::try_from(selector.clone()), Ok(selector) if selector.matches(labels))
 }

@@ -8,16 +8,19 @@ use kube::ResourceExt;
 use super::{
     filter::{self, Unfit},
     preempt::{self, Candidate, priority},
+    profile::Plugin,
     score,
     state::Cluster,
 };
 
 /// Pods for which others leave a node, with its name: they take its room already.
-pub(super) type Nominated = BTreeMap<crate::feed::Key, (Arc<Pod>, String)>;
+pub(crate) type Nominated = BTreeMap<vkube_watch::feed::Key, (Arc<Pod>, String)>;
+
+const USELESS: &str = "Preemption is not helpful for scheduling";
 
 /// What to do with a pod.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Bind it to this node.
     Bind(String),
     /// Evict pods from a node for it; meanwhile it does not fit, as the message says.
@@ -27,8 +30,11 @@ pub(super) enum Decision {
 }
 
 /// Decides about a pod; `nominated` are the other pods that wait for room.
-pub(super) fn decide(pod: &Pod, cluster: &Cluster, nominated: &Nominated) -> Decision {
-    let own_node = nominated.get(&crate::feed::key(pod)).map(|(_, node)| node.as_str());
+pub(crate) fn decide(pod: &Pod, cluster: &Cluster, nominated: &Nominated) -> Decision {
+    if let Some(why) = obstacle(pod, cluster) {
+        return Decision::Wait { message: why, keeps_nomination: false };
+    }
+    let own_node = nominated.get(&vkube_watch::feed::key(pod)).map(|(_, node)| node.as_str());
     let reserved = reserve(pod, cluster, nominated);
     let fits = |node: &Node| {
         // Room is kept for nominated pods; but they are not there yet, so that nothing may depend on them either.
@@ -55,6 +61,15 @@ pub(super) fn decide(pod: &Pod, cluster: &Cluster, nominated: &Nominated) -> Dec
     }
 }
 
+/// Why the pod can go nowhere, whatever the node.
+fn obstacle(pod: &Pod, cluster: &Cluster) -> Option<String> {
+    let nodes = cluster.nodes().len();
+    let binds = cluster.profile(pod).is_some_and(|profile| profile.filters(Plugin::VolumeBinding));
+    let why = cluster.volumes.obstacle(pod).filter(|_| binds && nodes > 0)?;
+    let useless = format!("0/{nodes} nodes are available: {nodes} {USELESS}.");
+    Some(format!("0/{nodes} nodes are available: {why}. preemption: {useless}"))
+}
+
 /// The cluster with the nominated pods on their nodes that are at least as important as this one; `None` if there are
 /// none.
 fn reserve(pod: &Pod, cluster: &Cluster, nominated: &Nominated) -> Option<Cluster> {
@@ -77,6 +92,9 @@ fn preempt(pod: &Pod, cluster: &Cluster, own_node: Option<&str>, unfit: &[(&Node
         return Decision::Wait { message, keeps_nomination: false };
     }
     let message = available(unfit.len(), unfit.iter().flat_map(|(_, unfit)| &unfit.reasons));
+    if !cluster.profile(pod).is_some_and(|profile| profile.preempts) {
+        return Decision::Wait { message, keeps_nomination: false };
+    }
     let own = unfit.iter().find(|(node, _)| own_node == node.metadata.name.as_deref());
     let own = own.and_then(|(_, reason)| own_node.map(|name| (name, reason)));
     if let Some(why) = preempt::ineligible(pod, own, cluster) {
@@ -86,7 +104,7 @@ fn preempt(pod: &Pod, cluster: &Cluster, own_node: Option<&str>, unfit: &[(&Node
     let (mut candidates, mut useless) = (Vec::new(), Vec::new());
     for (node, reason) in unfit {
         if !reason.preemption_helps {
-            useless.push("Preemption is not helpful for scheduling".to_owned());
+            useless.push(USELESS.to_owned());
             continue;
         }
         match preempt::victims(pod, node, cluster) {
@@ -115,5 +133,5 @@ fn available<'a>(nodes: usize, reasons: impl IntoIterator<Item = &'a String>) ->
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "decide_tests.rs"]
 mod tests;

@@ -8,10 +8,10 @@ use k8s_openapi::{
 };
 
 /// A list of amounts by resource name, in thousandths of the resource's unit.
-pub(crate) type Amounts = BTreeMap<String, i128>;
+pub type Amounts = BTreeMap<String, i128>;
 
 /// The thousandths that a quantity stands for, rounded up; `None` if it is not a quantity.
-pub(crate) fn milli(text: &str) -> Option<i128> {
+pub fn milli(text: &str) -> Option<i128> {
     let text = text.trim();
     let digits =
         text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
@@ -62,7 +62,7 @@ fn scale(suffix: &str) -> Option<(i128, i128)> {
 }
 
 /// The amounts of a resource list; what does not parse counts as nothing.
-pub(crate) fn amounts(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
+pub fn amounts(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
     list.into_iter()
         .flatten()
         .map(|(name, quantity)| (name.clone(), milli(&quantity.0).unwrap_or(0)))
@@ -71,7 +71,7 @@ pub(crate) fn amounts(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
 
 /// What a pod asks of a node: its containers together, or its greediest init container if that is more,
 /// and its overhead; pod-level requests win where they are given.
-pub(crate) fn pod_requests(pod: &Pod) -> Amounts {
+pub fn pod_requests(pod: &Pod) -> Amounts {
     let Some(spec) = &pod.spec else { return Amounts::new() };
     let requests = |container: &Container| {
         amounts(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
@@ -102,7 +102,7 @@ pub(crate) fn pod_requests(pod: &Pod) -> Amounts {
 }
 
 /// Adds each of `more` to `total`.
-pub(crate) fn add(total: &mut Amounts, more: &Amounts) {
+pub fn add(total: &mut Amounts, more: &Amounts) {
     for (name, amount) in more {
         *total.entry(name.clone()).or_default() += amount;
     }

@@ -19,7 +19,7 @@ use super::{
 const MISMATCH: &str = "node(s) didn't match pod topology spread constraints";
 
 /// One constraint of a pod, and how many pods that it selects are in each domain.
-pub(super) struct Spread<'a> {
+pub(crate) struct Spread<'a> {
     constraint: &'a TopologySpreadConstraint,
     counts: BTreeMap<&'a str, usize>,
     /// Whether the pod itself is among those that the constraint selects.
@@ -27,7 +27,7 @@ pub(super) struct Spread<'a> {
 }
 
 /// The pod's constraints of one kind, `DoNotSchedule` or `ScheduleAnyway`.
-pub(super) fn spreads<'a>(pod: &'a Pod, cluster: &'a Cluster, unsatisfiable: &str) -> Vec<Spread<'a>> {
+pub(crate) fn spreads<'a>(pod: &'a Pod, cluster: &'a Cluster, unsatisfiable: &str) -> Vec<Spread<'a>> {
     let all = pod.spec.iter().flat_map(|spec| spec.topology_spread_constraints.iter().flatten());
     let wanted: Vec<_> = all.filter(|constraint| constraint.when_unsatisfiable == unsatisfiable).collect();
     // A node without the labels of all constraints is no domain of any.
