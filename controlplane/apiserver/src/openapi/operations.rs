@@ -7,7 +7,8 @@ use super::{
     parameters::{self, Operation},
 };
 
-const MEDIA_TYPES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+pub const MEDIA_TYPES: &[&str] =
+    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAM_TYPES: &[&str] =
     &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
 const PATCH_TYPES: &[&str] = &[
@@ -394,24 +395,37 @@ fn responses(codes: &[u16], answer: &Value) -> Value {
 }
 
 /// A path that answers with one document and takes nothing.
-pub fn plain(path: &str, tag: &str, id: &str, answer: Option<&str>, flavor: Flavor) -> PathItem {
-    let schema = answer.map_or_else(|| json!({"type": "string"}), |name| flavor.reference(name));
-    let types = if answer.is_some() { MEDIA_TYPES } else { &MEDIA_TYPES[..1] };
-    let mut shown = json!({"tags": [tag], "operationId": id});
-    match flavor {
-        Flavor::V2 => {
-            shown["schemes"] = json!(["https"]);
-            shown["consumes"] = types.into();
-            shown["produces"] = types.into();
-            shown["responses"] = responses(&[200], &json!({"schema": schema}));
+#[derive(Clone, Copy)]
+pub struct Plain<'p> {
+    pub path: &'p str,
+    pub tag: &'p str,
+    pub id: &'p str,
+    /// The definition that it answers with, if not text.
+    pub answer: Option<&'p str>,
+    pub types: &'p [&'p str],
+}
+
+impl Plain<'_> {
+    pub fn item(&self, flavor: Flavor) -> PathItem {
+        let schema = self.answer.map_or_else(|| json!({"type": "string"}), |name| flavor.reference(name));
+        let mut shown = json!({"tags": [self.tag], "operationId": self.id});
+        match flavor {
+            Flavor::V2 => {
+                shown["schemes"] = json!(["https"]);
+                if self.answer.is_some() {
+                    shown["consumes"] = self.types.into();
+                }
+                shown["produces"] = self.types.into();
+                shown["responses"] = responses(&[200], &json!({"schema": schema}));
+            }
+            Flavor::V3 => {
+                let content: Map<String, Value> =
+                    self.types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect();
+                shown["responses"] = responses(&[200], &json!({"content": content}));
+            }
         }
-        Flavor::V3 => {
-            let content: Map<String, Value> =
-                types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect();
-            shown["responses"] = responses(&[200], &json!({"content": content}));
-        }
+        (self.path.to_owned(), json!({"get": shown}))
     }
-    (path.to_owned(), json!({"get": shown}))
 }
 
 /// `/api/v1` or `/apis/<group>/<version>`.

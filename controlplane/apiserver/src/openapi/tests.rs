@@ -131,6 +131,27 @@ fn version_two_is_one_document() {
 }
 
 #[test]
+fn discovery_is_described_but_for_that_of_custom_resources() {
+    let schema = packed(r#"{"type": "object"}"#);
+    let served = [deployments(), widgets(&schema)];
+    let document: Value = serde_json::from_slice(&v2::json(&served, &[])).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    for path in ["/api/", "/apis/", "/apis/apps/", "/apis/apps/v1/", "/version/", "/openid/v1/jwks/"] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    assert!(paths.keys().all(|path| !matches!(&**path, "/apis/example.com/" | "/apis/example.com/v1/")));
+    assert!(document["definitions"]["io.k8s.apimachinery.pkg.version.Info"].is_object());
+    let version = &document["paths"]["/version/"]["get"];
+    assert_eq!(version["consumes"], json!(["application/json"]));
+
+    let document = v3_of(".well-known/openid-configuration", &served);
+    assert!(document["paths"]["/.well-known/openid-configuration/"]["get"].is_object());
+    assert!(!v3::hashes(&served).contains_key("apis/example.com"));
+    let document = v3_of("apis/example.com/v1", &served);
+    assert!(document["paths"].get("/apis/example.com/v1/").is_none());
+}
+
+#[test]
 fn custom_resources_keep_their_schema_and_get_metadata() {
     let schema = json!({
         "type": "object",

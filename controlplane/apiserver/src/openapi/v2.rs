@@ -8,7 +8,7 @@ use super::{
     Flavor, Schema, Served, custom, definitions, gnostic, operations, parameters,
     prose::Text,
     remote::{Additions, Spec},
-    v3::{groups, member, referred},
+    v3::{discovery, groups, member, referred},
 };
 
 /// The media type of the protobuf form.
@@ -76,15 +76,18 @@ fn for_each_part(
 
 /// The same, without what remote servers add.
 pub fn for_each_own_part(served: &[Served<'_>], mut visit: impl FnMut(&'static str, &str, Value)) {
-    for resource in served {
-        for (path, item) in operations::paths(resource, Flavor::V2) {
-            visit("paths", &path, item);
-        }
+    let (discovery, answers) = discovery(served, Flavor::V2);
+    let resources = served.iter().flat_map(|resource| operations::paths(resource, Flavor::V2));
+    for (path, item) in discovery.into_iter().chain(resources) {
+        visit("paths", &path, item);
     }
 
     let text = Text::unpack();
     let prose = text.index();
     let mut names = BTreeSet::new();
+    for answer in answers {
+        definitions::reachable(&answer, &mut names);
+    }
     for resource in served {
         for root in referred(resource) {
             definitions::reachable(&root, &mut names);

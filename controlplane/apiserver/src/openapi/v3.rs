@@ -6,26 +6,103 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
 use super::{
-    Flavor, META, Schema, Served, builtin_definition, custom, definitions, module, operations,
+    Flavor, META, Schema, Served, builtin_definition, custom, definitions, module,
+    operations::{self, MEDIA_TYPES, PathItem, Plain},
     prose::{Prose, Text},
 };
 use crate::schema::{json, table};
 
-/// The documents besides those of groups and versions, with the path, tag and identifier of their one
-/// operation and the definition that it answers with.
-const OTHERS: &[(&str, &str, &str, &str, Option<&str>)] = &[
+/// The paths of no group: the name of the document of each, and what it says.
+const OTHERS: &[(&str, Plain<'static>)] = &[
     (
         ".well-known/openid-configuration",
-        "/.well-known/openid-configuration",
-        "WellKnown",
-        "getServiceAccountIssuerOpenIDConfiguration",
-        None,
+        Plain {
+            path: "/.well-known/openid-configuration/",
+            tag: "WellKnown",
+            id: "getServiceAccountIssuerOpenIDConfiguration",
+            answer: None,
+            types: &["application/json"],
+        },
     ),
-    ("api", "/api/", "core", "getCoreAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions")),
-    ("apis", "/apis/", "apis", "getAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList")),
-    ("openid/v1/jwks", "/openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset", None),
-    ("version", "/version/", "version", "getCodeVersion", Some("io.k8s.apimachinery.pkg.version.Info")),
+    (
+        "api",
+        Plain {
+            path: "/api/",
+            tag: "core",
+            id: "getCoreAPIVersions",
+            answer: Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions"),
+            types: MEDIA_TYPES,
+        },
+    ),
+    (
+        "apis",
+        Plain {
+            path: "/apis/",
+            tag: "apis",
+            id: "getAPIVersions",
+            answer: Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList"),
+            types: MEDIA_TYPES,
+        },
+    ),
+    (
+        "openid/v1/jwks",
+        Plain {
+            path: "/openid/v1/jwks/",
+            tag: "openid",
+            id: "getServiceAccountIssuerOpenIDKeyset",
+            answer: None,
+            types: &["application/jwk-set+json"],
+        },
+    ),
+    (
+        "version",
+        Plain {
+            path: "/version/",
+            tag: "version",
+            id: "getCodeVersion",
+            answer: Some("io.k8s.apimachinery.pkg.version.Info"),
+            types: &["application/json"],
+        },
+    ),
 ];
+
+/// The paths of discovery, and what they answer with. Those of custom resources are in no document.
+pub(super) fn discovery(served: &[Served<'_>], flavor: Flavor) -> (Vec<PathItem>, BTreeSet<String>) {
+    let mut paths: BTreeMap<String, Value> = OTHERS.iter().map(|(_, plain)| plain.item(flavor)).collect();
+    for resource in served.iter().filter(|resource| !resource.is_custom()) {
+        if !resource.group.is_empty() {
+            paths.extend([of_group(resource.group, flavor)]);
+        }
+        paths.extend([of_version(resource.group, resource.version, flavor)]);
+    }
+    let others = OTHERS.iter().filter_map(|(_, plain)| plain.answer.map(str::to_owned));
+    let answers = others.chain(["APIGroup", "APIResourceList"].map(|name| format!("{META}{name}"))).collect();
+    (paths.into_iter().collect(), answers)
+}
+
+fn of_group(group: &str, flavor: Flavor) -> PathItem {
+    let answer = format!("{META}APIGroup");
+    let plain = Plain {
+        path: &format!("/apis/{group}/"),
+        tag: &operations::tag(group, ""),
+        id: &operations::discovery_id(group, "", "APIGroup"),
+        answer: Some(&answer),
+        types: MEDIA_TYPES,
+    };
+    plain.item(flavor)
+}
+
+fn of_version(group: &str, version: &str, flavor: Flavor) -> PathItem {
+    let answer = format!("{META}APIResourceList");
+    let plain = Plain {
+        path: &format!("{}/", operations::root(group, version)),
+        tag: &operations::tag(group, version),
+        id: &operations::discovery_id(group, version, "APIResources"),
+        answer: Some(&answer),
+        types: MEDIA_TYPES,
+    };
+    plain.item(flavor)
+}
 
 /// The paths that have a document, with the hash of each.
 pub fn hashes(served: &[Served<'_>]) -> BTreeMap<String, String> {
@@ -41,7 +118,7 @@ pub fn hashes(served: &[Served<'_>]) -> BTreeMap<String, String> {
     let mut hashes: BTreeMap<String, String> =
         OTHERS.iter().map(|(name, ..)| ((*name).to_owned(), hash(&[name.as_bytes()]))).collect();
     for resource in served {
-        if !resource.group.is_empty() {
+        if !resource.group.is_empty() && !resource.is_custom() {
             let name = format!("apis/{}", resource.group);
             hashes.entry(name).or_insert_with_key(|name| hash(&[name.as_bytes()]));
         }
@@ -93,9 +170,9 @@ pub fn index(served: &[Served<'_>], remote: &BTreeMap<String, String>) -> Vec<u8
 pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
     let text = Text::unpack();
     let prose = text.index();
-    if let Some((_, path, tag, id, answer)) = OTHERS.iter().find(|(other, ..)| *other == name) {
-        let paths = vec![operations::plain(path, tag, id, *answer, Flavor::V3)];
-        return Some(assemble(paths, &answer.iter().copied().map(str::to_owned).collect(), &[], &prose));
+    if let Some((_, plain)) = OTHERS.iter().find(|(other, _)| *other == name) {
+        let answers = plain.answer.iter().map(|name| (*name).to_owned()).collect();
+        return Some(assemble(vec![plain.item(Flavor::V3)], &answers, &[], &prose));
     }
     let mut parts = name.split('/');
     let (group, version) = match (parts.next()?, parts.next()?, parts.next(), parts.next()) {
@@ -104,28 +181,23 @@ pub fn document(name: &str, served: &[Served<'_>]) -> Option<Vec<u8>> {
         _ => return None,
     };
     let Some(version) = version else {
-        served.iter().find(|s| s.group == group)?;
-        let answer = format!("{META}APIGroup");
-        let id = operations::discovery_id(group, "", "APIGroup");
-        let path = format!("/apis/{group}/");
-        let paths =
-            vec![operations::plain(&path, &operations::tag(group, ""), &id, Some(&answer), Flavor::V3)];
-        return Some(assemble(paths, &BTreeSet::from([answer]), &[], &prose));
+        served.iter().find(|s| s.group == group && !s.is_custom())?;
+        let answers = BTreeSet::from([format!("{META}APIGroup")]);
+        return Some(assemble(vec![of_group(group, Flavor::V3)], &answers, &[], &prose));
     };
 
     let served: Vec<&Served<'_>> = group_version(served, group, version).collect();
     if served.is_empty() {
         return None;
     }
-    let list = format!("{META}APIResourceList");
-    let id = operations::discovery_id(group, version, "APIResources");
-    let path = format!("{}/", operations::root(group, version));
-    let tag = operations::tag(group, version);
-    let mut paths = vec![operations::plain(&path, &tag, &id, Some(&list), Flavor::V3)];
+    let (mut paths, mut roots) = (Vec::new(), BTreeSet::new());
+    if served.iter().any(|resource| !resource.is_custom()) {
+        paths.push(of_version(group, version, Flavor::V3));
+        roots.insert(format!("{META}APIResourceList"));
+    }
     for resource in &served {
         paths.extend(operations::paths(resource, Flavor::V3));
     }
-    let mut roots = BTreeSet::from([list]);
     for resource in &served {
         roots.extend(referred(resource));
     }
@@ -180,7 +252,7 @@ pub(super) fn groups<'s>(served: impl Iterator<Item = &'s Served<'s>>) -> Vec<(S
 }
 
 fn assemble(
-    mut paths: Vec<operations::PathItem>,
+    mut paths: Vec<PathItem>,
     roots: &BTreeSet<String>,
     served: &[&Served<'_>],
     prose: &Prose<'_>,

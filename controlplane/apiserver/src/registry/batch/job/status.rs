@@ -116,12 +116,11 @@ impl Change<'_> {
                 errors.required(&completion, "completionTime is required for Complete jobs");
             }
         }
-        if started || completed {
-            if let (Some(start), Some(end)) = (new.started, new.completed)
-                && end < start
-            {
-                errors.invalid(&completion, shown, "completionTime cannot be set before startTime");
-            }
+        if (started || completed)
+            && let (Some(start), Some(end)) = (new.started, new.completed)
+            && end < start
+        {
+            errors.invalid(&completion, shown, "completionTime cannot be set before startTime");
         }
         if (failed || fails) && new.failed && !new.fails {
             let why = "cannot set Failed=True condition without the FailureTarget=true condition";

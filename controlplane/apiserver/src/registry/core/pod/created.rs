@@ -54,8 +54,8 @@ pub fn sync_app_armor(pod: &mut Value) {
     let annotations = at(pod, "/metadata/annotations").clone();
     for list in CONTAINERS {
         for container in list_mut(pod, list) {
-            let Some(Some(profile)) = profile(container, &annotations) else { continue };
-            if Some(&profile) != of_pod.as_ref() {
+            let Some(profile) = profile(container, &annotations) else { continue };
+            if !profile.is_null() && Some(&profile) != of_pod.as_ref() {
                 set(container, "/securityContext/appArmorProfile", profile);
             }
         }
@@ -72,7 +72,7 @@ pub fn app_armor_warnings(pod: &Value) -> Vec<String> {
     let of_pod = get(pod, "/spec/securityContext/appArmorProfile");
     let told = |container: &&Value| {
         profile(container, at(pod, "/metadata/annotations"))
-            .is_some_and(|profile| profile.is_none() || profile.as_ref() != of_pod)
+            .is_some_and(|profile| profile.is_null() || Some(&profile) != of_pod)
     };
     CONTAINERS
         .iter()
@@ -85,20 +85,20 @@ pub fn app_armor_warnings(pod: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The profile of a container's annotation, if it is that which counts; inside, `None` if there is no such profile.
-fn profile(container: &Value, annotations: &Value) -> Option<Option<Value>> {
+/// The profile of a container's annotation, if it is that which counts: null if there is no such profile.
+fn profile(container: &Value, annotations: &Value) -> Option<Value> {
     if has(container, "/securityContext/appArmorProfile") {
         return None;
     }
     let key = format!("{APP_ARMOR}{}", str_at(container, "/name"));
     let annotation = annotations.get(&key)?.as_str()?;
     Some(match annotation {
-        "unconfined" => Some(json!({"type": "Unconfined"})),
-        "runtime/default" => Some(json!({"type": "RuntimeDefault"})),
+        "unconfined" => json!({"type": "Unconfined"}),
+        "runtime/default" => json!({"type": "RuntimeDefault"}),
         other => {
             let file = other.strip_prefix("localhost/");
             let file = file.filter(|file| !file.is_empty() && file.trim() == *file);
-            file.map(|file| json!({"type": "Localhost", "localhostProfile": file}))
+            file.map_or(Value::Null, |file| json!({"type": "Localhost", "localhostProfile": file}))
         }
     })
 }
