@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::export::Export;
-use crate::lifetime::DeleteAfter;
+use crate::lifetime::{DeleteAfter, SleepRule};
 use crate::schemas;
 use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
@@ -169,6 +169,9 @@ pub struct Lifecycle {
     /// What becomes of the host namespace on deletion. Default: `Delete`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
+    /// When the cluster sleeps by itself. Default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<SleepRule>,
     /// When the cluster is deleted by itself. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_after: Option<DeleteAfter>,

@@ -14,6 +14,19 @@ pub struct Export {
     /// Argo CD, told by a cluster Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argocd: Option<ArgocdExport>,
+    /// Cluster API, told by the type and label of the administrator's Secret.
+    #[serde(rename = "clusterAPI", default, skip_serializing_if = "Option::is_none")]
+    pub cluster_api: Option<ClusterApiExport>,
+}
+
+/// The administrator's Secret as the contract of Cluster API wants it, for a Cluster of this cluster's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterApiExport {
+    /// Give the Secret the type `cluster.x-k8s.io/secret` and the label `cluster.x-k8s.io/cluster-name`.
+    /// Default: `false`; VirtualClusters of VirtualControlPlanes have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
 }
 
 /// The cluster Secret by which Argo CD knows the cluster.

@@ -4,6 +4,7 @@
 //! A field exists here only if the operator acts on it.
 
 mod cluster;
+mod cluster_api;
 mod export;
 mod exposure;
 mod lifetime;
@@ -19,9 +20,14 @@ pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
     VirtualClusterSpec,
 };
-pub use export::{ArgocdExport, Export, SecretRef};
+pub use cluster_api::{
+    ApiEndpoint, Initialization, TemplateMetadata, VirtualControlPlane, VirtualControlPlaneSpec,
+    VirtualControlPlaneStatus, VirtualControlPlaneTemplate, VirtualControlPlaneTemplateResource,
+    VirtualControlPlaneTemplateResourceSpec, VirtualControlPlaneTemplateSpec, cluster_api_crds,
+};
+pub use export::{ArgocdExport, ClusterApiExport, Export, SecretRef};
 pub use exposure::{ExposeGateway, ExposeIngress, GatewayRef};
-pub use lifetime::DeleteAfter;
+pub use lifetime::{DeleteAfter, SleepRule};
 pub use manifest::{policy_crd, virtual_cluster_crd};
 pub use policy::{
     Constraints, PolicySelector, PolicySettings, VirtualClusterPolicy, VirtualClusterPolicySpec,
@@ -58,6 +64,8 @@ pub mod annotations {
     pub const ROTATE: &str = "vkube.dev/rotate";
     /// Any new value reissues the certificate authority and all that it signed, once.
     pub const ROTATE_CA: &str = "vkube.dev/rotate-ca";
+    /// A time, as RFC 3339 has it: a cluster that sleeps by its own rule is awake from then on, until the next time to sleep.
+    pub const WAKE: &str = "vkube.dev/wake";
     /// On a host namespace: its cluster was deleted with `deletionPolicy: Retain`; a cluster of the same name may adopt it.
     pub const RETAINED: &str = "vkube.dev/retained";
 }

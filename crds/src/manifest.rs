@@ -20,7 +20,7 @@ pub fn policy_crd() -> CustomResourceDefinition {
 
 /// Makes a just-created object visibly not yet observed (kstatus compares `observedGeneration` with the generation)
 /// and drops `nullable`: an explicit null means unset, as in built-in kinds.
-fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+pub fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
         else {

@@ -125,6 +125,10 @@ pub struct Constraints {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]
     pub allowed_images: Vec<String>,
+    /// Refuse clusters that lay a template over their control plane's pod. Without, images of its containers are bound to
+    /// `allowedImages` too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deny_pod_template: Option<bool>,
     /// Namespaces other than a cluster's own in which it may be exported to Argo CD. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]

@@ -47,6 +47,11 @@ pub fn resolvers(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// An object whose schema would be larger than all the rest; the operator checks it.
+pub fn open(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// Tolerations of a pod.
 pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -36,6 +36,12 @@ pub struct ControlPlane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
+    /// What is laid over the control plane's pod: `metadata` and `spec` of a pod template. What has a name merges by it:
+    /// containers, volumes, variables; every other list replaces. The container `control-plane` keeps its image, command
+    /// and arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schemas::open")]
+    pub pod_template: Option<serde_json::Value>,
 }
 
 /// Requests and limits of a container.

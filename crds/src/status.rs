@@ -48,6 +48,11 @@ pub struct VirtualClusterStatus {
     /// The Secret by which Argo CD knows the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub argocd_secret_ref: Option<SecretRef>,
+    /// When a person or tool from outside asked the cluster for something last, to the minute; known only where
+    /// `lifecycle` depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "time")]
+    pub last_activity_time: Option<Time>,
     /// When the cluster will be deleted by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time")]

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use vkube_crds::{policy_crd, virtual_cluster_crd};
+use vkube_crds::{cluster_api_crds, policy_crd, virtual_cluster_crd};
 
 /// Client-side apply stores the whole object in an annotation of limited size.
 const SIZE_LIMIT: usize = 120_000;
@@ -20,9 +20,27 @@ fn the_policy_crd_is_up_to_date() {
     check("virtualclusterpolicies.yaml", &policy_crd());
 }
 
+fn all() -> Vec<CustomResourceDefinition> {
+    [vec![virtual_cluster_crd(), policy_crd()], cluster_api_crds()].concat()
+}
+
+/// Cluster API finds the version of a kind that fulfils its contract by these labels, and the CRD by its name.
+#[test]
+fn the_contracts_crds_carry_its_labels() {
+    for crd in cluster_api_crds() {
+        let labels = crd.metadata.labels.unwrap();
+        for contract in ["v1beta1", "v1beta2"] {
+            let versions = &labels[&format!("cluster.x-k8s.io/{contract}")];
+            assert!(crd.spec.versions.iter().any(|version| version.name == *versions && version.served));
+        }
+        let plural = format!("{}s", crd.spec.names.kind.to_lowercase());
+        assert_eq!(crd.metadata.name, Some(format!("{plural}.{}", crd.spec.group)));
+    }
+}
+
 #[test]
 fn crds_are_small_enough_for_client_side_apply() {
-    for crd in [virtual_cluster_crd(), policy_crd()] {
+    for crd in all() {
         let size = serde_json::to_string(&crd).unwrap().len();
         assert!(size < SIZE_LIMIT, "{:?} has {size} bytes", crd.metadata.name);
     }
@@ -30,7 +48,7 @@ fn crds_are_small_enough_for_client_side_apply() {
 
 #[test]
 fn every_list_declares_how_it_merges_and_is_bounded() {
-    for crd in [virtual_cluster_crd(), policy_crd()] {
+    for crd in all() {
         let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
         let mut found = Vec::new();
         unbounded(&schema["openAPIV3Schema"], "", &mut found);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use vkube_crds::{policy_crd, virtual_cluster_crd};
+use vkube_crds::{cluster_api_crds, policy_crd, virtual_cluster_crd};
 
 const HEAD: &str = "\
 # Every field
@@ -17,10 +17,10 @@ is yours; what the operator makes of it is in `status`.
 #[test]
 fn the_reference_is_up_to_date() {
     let mut generated = HEAD.to_owned();
-    for crd in [virtual_cluster_crd(), policy_crd()] {
+    for crd in [vec![virtual_cluster_crd(), policy_crd()], cluster_api_crds()].concat() {
         let schema = serde_json::to_value(&crd.spec.versions[0].schema).unwrap();
         let schema = &schema["openAPIV3Schema"];
-        for part in ["spec", "status"] {
+        for part in ["spec", "status"].into_iter().filter(|part| schema["properties"].get(part).is_some()) {
             generated += &format!("\n## {} `{part}`\n\n", crd.spec.names.kind);
             generated += "| field | type | meaning |\n|---|---|---|\n";
             fields(&schema["properties"][part], "", &mut generated);

@@ -81,7 +81,9 @@ impl Chance {
             match self.below(5) {
                 0 => input.truncate(at),
                 1 => drop(input.splice(at..at, b"[{(\"'\\:,.*!-0"[self.below(13)..].iter().take(1).copied())),
-                2 if at < input.len() => drop(input.remove(at)),
+                2 if at < input.len() => {
+                    input.remove(at);
+                }
                 3 if at < input.len() => input[at] = self.next().to_le_bytes()[0],
                 // A part of it twice.
                 _ => {

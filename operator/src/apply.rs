@@ -139,6 +139,20 @@ impl Host {
             .map_err(|source| Error::Read { what: format!("{} list", key.resource.kind), source })
     }
 
+    /// The version in which the host serves a resource: the preferred one of its group that has it.
+    pub async fn served_version(&self, group: &str, plural: &str) -> Result<Option<String>, Error> {
+        let read = |source| Error::Read { what: format!("versions of {group}"), source };
+        let groups = self.client.list_api_groups().await.map_err(read)?.groups;
+        let Some(group) = groups.into_iter().find(|known| known.name == group) else { return Ok(None) };
+        for version in group.preferred_version.into_iter().chain(group.versions) {
+            let list = self.client.list_api_group_resources(&version.group_version).await.map_err(read)?;
+            if list.resources.iter().any(|resource| resource.name == plural) {
+                return Ok(Some(version.version));
+            }
+        }
+        Ok(None)
+    }
+
     fn api(&self, key: &Key) -> Api<DynamicObject> {
         match &key.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &key.resource),

@@ -28,7 +28,7 @@ pub use control_plane::{API_PORT, DNS_PORT, MALLOC, stateful_set, volume_claim};
 pub use namespace::namespace;
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
-pub use secrets::{ADMIN, KUBECONFIG_KEY, kubeconfig_secret, pki_secret};
+pub use secrets::{ADMIN, KUBECONFIG_KEY, Kubeconfig, kubeconfig_secret, kubeconfig_type, pki_secret};
 
 use crate::names::Identity;
 use crate::options::Options;

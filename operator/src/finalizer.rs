@@ -42,7 +42,8 @@ pub async fn remove_from_policy(
     remove_in(&Api::all(host.client().clone()), policy.clone(), finalizer).await
 }
 
-async fn add_in<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, Error>
+/// [`add`] for any object.
+pub async fn add_in<K>(api: &Api<K>, object: &K, finalizer: &str) -> Result<K, Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {
@@ -54,7 +55,8 @@ where
     write(api, object, &all).await.map_err(|source| Error::Apply { what: describe(object), source })
 }
 
-async fn remove_in<K>(api: &Api<K>, mut object: K, finalizer: &str) -> Result<(), Error>
+/// [`remove`] for any object.
+pub async fn remove_in<K>(api: &Api<K>, mut object: K, finalizer: &str) -> Result<(), Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {

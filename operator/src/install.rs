@@ -3,6 +3,8 @@
 //! One list serves all: `install.yaml`, the kustomize bases and the Helm chart are generated from it, and the binary
 //! applies it. Everything can be applied over what is there.
 
+mod admission;
+mod cluster_api;
 mod manager;
 mod monitoring;
 mod rbac;
@@ -10,8 +12,6 @@ mod rbac;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use vkube_crds::{policy_crd, virtual_cluster_crd};
-
-use crate::names::PRIORITY_CLASS;
 
 /// The operator's namespace.
 pub const NAMESPACE: &str = "vkube-system";
@@ -63,50 +63,20 @@ pub fn monitoring() -> Vec<Value> {
     monitoring::all()
 }
 
+/// What makes the operator a control plane provider of Cluster API: CRDs, then who may do what. Not among
+/// [`install_manifests`]; the operator needs `--cluster-api` besides.
+pub fn cluster_api() -> [Vec<Value>; 2] {
+    [cluster_api::crds(), cluster_api::rbac()]
+}
+
 /// The operator's namespace.
 pub fn namespace() -> Value {
     manager::namespace()
 }
 
-/// What admission knows of clusters: their priority class and their protection from deletion.
+/// What admission knows of clusters: their priority class, their protection, and what control planes may write.
 pub fn admission() -> Vec<Value> {
-    let protection = "vkube-deletion-protection";
-    vec![
-        json!({
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": PRIORITY_CLASS, "labels": labels()},
-            "value": 1_000_000,
-            "description": "Control planes of virtual clusters. Their pods do not count against their tenants' quotas.",
-        }),
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": protection, "labels": labels()},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["vkube.dev"],
-                    "apiVersions": ["*"],
-                    "operations": ["DELETE"],
-                    "resources": ["virtualclusters"],
-                    // The default, said here lest every apply differs from what is stored.
-                    "scope": "*",
-                }]},
-                "validations": [{
-                    "expression": "!has(oldObject.spec.lifecycle) || !has(oldObject.spec.lifecycle.deletionProtection) || !oldObject.spec.lifecycle.deletionProtection",
-                    "message": "spec.lifecycle.deletionProtection is set",
-                    "reason": "Forbidden",
-                }],
-            },
-        }),
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": protection, "labels": labels()},
-            "spec": {"policyName": protection, "validationActions": ["Deny"]},
-        }),
-    ]
+    admission::all()
 }
 
 fn labels() -> Value {

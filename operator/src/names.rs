@@ -39,6 +39,9 @@ pub const APPLIED_HASH: &str = "vkube.dev/applied-hash";
 /// Annotation on the control plane's pod: a hash of its certificates, so that a new certificate restarts it.
 pub const PKI_HASH: &str = "vkube.dev/pki-hash";
 
+/// Key in the ConfigMap of the time of the last request from outside.
+pub const LAST_REQUEST: &str = "lastRequest";
+
 /// Longest name of a namespace.
 const NAMESPACE_LIMIT: usize = 63;
 
@@ -112,6 +115,11 @@ impl Identity {
         format!("vc-{}-pki", self.name)
     }
 
+    /// Name of the ConfigMap in which the control plane tells when it was used last.
+    pub fn activity(&self) -> String {
+        activity_name(&self.name)
+    }
+
     /// Name of the store's PersistentVolumeClaim.
     pub fn volume_claim(&self) -> String {
         format!("vc-{}-data", self.name)
@@ -152,6 +160,11 @@ impl Identity {
     pub fn service_host(&self) -> String {
         format!("{}.{}.svc", self.name, self.host_namespace)
     }
+}
+
+/// Name of the ConfigMap in which the control plane of the cluster of this name tells when it was used last.
+pub fn activity_name(cluster: &str) -> String {
+    format!("vc-{cluster}-activity")
 }
 
 /// The host namespace that the spec asks for.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::Request;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
-use k8s_openapi::api::core::v1::{LoadBalancerIngress, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, LoadBalancerIngress, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::DynamicObject;
 use kube::{Client, Config};
@@ -14,7 +15,7 @@ use x509_parser::pem::Pem;
 use crate::apply::Host;
 use crate::build::Key;
 use crate::error::Error;
-use crate::names::Identity;
+use crate::names::{Identity, LAST_REQUEST};
 
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,6 +75,14 @@ pub fn balancer_addresses(service: &DynamicObject) -> Vec<String> {
 /// The node port of a Service.
 pub fn node_port(service: &DynamicObject) -> Option<i64> {
     service.data.pointer("/spec/ports/0/nodePort")?.as_i64()
+}
+
+/// When the cluster was used last, as its control plane tells.
+pub async fn last_request(host: &Host, identity: &Identity) -> Result<Option<Timestamp>, Error> {
+    let key = Key::new::<ConfigMap>(Some(&identity.host_namespace), &identity.activity());
+    let told = host.get(&key).await?;
+    let text = told.as_ref().and_then(|told| told.data.get("data")?.get(LAST_REQUEST)?.as_str());
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// Why the control plane's pod does not run, if its status says so.

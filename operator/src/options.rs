@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use jiff::Timestamp;
 use vkube_crds::ImagePullPolicy;
 
 /// The Kubernetes version that this release serves.
@@ -35,6 +36,10 @@ pub struct Options {
     /// Whether the API server must answer through its Service before a cluster is ready. Needs the host's Service
     /// network, so it is off when the operator runs outside its host.
     pub probe: bool,
+    /// Whether to serve VirtualControlPlanes. Their CRD must be there.
+    pub cluster_api: bool,
+    /// How times of cron schedules are found.
+    pub next_time: NextTime,
     /// What the control plane will not accept of a spec, as `path: why`: expressions, names, what cannot be synchronised.
     pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
 }
@@ -55,10 +60,15 @@ impl Options {
             persistence: true,
             internal_address: InternalAddress::ServiceName,
             probe: true,
+            cluster_api: false,
+            next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),
         }
     }
 }
+
+/// The first time of a cron schedule after another, in a time zone by its IANA name; `None` if there is none.
+pub type NextTime = fn(&str, &str, Timestamp) -> Result<Option<Timestamp>, String>;
 
 /// How kubeconfigs address an API server that is not exposed outside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

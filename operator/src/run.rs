@@ -35,8 +35,8 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::policies::{self, PolicyContext};
 use crate::serve::{Report, serve};
-use crate::triggers::{self, SecretWatches, children};
-use crate::{install, reconcile};
+use crate::triggers::{self, PAGE, SecretWatches, Subject, children};
+use crate::{cluster_api, install, reconcile};
 
 /// Runs the operator until `shutdown`. An error means that it cannot go on; the process should end and be restarted.
 ///
@@ -100,7 +100,12 @@ async fn operate(
     let (wake_policies, policies_woken) = mpsc::unbounded();
     let (wake_all, all_woken) = mpsc::unbounded();
     let (wake_one, one_woken) = mpsc::unbounded();
-    let concurrency = options.concurrency;
+    let (concurrency, serves_cluster_api) = (options.concurrency, options.cluster_api);
+    let cluster_api = async {
+        if serves_cluster_api {
+            cluster_api::run(client.clone(), metrics.clone(), shutdown.clone()).await;
+        }
+    };
 
     let policy_context = Arc::new(PolicyContext {
         host: Host::new(client.clone(), metrics.clone()),
@@ -148,7 +153,7 @@ async fn operate(
         }
     };
     tokio::select! {
-        _ = async { tokio::join!(policy_controller, cluster_controller, become_ready) } => {}
+        _ = async { tokio::join!(policy_controller, cluster_controller, cluster_api, become_ready) } => {}
         () = stopped_early => {}
     }
     if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Stopped("controllers")) }
@@ -222,7 +227,7 @@ where
 {
     const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
     let metrics = metrics.clone();
-    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+    watcher(Api::<K>::all(client.clone()), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .inspect(move |event| {
             if let Err(error) = event {
@@ -259,13 +264,8 @@ fn child_stream(
     clusters: Store<Cluster>,
 ) -> BoxStream<'static, ClusterRef> {
     let any = triggers::version;
-    let namespaces = triggers::namespaces(client, metrics).flat_map(move |metadata| {
-        stream::iter(concerned(
-            &metadata.name.clone().unwrap_or_default(),
-            triggers::owner(&metadata),
-            &clusters,
-        ))
-    });
+    let namespaces = triggers::namespaces(client, metrics)
+        .flat_map(move |subject| stream::iter(concerned(&subject, &clusters)));
     stream::select_all([
         namespaces.boxed(),
         children::<StatefulSet>(client, metrics, any),
@@ -283,10 +283,8 @@ fn child_stream(
 }
 
 /// A host namespace concerns its cluster; any other, those in it.
-fn concerned(namespace: &str, owner: Option<ClusterRef>, clusters: &Store<Cluster>) -> Vec<ClusterRef> {
-    if let Some(owner) = owner {
-        return vec![owner];
-    }
-    let inside = clusters.state_filter(|cluster| cluster.namespace().as_deref() == Some(namespace));
+fn concerned(namespace: &Subject, clusters: &Store<Cluster>) -> Vec<ClusterRef> {
+    let Subject::Other(name) = namespace else { return namespace.cluster().into_iter().collect() };
+    let inside = clusters.state_filter(|cluster| cluster.meta().namespace.as_deref() == Some(name));
     inside.iter().map(|cluster| ClusterRef::from_obj(cluster.as_ref())).collect()
 }

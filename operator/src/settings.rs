@@ -4,6 +4,8 @@
 //! its shape.
 
 mod isolation;
+pub mod rest;
+pub mod template;
 #[cfg(test)]
 mod tests;
 
@@ -11,10 +13,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Toleration};
 use vkube_crds::{
     AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
-    ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads, labels,
+    ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads,
 };
 
 pub use isolation::{Isolation, Network};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub tolerations: Vec<Toleration>,
     /// Priority class of the control plane.
     pub priority_class: String,
+    /// What is laid over the control plane's pod.
+    pub pod_template: Option<PodTemplateSpec>,
     /// Further labels of the host namespace.
     pub namespace_labels: BTreeMap<String, String>,
     /// Further annotations of the host namespace.
@@ -71,6 +75,12 @@ pub struct Settings {
     pub isolation: Isolation,
     /// The cluster Secret of Argo CD, if it is to be written.
     pub argocd: Option<Argocd>,
+    /// Whether the administrator's Secret is one of Cluster API.
+    pub cluster_api: bool,
+    /// When the cluster sleeps by itself.
+    pub rest: Option<rest::Rest>,
+    /// How long after its last use the cluster is deleted by itself.
+    pub idle_lifetime: Option<Duration>,
     /// How long after its creation the cluster is deleted by itself.
     pub lifetime: Option<Duration>,
     /// What becomes of the host namespace on deletion.
@@ -157,6 +167,7 @@ pub fn validate(
     }
     quantities("controlPlane.resources.requests", &resources.requests, &mut wrong);
     quantities("controlPlane.resources.limits", &resources.limits, &mut wrong);
+    let pod_template = template::validate(control_plane.pod_template.as_ref(), &mut wrong);
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
@@ -183,11 +194,22 @@ pub fn validate(
         }
     }
     let argocd = argocd(cluster, &mut wrong);
-    let lifetime = lifetime(
+    let export = spec.export.as_ref().and_then(|export| export.cluster_api.as_ref());
+    let cluster_api = export.and_then(|export| export.enabled) == Some(true);
+    if cluster_api && secret != format!("{name}-kubeconfig") {
+        wrong.push(format!("kubeconfig.secretName: Cluster API looks for {name}-kubeconfig"));
+    }
+    let until_deleted = lifetime(
         "lifecycle.deleteAfter.sinceCreation",
         lifecycle.delete_after.as_ref().and_then(|after| after.since_creation.as_ref()),
         &mut wrong,
     );
+    let idle_lifetime = lifetime(
+        "lifecycle.deleteAfter.sinceLastActivity",
+        lifecycle.delete_after.as_ref().and_then(|after| after.since_last_activity.as_ref()),
+        &mut wrong,
+    );
+    let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -200,6 +222,7 @@ pub fn validate(
         node_selector: control_plane.node_selector,
         tolerations: control_plane.tolerations,
         priority_class,
+        pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
         volume,
@@ -215,9 +238,19 @@ pub fn validate(
         sync,
         isolation,
         argocd,
-        lifetime,
+        cluster_api,
+        lifetime: until_deleted,
+        idle_lifetime,
+        rest,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
     })
+}
+
+impl Settings {
+    /// Whether it counts when the cluster is used.
+    pub fn depends_on_use(&self) -> bool {
+        self.idle_lifetime.is_some() || self.rest.as_ref().is_some_and(|rest| rest.after.is_some())
+    }
 }
 
 fn certificates(asked: Option<&vkube_crds::Certificates>, wrong: &mut Vec<String>) -> (Duration, Duration) {
@@ -361,11 +394,18 @@ fn quantities(path: &str, map: &BTreeMap<String, Quantity>, wrong: &mut Vec<Stri
 
 /// Keys that mean something to Kubernetes, or to us.
 fn is_reserved(key: &str) -> bool {
-    let Some((prefix, _)) = key.split_once('/') else { return false };
-    let domain = labels::MANAGED.split('/').next().unwrap_or_default();
-    [domain, "kubernetes.io", "k8s.io"]
-        .iter()
-        .any(|reserved| prefix == *reserved || prefix.ends_with(&format!(".{reserved}")))
+    is_ours(key) || is_below(key, "kubernetes.io") || is_below(key, "k8s.io")
+}
+
+/// Keys that mean something to us.
+fn is_ours(key: &str) -> bool {
+    is_below(key, vkube_crds::GROUP)
+}
+
+/// Whether the prefix of a key is a domain or below it.
+fn is_below(key: &str, domain: &str) -> bool {
+    let prefix = key.split_once('/').and_then(|(prefix, _)| prefix.strip_suffix(domain));
+    prefix.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
 /// A DNS name, possibly with a leading wildcard.

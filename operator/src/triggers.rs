@@ -23,6 +23,9 @@ use vkube_crds::labels;
 use crate::context::ClusterRef;
 use crate::metrics::Metrics;
 
+/// Objects in a page of a list: a whole list at once would cost more memory than all that is kept.
+pub const PAGE: u32 = 50;
+
 /// Clusters to wake for objects of kind `K` that the operator manages. `fingerprint` says which changes count.
 pub fn children<K>(
     client: &Client,
@@ -32,31 +35,61 @@ pub fn children<K>(
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
-    let config = watcher::Config::default().labels(&format!("{}=true", labels::MANAGED));
-    let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), config);
+    let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), managed());
     changes(events, metrics.clone(), K::kind(&()).into_owned(), fingerprint)
-        .flat_map(|metadata| stream::iter(owner(&metadata)))
+        .flat_map(|subject| stream::iter(subject.cluster()))
         .boxed()
 }
 
-/// The metadata of all namespaces that changed: those of clusters for their labels, which policies select by, and
-/// those on the host for all they are.
-pub fn namespaces(client: &Client, metrics: &Metrics) -> BoxStream<'static, ObjectMeta> {
+/// All namespaces that changed: those of clusters by their labels, which policies select by, and those on the host by all
+/// they are.
+pub fn namespaces(client: &Client, metrics: &Metrics) -> BoxStream<'static, Subject> {
     use k8s_openapi::api::core::v1::Namespace;
-    let events =
-        watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default());
+    let all = watcher::Config::default().page_size(PAGE);
+    let events = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), all);
     let fingerprint = |metadata: &ObjectMeta| {
-        if owner(metadata).is_some() { version(metadata) } else { hash(&metadata.labels) }
+        if Subject::of(metadata).cluster().is_some() { version(metadata) } else { hash(&metadata.labels) }
     };
     changes(events, metrics.clone(), "Namespace".into(), fingerprint).boxed()
 }
 
-/// The cluster that an object belongs to, by its labels.
-pub fn owner(metadata: &ObjectMeta) -> Option<ClusterRef> {
-    let labels_of = metadata.labels.as_ref()?;
-    let name = labels_of.get(labels::CLUSTER_NAME)?;
-    let namespace = labels_of.get(labels::CLUSTER_NAMESPACE)?;
-    Some(ClusterRef::new(name).within(namespace))
+/// What the operator manages.
+fn managed() -> watcher::Config {
+    watcher::Config::default().labels(&format!("{}=true", labels::MANAGED)).page_size(PAGE)
+}
+
+/// Whom an object concerns. There is one for each object that is watched, so it holds nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The cluster that it belongs to, by its labels.
+    Cluster {
+        /// The VirtualCluster's namespace.
+        namespace: Box<str>,
+        /// Its name.
+        name: Box<str>,
+    },
+    /// Whoever cares for the object of this name.
+    Other(Box<str>),
+}
+
+impl Subject {
+    fn of(metadata: &ObjectMeta) -> Self {
+        let label = |key| {
+            metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(|value| value.as_str().into())
+        };
+        match (label(labels::CLUSTER_NAMESPACE), label(labels::CLUSTER_NAME)) {
+            (Some(namespace), Some(name)) => Self::Cluster { namespace, name },
+            _ => Self::Other(metadata.name.as_deref().unwrap_or_default().into()),
+        }
+    }
+
+    /// The cluster, if it is one's.
+    pub fn cluster(&self) -> Option<ClusterRef> {
+        match self {
+            Self::Cluster { namespace, name } => Some(ClusterRef::new(name).within(namespace)),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// Every change counts.
@@ -90,14 +123,14 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The metadata of objects that changed or vanished. The first list counts as change: a cluster may have been
+/// Whom objects concern that changed or vanished. The first list counts as change: a cluster may have been
 /// reconciled before its objects were watched.
 fn changes<K>(
     events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<K>>>> + Send + 'static,
     metrics: Metrics,
     kind: String,
     fingerprint: fn(&ObjectMeta) -> u64,
-) -> impl Stream<Item = ObjectMeta> + Send + 'static
+) -> impl Stream<Item = Subject> + Send + 'static
 where
     K: Send + 'static,
 {
@@ -115,66 +148,67 @@ where
     })
 }
 
+/// What is kept of an object that is watched.
+#[derive(Clone, Debug)]
+struct Known {
+    fingerprint: u64,
+    subject: Subject,
+}
+
 /// What a watch has shown so far.
 struct Seen {
     fingerprint: fn(&ObjectMeta) -> u64,
-    /// By UID; of the metadata only what leads to the cluster is kept.
-    known: HashMap<String, (u64, ObjectMeta)>,
+    /// By UID.
+    known: HashMap<Box<str>, Known>,
     /// The list under way, if any.
-    listed: Option<HashMap<String, (u64, ObjectMeta)>>,
+    listed: Option<HashMap<Box<str>, Known>>,
 }
 
 impl Seen {
-    fn step(&mut self, event: Event<ObjectMeta>) -> Vec<ObjectMeta> {
+    fn step(&mut self, event: Event<ObjectMeta>) -> Vec<Subject> {
         match event {
             Event::Init => {
                 self.listed = Some(HashMap::new());
                 Vec::new()
             }
             Event::InitApply(metadata) => {
-                let (uid, print) = self.identify(&metadata);
-                let changed = self.known.get(&uid).is_none_or(|(known, _)| *known != print);
-                self.listed.get_or_insert_default().insert(uid, (print, essence(&metadata)));
-                if changed { vec![metadata] } else { Vec::new() }
+                let (uid, now) = self.identify(&metadata);
+                let changed = self.known.get(&uid).is_none_or(|before| before.fingerprint != now.fingerprint);
+                let subject = changed.then(|| now.subject.clone());
+                self.listed.get_or_insert_default().insert(uid, now);
+                subject.into_iter().collect()
             }
             Event::InitDone => {
-                let listed = self.listed.take().unwrap_or_default();
+                let mut listed = self.listed.take().unwrap_or_default();
+                listed.shrink_to_fit();
                 let before = std::mem::replace(&mut self.known, listed);
                 before
                     .into_iter()
                     .filter(|(uid, _)| !self.known.contains_key(uid))
-                    .map(|(_, (_, metadata))| metadata)
+                    .map(|(_, gone)| gone.subject)
                     .collect()
             }
             Event::Apply(metadata) => {
-                let (uid, print) = self.identify(&metadata);
-                let before = self.known.insert(uid, (print, essence(&metadata)));
-                if before.is_some_and(|(known, _)| known == print) { Vec::new() } else { vec![metadata] }
+                let (uid, now) = self.identify(&metadata);
+                let (fingerprint, subject) = (now.fingerprint, now.subject.clone());
+                let before = self.known.insert(uid, now);
+                if before.is_some_and(|before| before.fingerprint == fingerprint) {
+                    Vec::new()
+                } else {
+                    vec![subject]
+                }
             }
             Event::Delete(metadata) => {
-                self.known.remove(&self.identify(&metadata).0);
-                vec![metadata]
+                let (uid, gone) = self.identify(&metadata);
+                self.known.remove(&uid);
+                vec![gone.subject]
             }
         }
     }
 
-    fn identify(&self, metadata: &ObjectMeta) -> (String, u64) {
-        (metadata.uid.clone().unwrap_or_default(), (self.fingerprint)(metadata))
-    }
-}
-
-/// Name and owner labels: enough to tell whom a vanished object concerns.
-fn essence(metadata: &ObjectMeta) -> ObjectMeta {
-    let kept = [labels::CLUSTER_NAME, labels::CLUSTER_NAMESPACE];
-    ObjectMeta {
-        name: metadata.name.clone(),
-        labels: metadata.labels.as_ref().map(|all| {
-            all.iter()
-                .filter(|(key, _)| kept.contains(&key.as_str()))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        }),
-        ..ObjectMeta::default()
+    fn identify(&self, metadata: &ObjectMeta) -> (Box<str>, Known) {
+        let known = Known { fingerprint: (self.fingerprint)(metadata), subject: Subject::of(metadata) };
+        (metadata.uid.as_deref().unwrap_or_default().into(), known)
     }
 }
 
@@ -239,13 +273,12 @@ impl SecretWatches {
     }
 
     fn watch(&self, namespace: &str) -> impl Future<Output = ()> + Send + 'static {
-        let config = watcher::Config::default().labels(&format!("{}=true", labels::MANAGED));
         let events =
-            watcher(Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), namespace), config);
+            watcher(Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), namespace), managed());
         let wake = self.wake.clone();
-        changes(events, self.metrics.clone(), "Secret".into(), version).for_each(move |metadata| {
+        changes(events, self.metrics.clone(), "Secret".into(), version).for_each(move |subject| {
             // The receiver ends with the operator.
-            let _ = owner(&metadata).map(|cluster| wake.unbounded_send(cluster));
+            let _ = subject.cluster().map(|cluster| wake.unbounded_send(cluster));
             std::future::ready(())
         })
     }
@@ -269,7 +302,19 @@ mod tests {
     }
 
     fn names(seen: &mut Seen, events: Vec<Event<ObjectMeta>>) -> Vec<String> {
-        events.into_iter().flat_map(|event| seen.step(event)).filter_map(|metadata| metadata.name).collect()
+        let name = |subject| match subject {
+            Subject::Other(name) => name.into(),
+            Subject::Cluster { namespace, name } => format!("{namespace}/{name}"),
+        };
+        events.into_iter().flat_map(|event| seen.step(event)).map(name).collect()
+    }
+
+    #[test]
+    fn an_object_with_both_labels_concerns_its_cluster() {
+        let mut metadata = mk("a", "1");
+        let labels = [(labels::CLUSTER_NAMESPACE, "tenants"), (labels::CLUSTER_NAME, "demo")];
+        metadata.labels = Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(names(&mut mk_seen(), vec![Event::Apply(metadata)]), ["tenants/demo"]);
     }
 
     #[test]

@@ -38,6 +38,9 @@ fn kustomize_bases_are_up_to_date() {
     check("manager/manager.yaml", &documents(&install::manager(DEFAULT_IMAGE)));
     check("admission/admission.yaml", &documents(&install::admission()));
     check("prometheus/monitoring.yaml", &documents(&install::monitoring()));
+    let [crds, rbac] = install::cluster_api();
+    check("cluster-api/crds.yaml", &documents(&crds));
+    check("cluster-api/rbac.yaml", &documents(&rbac));
 }
 
 #[test]
@@ -87,11 +90,26 @@ fn the_chart_renders_to_the_same_objects() {
 }
 
 #[test]
-fn the_chart_renders_monitoring_if_asked() {
-    let values: Value = serde_json::json!({"monitoring": true});
-    let template = chart().into_iter().find(|(file, _)| *file == "templates/monitoring.yaml").unwrap().1;
-    let expected: Vec<Value> = parse(&documents(&install::monitoring()));
-    assert_eq!(parse(&render(&template, &values)), expected);
+fn the_chart_renders_monitoring_and_cluster_api_if_asked() {
+    let mut values: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(config("chart/values.yaml")).unwrap()).unwrap();
+    let args = "/spec/template/spec/containers/0/args";
+    for (asked, file, expected) in [
+        ("monitoring", "templates/monitoring.yaml", install::monitoring()),
+        ("clusterAPI", "templates/cluster-api.yaml", install::cluster_api().concat()),
+    ] {
+        let template = |file| chart().into_iter().find(|(found, _)| *found == file).unwrap().1;
+        assert_eq!(parse(&render(&template(file), &values)), Vec::<Value>::new());
+        let before = parse(&render(&template("templates/manager.yaml"), &values));
+        values[asked] = true.into();
+        assert_eq!(parse(&render(&template(file), &values)), parse(&documents(&expected)));
+        let after = parse(&render(&template("templates/manager.yaml"), &values));
+        let arguments = |objects: &[Value]| {
+            let found = objects.iter().find_map(|object| object.pointer(args)).unwrap();
+            found.as_array().unwrap().len()
+        };
+        assert_eq!(arguments(&after) - arguments(&before), usize::from(asked == "clusterAPI"));
+    }
 }
 
 /// A misspelt field would be dropped by the type and missing from what comes back.
@@ -155,6 +173,10 @@ fn chart() -> Vec<(&'static str, String)> {
         .replace(
             "      enableServiceLinks: false\n",
             "      enableServiceLinks: false\n      nodeSelector: {{ toJson .Values.nodeSelector }}\n      tolerations: {{ toJson .Values.tolerations }}\n",
+        )
+        .replace(
+            "        - 0.0.0.0:8080\n",
+            "        - 0.0.0.0:8080\n{{- if .Values.clusterAPI }}\n        - --cluster-api\n{{- end }}\n",
         );
     vec![
         ("crds/virtualclusters.yaml", documents(&install::crds()[..1])),
@@ -165,6 +187,10 @@ fn chart() -> Vec<(&'static str, String)> {
         (
             "templates/monitoring.yaml",
             optional("monitoring", &place(escape(&documents(&install::monitoring())))),
+        ),
+        (
+            "templates/cluster-api.yaml",
+            optional("clusterAPI", &place(escape(&documents(&install::cluster_api().concat())))),
         ),
     ]
 }
@@ -181,12 +207,19 @@ fn escape(text: &str) -> String {
 }
 
 fn render(template: &str, values: &Value) -> String {
-    let mut text = template.replace("{{ .Release.Namespace }}", install::NAMESPACE);
-    if let Some(rest) = text.strip_prefix("{{- if .Values.") {
-        let (value, rest) = rest.split_once(" }}\n").unwrap();
-        let body = rest.strip_suffix("{{- end }}\n").unwrap();
-        text = if values[value] == true { body.to_owned() } else { String::new() };
+    let mut text = String::new();
+    let mut left_out = false;
+    for line in template.lines() {
+        if let Some(value) = line.strip_prefix("{{- if .Values.").and_then(|rest| rest.strip_suffix(" }}")) {
+            left_out = values[value] != true;
+        } else if line == "{{- end }}" {
+            left_out = false;
+        } else if !left_out {
+            text.push_str(line);
+            text.push('\n');
+        }
     }
+    text = text.replace("{{ .Release.Namespace }}", install::NAMESPACE);
     for (name, value) in values.as_object().unwrap() {
         let plain = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         text = text.replace(&format!("{{{{ .Values.{name} }}}}"), &plain);

@@ -1,6 +1,7 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod activity;
 mod audit;
 mod authentication;
 mod authorization;
@@ -116,6 +117,9 @@ pub struct Options {
     /// What the host's own network policies allow, as JSON; without, tenants' policies mean what they say.
     #[arg(long, value_name = "JSON")]
     pub network_bounds: Option<String>,
+    /// Tell on the host when somebody from outside used the cluster last.
+    #[arg(long)]
+    pub report_activity: bool,
     /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
     #[arg(long, value_name = "JSON")]
     pub sync: Option<String>,

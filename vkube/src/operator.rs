@@ -44,6 +44,10 @@ pub struct Options {
     /// host, whose Services it cannot reach.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub probe: bool,
+    /// Serve VirtualControlPlanes, the control planes of Cluster API. Their CRD and the operator's rights to them must be
+    /// installed.
+    #[arg(long)]
+    pub cluster_api: bool,
     /// Address API servers in kubeconfigs by cluster IP instead of by name.
     #[arg(long)]
     pub cluster_ip_addresses: bool,
@@ -68,11 +72,13 @@ pub async fn run(options: Options) -> Outcome {
         concurrency: options.concurrency,
         persistence: options.persistence,
         probe: options.probe,
+        cluster_api: options.cluster_api,
         internal_address: if options.cluster_ip_addresses {
             vkube_operator::InternalAddress::ClusterIp
         } else {
             vkube_operator::InternalAddress::ServiceName
         },
+        next_time: vkube_controllers::next_time,
         check: crate::sync::problems,
         ..defaults
     };

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicI64},
     time::Duration,
 };
 
@@ -59,6 +59,8 @@ pub struct Options {
     pub authorization_configuration: Option<PathBuf>,
     /// `--audit-*`, if there is a policy and a log.
     pub audit: Option<audit::Options>,
+    /// Where the time of the last request of a user from outside is noted, in seconds since 1970.
+    pub activity: Option<Arc<AtomicI64>>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
     pub enable_admission: Vec<String>,
     /// `--disable-admission-plugins`
@@ -90,6 +92,7 @@ impl Default for Options {
             authorization_webhook: None,
             authorization_configuration: None,
             audit: None,
+            activity: None,
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
             service_range: IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 96, 0, 0), 16)),
@@ -221,6 +224,7 @@ impl Instance {
             rbac: has_rbac.then(|| rbac.clone()),
             flow_control: FlowControl::new(options.seats),
             audit,
+            activity: options.activity,
             admission: Chain::new(&options.enable_admission, &options.disable_admission)?,
             connector: options.connector,
             allocator,

@@ -56,7 +56,12 @@ async fn run(
     }
     let user = match request.extensions_mut().remove::<Arc<User>>() {
         Some(user) => user,
-        None => authentication::authenticate(server, request).await.inspect_err(|_| audit::refused(&info))?,
+        None => {
+            let user = authentication::authenticate(server, request).await;
+            let user = user.inspect_err(|_| audit::refused(&info))?;
+            server.note(&user);
+            user
+        }
     };
     let name = authorization::selected_name(&info, &query);
     let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };

@@ -1,5 +1,7 @@
 //! Responses: documents in the encoding that the client accepts.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde_json::{Value, json};
@@ -67,13 +69,56 @@ pub fn page_not_found() -> Response {
     text(StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// Adds warnings (RFC 7234 section 5.5, as Kubernetes uses it: code 299, agent `-`).
+/// How many characters of warnings an answer has before they are cut.
+const WARNINGS_MAX: usize = 4 * 1024;
+/// How many characters remain of a warning that is cut.
+const CUT_WARNING: usize = 256;
+
+/// Warns the client, of each thing once. Where that is too much, each warning is cut.
 pub fn warn(response: &mut Response, warnings: &[String]) {
-    for warning in warnings {
-        let text: String = warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut seen = BTreeSet::new();
+    let once: Vec<&str> = warnings
+        .iter()
+        .map(String::as_str)
+        .filter(|warning| !warning.is_empty() && seen.insert(*warning) && !warning.contains(char::is_control))
+        .collect();
+    let cut = once.iter().map(|warning| warning.chars().count()).sum::<usize>() > WARNINGS_MAX;
+    let mut written = 0;
+    for warning in once {
+        if cut && written >= WARNINGS_MAX {
+            break;
+        }
+        let text: String = warning.chars().take(if cut { CUT_WARNING } else { usize::MAX }).collect();
+        written += text.chars().count();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(warnings: &[String]) -> Vec<Vec<u8>> {
+        let mut response = page_not_found();
+        warn(&mut response, warnings);
+        let all = response.headers().get_all(header::WARNING);
+        all.iter().map(|value| value.as_bytes().to_vec()).collect()
+    }
+
+    #[test]
+    fn each_warning_is_given_once_and_as_it_is() {
+        let warnings = ["é \"x\"", "", "a\nb", "é \"x\""].map(ToOwned::to_owned);
+        assert_eq!(warned(&warnings), ["299 - \"é \\\"x\\\"\"".as_bytes()]);
+    }
+
+    #[test]
+    fn too_many_warnings_are_cut() {
+        let warnings: Vec<String> = (0..40).map(|n| format!("{n:02}{}", "x".repeat(400))).collect();
+        let given = warned(&warnings);
+        assert_eq!(given.len(), WARNINGS_MAX / CUT_WARNING);
+        assert!(given.iter().all(|warning| warning.len() == CUT_WARNING + "299 - \"\"".len()));
     }
 }

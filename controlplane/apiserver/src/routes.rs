@@ -75,8 +75,23 @@ fn unknown(info: &RequestInfo) -> Result<Response, ApiError> {
     if builtin { Err(ApiError::no_such_resource()) } else { Ok(respond::page_not_found()) }
 }
 
+/// Whether a request is in a namespace though its resource is not, or the other way round where that is no
+/// question about all namespaces.
+fn is_misplaced(call: &Call) -> bool {
+    let custom = matches!(call.definition, Definition::Custom(_));
+    match (call.definition.namespaced(), call.info.namespace.is_empty()) {
+        (false, false) => !call.definition.is("", "namespaces"),
+        (true, true) => custom && !matches!(call.info.verb.as_str(), "list" | "watch"),
+        _ => false,
+    }
+}
+
 async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let method = request.method().clone();
+    let custom = matches!(call.definition, Definition::Custom(_));
+    if is_misplaced(call) {
+        return if custom { Ok(respond::page_not_found()) } else { Err(ApiError::no_such_resource()) };
+    }
     if !call.info.subresource.is_empty() {
         return subresource(call, request, &method).await;
     }
@@ -93,6 +108,14 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         (&Method::PATCH, true) => "patch",
         (&Method::DELETE, true) => "delete",
         (&Method::DELETE, false) => "deletecollection",
+        // Custom resources have one handler for both, which looks at the name itself.
+        (&Method::POST, true) if custom => "create",
+        (&Method::PUT | &Method::PATCH, false) if custom => {
+            return Err(ApiError::bad_request("name must be provided"));
+        }
+        _ if custom && call.info.verb.is_empty() => {
+            return Err(ApiError::not_supported(call.definition.group_resource(), &call.info.verb));
+        }
         _ => return Err(ApiError::method_not_allowed()),
     };
     let across_namespaces = call.definition.namespaced() && call.info.namespace.is_empty();

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -56,6 +56,8 @@ pub struct Parts {
     pub flow_control: FlowControl,
     /// What is told of requests; nothing without a policy.
     pub audit: Option<Arc<Audit>>,
+    /// Where the time of the last request of a user from outside is noted, in seconds since 1970.
+    pub activity: Option<Arc<AtomicI64>>,
     /// What objects must be like.
     pub admission: Chain,
     /// Where streams to pods, nodes and services go; without one they are refused.
@@ -118,6 +120,13 @@ impl Server {
                 counters: Counters::default(),
                 ready: AtomicBool::new(false),
             }),
+        }
+    }
+
+    /// Notes that a user has asked for something.
+    pub fn note(&self, user: &User) {
+        if let Some(activity) = self.inner.parts.activity.as_ref().filter(|_| user.is_from_outside()) {
+            activity.store(jiff::Timestamp::now().as_second(), Ordering::Relaxed);
         }
     }
 

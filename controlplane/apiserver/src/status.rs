@@ -129,6 +129,12 @@ impl ApiError {
         error
     }
 
+    /// 405 for a resource that knows no such verb.
+    pub fn not_supported(object: GroupResource<'_>, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind \"{object}\"");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).of(object, "")
+    }
+
     /// 406
     pub fn not_acceptable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message)

@@ -30,6 +30,12 @@ pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 pub const ANONYMOUS: &str = "system:anonymous";
 
 impl User {
+    /// Whether this is a person or tool from outside: neither nobody, nor a node, nor what runs in the cluster.
+    pub fn is_from_outside(&self) -> bool {
+        let inside = ["system:serviceaccount:", "system:node:"];
+        self.name != ANONYMOUS && !inside.iter().any(|prefix| self.name.starts_with(prefix))
+    }
+
     /// A user with these groups, and `system:authenticated`.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
         let groups = groups.iter().copied().chain([AUTHENTICATED]).map(Into::into).collect();

@@ -9,6 +9,8 @@ mod schedule;
 use std::sync::Arc;
 
 use futures::future::join;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::api::DeleteParams;
 
@@ -20,6 +22,13 @@ use crate::informers::Informer;
 use crate::ownership::{is_controlled_by, wake_itself, wake_owners};
 use crate::queue::{Key, Queue};
 use plan::{Observed, Start, plan};
+
+/// The first time of a cron schedule after another, in a time zone by its IANA name; `None` if there is none.
+pub fn next_time(schedule: &str, zone: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    let schedule = schedule::Schedule::parse(schedule).map_err(|error| error.to_string())?;
+    let zone = TimeZone::get(zone).map_err(|error| error.to_string())?;
+    Ok(schedule.next(after, &zone))
+}
 
 pub(crate) fn start(context: &Context) -> impl Future<Output = ()> + use<> {
     let controller = Controller {

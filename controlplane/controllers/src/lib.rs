@@ -72,6 +72,7 @@ use tokio_util::task::TaskTracker;
 
 pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
+pub use cron_job::next_time;
 pub use metrics::Metrics;
 
 use api::Api;

@@ -61,6 +61,7 @@ const CASES: &[Case<World>] = cases![
     stacks::python_kr8s,
     stacks::python_kopf,
     stacks::node_client,
+    stacks::node_fluent,
     rust::kube,
 ];
 

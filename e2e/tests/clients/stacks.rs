@@ -29,8 +29,16 @@ pub fn python_kopf(world: &World) {
 }
 
 pub fn node_client(world: &World) {
+    node(world, "client.mjs");
+}
+
+pub fn node_fluent(world: &World) {
+    node(world, "fluent.mjs");
+}
+
+fn node(world: &World, file: &str) {
     match install::node() {
-        Ok(folder) => program::run(world, Command::new("node").arg(folder.join("client.mjs"))),
+        Ok(folder) => program::run(world, Command::new("node").arg(folder.join(file))),
         Err(why) => skipped(&why),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
@@ -30,7 +31,8 @@ const DATA: &str = "/data";
 const PKI: &str = "/var/run/vkube/pki";
 /// The user of the image; also the group of its volumes.
 const NON_ROOT: i64 = 65532;
-/// How the control plane's C library manages memory ("Memory Allocation Tunables" in glibc's manual).
+/// How the C library of our processes manages memory ("Memory Allocation Tunables" in glibc's manual): it would keep what was
+/// freed in many heaps and in a cache a thread, which a process that mostly waits does not need.
 pub const MALLOC: &str =
     "glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0:glibc.malloc.trim_threshold=65536";
 
@@ -60,9 +62,17 @@ pub fn stateful_set(
     persistent: bool,
     pki_hash: &str,
 ) -> StatefulSet {
-    let mut pod_labels = identity.labels();
-    pod_labels.insert(labels::COMPONENT.into(), CONTROL_PLANE.into());
-    pod_labels.insert("app.kubernetes.io/component".into(), CONTROL_PLANE.into());
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels(identity)),
+            annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod(identity, settings, persistent)),
+    };
+    if let Some(asked) = &settings.pod_template {
+        template.merge_from(asked.clone());
+    }
     StatefulSet {
         metadata: metadata(identity, &identity.host_namespace, &identity.name),
         spec: Some(StatefulSetSpec {
@@ -74,18 +84,18 @@ pub fn stateful_set(
                 match_labels: Some(identity.control_plane_selector()),
                 ..LabelSelector::default()
             },
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(pod_labels),
-                    annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod(identity, settings, persistent)),
-            },
+            template,
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
+}
+
+fn pod_labels(identity: &Identity) -> BTreeMap<String, String> {
+    let mut pod_labels = identity.labels();
+    pod_labels.insert(labels::COMPONENT.into(), CONTROL_PLANE.into());
+    pod_labels.insert("app.kubernetes.io/component".into(), CONTROL_PLANE.into());
+    pod_labels
 }
 
 fn pod(identity: &Identity, settings: &Settings, persistent: bool) -> PodSpec {
@@ -127,7 +137,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
         ("--uid", &identity.uid),
     ];
     Container {
-        name: "control-plane".into(),
+        name: CONTROL_PLANE.into(),
         image: Some(settings.image.clone()),
         image_pull_policy: settings.image_pull_policy.map(|policy| policy.as_str().into()),
         args: Some(
@@ -138,6 +148,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(sync_argument(&settings.sync))
                 .chain(dns_arguments(&settings.networking))
                 .chain(settings.isolation.network.as_ref().map(network_argument))
+                .chain(settings.depends_on_use().then(|| "--report-activity".to_owned()))
                 .collect(),
         ),
         env: Some(vec![
@@ -152,7 +163,6 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 }),
                 ..EnvVar::default()
             },
-            // glibc keeps what was freed in many heaps and in a cache a thread; a process that mostly waits needs neither.
             EnvVar { name: "GLIBC_TUNABLES".into(), value: Some(MALLOC.into()), ..EnvVar::default() },
         ]),
         ports: Some(vec![

@@ -9,6 +9,7 @@ use serde_json::json;
 use vkube_crds::annotations;
 
 use super::identity::{metadata, owner};
+use crate::cluster_api::CLUSTER_NAME;
 use crate::names::Identity;
 use crate::pki::{Authority, Pair};
 
@@ -41,17 +42,30 @@ pub fn pki_secret(
     }
 }
 
+/// What is said of a kubeconfig besides certificates.
+#[derive(Clone, Copy, Debug)]
+pub struct Kubeconfig<'a> {
+    /// Name of its Secret.
+    pub name: &'a str,
+    /// URL of the API server.
+    pub server: &'a str,
+    /// User inside the cluster.
+    pub user: &'a str,
+    /// The request to rotate that was served last.
+    pub rotation: Option<&'a str>,
+    /// Whether its Secret is as Cluster API wants it.
+    pub cluster_api: bool,
+}
+
 /// A kubeconfig beside the VirtualCluster, whole and in parts, under the keys that tools look for: `value` (Cluster API,
 /// Flux), `config`, `kubeconfig`.
 pub fn kubeconfig_secret(
     identity: &Identity,
-    name: &str,
-    server: &str,
-    user: &str,
+    wanted: &Kubeconfig<'_>,
     authority: &Authority,
     client: &Pair,
-    rotation: Option<&str>,
 ) -> Secret {
+    let &Kubeconfig { name, server, user, rotation, cluster_api } = wanted;
     let config = kubeconfig(identity, server, user, authority, client);
     let texts = [
         (KUBECONFIG_KEY, &config),
@@ -62,17 +76,27 @@ pub fn kubeconfig_secret(
         ("client-key", &client.key),
         ("server", &server.to_owned()),
     ];
+    let mut labels = identity.labels();
+    if cluster_api {
+        labels.insert(CLUSTER_NAME.into(), identity.name.clone());
+    }
     Secret {
         metadata: ObjectMeta {
+            labels: Some(labels),
             owner_references: Some(vec![owner(identity)]),
             annotations: rotation
                 .map(|token| BTreeMap::from([(annotations::ROTATE.to_owned(), token.to_owned())])),
             ..metadata(identity, &identity.namespace, name)
         },
-        type_: Some("Opaque".into()),
+        type_: Some(kubeconfig_type(cluster_api).into()),
         data: Some(data(texts)),
         ..Secret::default()
     }
+}
+
+/// The type of a kubeconfig's Secret, which is immutable.
+pub fn kubeconfig_type(cluster_api: bool) -> &'static str {
+    if cluster_api { "cluster.x-k8s.io/secret" } else { "Opaque" }
 }
 
 fn kubeconfig(identity: &Identity, server: &str, user: &str, authority: &Authority, client: &Pair) -> String {

@@ -93,12 +93,15 @@ fn secrets() {
         Object::of(pki_secret(&identity, &authority, &pair("serving"), rotations)),
         Object::of(kubeconfig_secret(
             &identity,
-            "demo-kubeconfig",
-            "https://demo.example.com:443",
-            ADMIN,
+            &Kubeconfig {
+                name: "demo-kubeconfig",
+                server: "https://demo.example.com:443",
+                user: ADMIN,
+                rotation: None,
+                cluster_api: false,
+            },
             &authority,
             &pair("admin"),
-            None,
         )),
     ];
     insta::assert_snapshot!(yaml(&objects));
@@ -158,4 +161,32 @@ fn a_cluster_behind_an_ingress() {
     let key = routes::ingress_key(&identity);
     let ingress = guards(&identity, &settings).into_iter().find(|object| object.key == key);
     insta::assert_snapshot!(yaml(&[ingress.unwrap()]));
+}
+
+#[test]
+fn a_pod_template_is_laid_over_the_control_planes_pod() {
+    let (identity, settings) = mk(json!({"controlPlane": {"podTemplate": {
+        "metadata": {"labels": {"team": "a"}},
+        "spec": {
+            "runtimeClassName": "gvisor",
+            "containers": [
+                {"name": "control-plane", "env": [{"name": "RUST_LOG", "value": "info"}]},
+                {"name": "shipper", "image": "example.com/shipper:1"},
+            ],
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+        },
+    }}}));
+    let template = stateful_set(&identity, &settings, true, "hash").spec.unwrap().template;
+    let labels = template.metadata.unwrap().labels.unwrap();
+    assert_eq!((labels["team"].as_str(), labels["vkube.dev/component"].as_str()), ("a", "control-plane"));
+    let pod = template.spec.unwrap();
+    assert_eq!(pod.runtime_class_name.as_deref(), Some("gvisor"));
+    let names: Vec<_> = pod.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["control-plane", "shipper"]);
+    let own = &pod.containers[0];
+    let variables: Vec<_> = own.env.iter().flatten().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(variables, ["POD_IP", "GLIBC_TUNABLES", "RUST_LOG"]);
+    assert_eq!(own.image.as_deref(), Some(settings.image.as_str()));
+    let volumes: Vec<_> = pod.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(volumes, ["data", "pki", "scratch"]);
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{HTTP_PORT, NAMESPACE, OPERATOR, labels};
+use crate::build::MALLOC;
 
 /// The operator's namespace.
 pub(super) fn namespace() -> Value {
@@ -64,6 +65,7 @@ fn deployment(image: &str) -> Value {
                             field("POD_NAME", "metadata.name"),
                             field("POD_NAMESPACE", "metadata.namespace"),
                             field("POD_IP", "status.podIP"),
+                            {"name": "GLIBC_TUNABLES", "value": MALLOC},
                         ],
                         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
                         "livenessProbe": probe("/livez", 20),

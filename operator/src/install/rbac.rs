@@ -1,7 +1,7 @@
 //! Who may do what.
 //!
 //! The operator may do little on the whole host: look after clusters and namespaces, watch what it manages, and *bind*
-//! five named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
+//! seven named roles. What it may do in a tenant's namespace it gets there by such a binding. So it can read no Secret
 //! outside the namespaces of clusters, and can grant nothing but these roles.
 
 use serde_json::{Value, json};
@@ -39,14 +39,14 @@ pub(super) fn all() -> Vec<Value> {
         contribution("vkube-sync-cluster-known", AGGREGATE_TO_SYNC_CLUSTER, &sync_cluster_known()),
         aggregated("vkube-view", &["view"], &view()),
         aggregated("vkube-edit", &["edit", "admin"], &edit()),
-        binding("ClusterRoleBinding", None),
+        bound(OPERATOR),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "Role",
             "metadata": {"name": OPERATOR, "namespace": NAMESPACE, "labels": labels()},
             "rules": [rule(&["coordination.k8s.io"], &["leases"], &["create", "get", "update"])],
         }),
-        binding("RoleBinding", Some(NAMESPACE)),
+        binding("RoleBinding", OPERATOR, Some(NAMESPACE)),
     ]
 }
 
@@ -110,6 +110,8 @@ fn tenant() -> Vec<Value> {
             APPLY,
         ),
         rule(&[""], &["pods"], &["delete", "get", "list"]),
+        // In which a control plane tells when it was used.
+        rule(&[""], &["configmaps"], &["get"]),
         rule(&["apps"], &["statefulsets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
@@ -218,11 +220,11 @@ fn edit() -> Vec<Value> {
     ]
 }
 
-fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
+pub(super) fn rule(groups: &[&str], resources: &[&str], verbs: &[&str]) -> Value {
     json!({"apiGroups": groups, "resources": resources, "verbs": verbs})
 }
 
-fn cluster_role(name: &str, rules: &[Value]) -> Value {
+pub(super) fn cluster_role(name: &str, rules: &[Value]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
@@ -259,16 +261,21 @@ fn aggregated(name: &str, into: &[&str], rules: &[Value]) -> Value {
     role
 }
 
-/// Binds the operator's role to the operator.
-fn binding(kind: &str, namespace: Option<&str>) -> Value {
+/// Binds a ClusterRole to the operator.
+pub(super) fn bound(role: &str) -> Value {
+    binding("ClusterRoleBinding", role, None)
+}
+
+/// Binds a role to the operator, under the role's name.
+fn binding(kind: &str, role: &str, namespace: Option<&str>) -> Value {
     let mut binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
-        "metadata": {"name": OPERATOR, "labels": labels()},
+        "metadata": {"name": role, "labels": labels()},
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io",
             "kind": kind.trim_end_matches("Binding"),
-            "name": OPERATOR,
+            "name": role,
         },
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": NAMESPACE}],
     });

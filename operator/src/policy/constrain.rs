@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use vkube_crds::{Constraints, Quantity};
 
-use crate::settings::Settings;
+use crate::settings::{Settings, template::containers};
 
 /// Why the cluster may not be exported: the namespace is not its own, and no policy allows it.
 pub fn constrain_export(settings: &Settings, own_namespace: &str, allowed: &[String]) -> Option<String> {
@@ -37,15 +37,23 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
         violations.push(format!("expose: {name} is not among the allowed host names: {}", names.join(", ")));
     }
     let images = &constraints.allowed_images;
-    if !images.is_empty()
-        && settings.image != own_image
-        && !images.iter().any(|prefix| has_prefix(&settings.image, prefix))
-    {
-        violations.push(format!(
-            "controlPlane.image {} is not among the allowed: {}",
-            settings.image,
-            images.join(", ")
-        ));
+    let refused = |image: &str| {
+        !images.is_empty() && image != own_image && !images.iter().any(|prefix| has_prefix(image, prefix))
+    };
+    if refused(&settings.image) {
+        let allowed = images.join(", ");
+        violations.push(format!("controlPlane.image {} is not among the allowed: {allowed}", settings.image));
+    }
+    if let Some(template) = &settings.pod_template {
+        if constraints.deny_pod_template == Some(true) {
+            violations.push("controlPlane.podTemplate is not allowed".into());
+        }
+        let asked = template.spec.iter().flat_map(containers).filter_map(|one| one.image.as_deref());
+        for image in asked.filter(|image| refused(image)) {
+            let allowed = images.join(", ");
+            violations
+                .push(format!("controlPlane.podTemplate: image {image} is not among the allowed: {allowed}"));
+        }
     }
     if let Some(volume) = &settings.volume {
         let classes = &constraints.allowed_storage_classes;

@@ -215,6 +215,7 @@ fn constraints_reject() {
     };
     let volume = |size: &str, class: Option<&str>| json!({"backingStore": {"volume": {"enabled": true, "size": size, "storageClassName": class}}});
     let image = |image: &str| json!({"controlPlane": {"image": image}});
+    let beside = |image: &str| json!({"controlPlane": {"podTemplate": {"spec": {"initContainers": [{"name": "a", "image": image}]}}}});
     for allowed in [
         json!({}),
         volume("10Gi", Some("fast")),
@@ -222,6 +223,7 @@ fn constraints_reject() {
         image("registry.example.com/vkube:1"),
         image("registry.example.com/vkube@sha256:00"),
         image("registry.example.com/vkube/debug"),
+        beside("registry.example.com/vkube/shipper"),
     ] {
         assert!(violations(allowed.clone()).is_empty(), "{allowed}");
     }
@@ -234,7 +236,17 @@ fn constraints_reject() {
         volume("1Gi", None),
         image("registry.example.com/vkube-evil:1"),
         image("elsewhere/vkube"),
+        beside("elsewhere/shipper"),
     ] {
         assert_eq!(violations(rejected.clone()).len(), 1, "{rejected}");
     }
+}
+
+#[test]
+fn a_policy_may_refuse_pod_templates() {
+    let asked = json!({"controlPlane": {"podTemplate": {"spec": {"runtimeClassName": "x"}}}});
+    let settings = settings::validate(&mk_cluster(asked), &Options::new("i"), &BTreeMap::new()).unwrap();
+    let denied = serde_json::from_value(json!({"denyPodTemplate": true})).unwrap();
+    assert_eq!(constrain(&settings, &denied, "i"), ["controlPlane.podTemplate is not allowed"]);
+    assert!(constrain(&settings, &vkube_crds::Constraints::default(), "i").is_empty());
 }

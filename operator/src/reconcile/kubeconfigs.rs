@@ -4,13 +4,14 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+use kube::api::DynamicObject;
 use vkube_crds::{ExposeType, KubeconfigStatus, SecretKeyRef, annotations};
 
 use super::certificates::{Certificates, pair, record, requested, served};
 use super::steps::Attempt;
 use super::{Report, Stop, route};
 use crate::apply::Applied;
-use crate::build::{self, ADMIN, KUBECONFIG_KEY, Key, Object};
+use crate::build::{self, ADMIN, KUBECONFIG_KEY, Key, Kubeconfig, Object};
 use crate::conditions::Check;
 use crate::error::Error;
 use crate::names::sha256_hex;
@@ -25,6 +26,8 @@ struct Wanted<'a> {
     server: String,
     user: &'a str,
     group: Option<&'a str>,
+    /// Whether it is the one that Cluster API reads.
+    cluster_api: bool,
 }
 
 /// Keeps or writes every kubeconfig, and removes those no longer asked for.
@@ -41,6 +44,7 @@ pub(super) async fn ensure(
         server: server.clone(),
         user: ADMIN,
         group: Some("system:masters"),
+        cluster_api: settings.cluster_api,
     };
     let others = settings.additional.iter().map(|additional| Wanted {
         secret: &additional.name,
@@ -48,6 +52,7 @@ pub(super) async fn ensure(
         server: additional.server.clone().unwrap_or_else(|| server.clone()),
         user: &additional.user,
         group: additional.group.as_deref(),
+        cluster_api: false,
     });
     let wanted: Vec<_> = std::iter::once(admin).chain(others).collect();
     let written = try_join_all(wanted.iter().map(|wanted| write(attempt, certificates, wanted))).await;
@@ -117,15 +122,25 @@ async fn write(
     if live.is_some() && issued {
         attempt.context.metrics.rotated();
     }
-    let secret = build::kubeconfig_secret(
-        identity,
-        wanted.secret,
-        &wanted.server,
-        wanted.user,
-        &certificates.authority,
-        &client,
-        served(attempt, annotations::ROTATE, live.as_ref()).as_deref(),
-    );
+    let rotation = served(attempt, annotations::ROTATE, live.as_ref());
+    let said = Kubeconfig {
+        name: wanted.secret,
+        server: &wanted.server,
+        user: wanted.user,
+        rotation: rotation.as_deref(),
+        cluster_api: wanted.cluster_api,
+    };
+    let secret = build::kubeconfig_secret(identity, &said, &certificates.authority, &client);
+    let type_ = build::kubeconfig_type(wanted.cluster_api);
+    let is_of_type = |live: &DynamicObject| live.data.get("type").is_none_or(|found| found == type_);
+    let live = match live {
+        // The type cannot be changed, and what is in it has been read.
+        Some(other) if !is_of_type(&other) => {
+            host.delete(&key, other.uid()).await?;
+            None
+        }
+        same => same,
+    };
     let applied = host.apply_over(live, Object::of(secret), identity).await?;
     attempt.ours(applied)?;
     Ok(pki::not_after(&client.certificate))

@@ -13,12 +13,36 @@ use super::steps::Attempt;
 use super::{Report, Stop};
 use crate::error::{Error, has_code};
 use crate::events;
+use crate::observe;
 use crate::reason::Reason;
 
+/// When the cluster was used last, or made, where that counts.
+pub(super) async fn used(attempt: &Attempt<'_>, report: &mut Report) -> Result<Timestamp, Stop> {
+    let created = attempt.cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let created = created.unwrap_or(Timestamp::UNIX_EPOCH);
+    if !attempt.settings.depends_on_use() {
+        report.last_activity = None;
+        return Ok(created);
+    }
+    // Without a kubeconfig nobody can have used it, and the operator may have no rights there yet.
+    if report.kubeconfig.is_some()
+        && let Some(told) = observe::last_request(&attempt.context.host, &attempt.identity).await?
+    {
+        report.last_activity = Some(Time(told));
+    }
+    Ok(report.last_activity.as_ref().map_or(created, |time| time.0.max(created)))
+}
+
 /// Deletes the cluster if its time has come; else notes when it comes.
-pub(super) async fn ensure(attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Stop> {
+pub(super) async fn ensure(attempt: &Attempt<'_>, used: Timestamp, report: &mut Report) -> Result<(), Stop> {
     let cluster = attempt.cluster;
-    let end = attempt.settings.lifetime.and_then(|lifetime| end(cluster, lifetime));
+    let settings = &attempt.settings;
+    let created = cluster.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let ends = [
+        settings.lifetime.zip(created).and_then(|(lifetime, created)| end(created, lifetime)),
+        settings.idle_lifetime.and_then(|lifetime| end(used, lifetime)),
+    ];
+    let end = ends.into_iter().flatten().min();
     report.delete_at = end.map(Time);
     let Some(end) = end else { return Ok(()) };
     let protected = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.deletion_protection);
@@ -45,8 +69,7 @@ pub(super) async fn ensure(attempt: &Attempt<'_>, report: &mut Report) -> Result
     }
 }
 
-fn end(cluster: &VirtualCluster, lifetime: Duration) -> Option<Timestamp> {
-    let created = cluster.metadata.creation_timestamp.as_ref()?.0;
+fn end(begun: Timestamp, lifetime: Duration) -> Option<Timestamp> {
     // A lifetime of thousands of years has no end.
-    created.checked_add(jiff::SignedDuration::try_from(lifetime).ok()?).ok()
+    begun.checked_add(jiff::SignedDuration::try_from(lifetime).ok()?).ok()
 }

@@ -45,6 +45,8 @@ pub struct Report {
     pub argocd_secret: Option<SecretRef>,
     /// When the cluster will be deleted by itself.
     pub delete_at: Option<Time>,
+    /// When it was used last, where that counts.
+    pub last_activity: Option<Time>,
     /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
@@ -69,6 +71,7 @@ impl Report {
             certificates: status.certificates,
             argocd_secret: status.argocd_secret_ref,
             delete_at: status.delete_at,
+            last_activity: status.last_activity_time,
             renewal: None,
         }
     }
@@ -107,6 +110,7 @@ impl Report {
             certificates: self.certificates.clone(),
             argocd_secret_ref: self.argocd_secret.clone(),
             delete_at: self.delete_at.clone(),
+            last_activity_time: self.last_activity.clone(),
         }
     }
 }

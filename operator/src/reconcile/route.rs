@@ -49,18 +49,9 @@ pub async fn remove(host: &Host, identity: &Identity) -> Result<(), Error> {
     }
 }
 
-/// The version in which the host serves TLSRoutes: the preferred one that has them.
+/// The version in which the host serves TLSRoutes.
 async fn served_version(host: &Host) -> Result<Option<String>, Error> {
-    let read = |source| Error::Read { what: format!("versions of {GATEWAY_GROUP}"), source };
-    let groups = host.client().list_api_groups().await.map_err(read)?.groups;
-    let Some(group) = groups.into_iter().find(|group| group.name == GATEWAY_GROUP) else { return Ok(None) };
-    for version in group.preferred_version.into_iter().chain(group.versions) {
-        let resources = host.client().list_api_group_resources(&version.group_version).await.map_err(read)?;
-        if resources.resources.iter().any(|resource| resource.name == TLS_ROUTE.1) {
-            return Ok(Some(version.version));
-        }
-    }
-    Ok(None)
+    host.served_version(GATEWAY_GROUP, TLS_ROUTE.1).await
 }
 
 /// Why no Gateway carries the route yet; `None` if one does.

@@ -48,7 +48,9 @@ pub(super) async fn attempt(
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
     let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
-    lifetime::ensure(&attempt, report).await?;
+    let used = lifetime::used(&attempt, report).await?;
+    lifetime::ensure(&attempt, used, report).await?;
+    sleep::by_rule(&mut attempt, used, report);
     let begun = report.clone();
     let (announced, fresh) =
         tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));

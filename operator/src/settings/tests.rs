@@ -32,10 +32,33 @@ fn an_empty_spec_is_a_complete_request() {
 }
 
 #[test]
+fn what_the_operator_was_told_is_below_the_spec_and_above_what_is_built_in() {
+    let options = Options {
+        image: "flag".into(),
+        image_pull_policy: Some(ImagePullPolicy::Never),
+        persistence: false,
+        ..Options::new("image")
+    };
+    let settings = |spec| validate(&mk(spec), &options, &BTreeMap::new()).unwrap();
+    let open = settings(json!({}));
+    assert_eq!((open.image.as_str(), open.image_pull_policy), ("flag", Some(ImagePullPolicy::Never)));
+    assert_eq!(open.volume, None);
+    let own = settings(json!({"controlPlane": {"image": "own", "imagePullPolicy": "Always"},
+        "backingStore": {"volume": {"enabled": true}}}));
+    assert_eq!((own.image.as_str(), own.image_pull_policy), ("own", Some(ImagePullPolicy::Always)));
+    assert!(own.volume.is_some());
+}
+
+#[test]
 fn what_cannot_be_built_is_refused_with_its_path() {
     for (spec, path) in [
         (json!({"version": "1.35"}), "version"),
         (json!({"lifecycle": {"deleteAfter": {"sinceCreation": "-1h"}}}), "lifecycle.deleteAfter"),
+        (
+            json!({"export": {"clusterAPI": {"enabled": true}}, "kubeconfig": {"secretName": "other"}}),
+            "kubeconfig.secretName",
+        ),
+        (json!({"controlPlane": {"podTemplate": {"spec": {"nonsense": 1}}}}), "controlPlane.podTemplate"),
         (json!({"export": {"argocd": {"labels": {"argocd.argoproj.io/secret-type": "x"}}}}), "export.argocd"),
         (json!({"expose": {"type": "Ingress"}}), "expose.externalAddress"),
         (json!({"expose": {"type": "Ingress", "externalAddress": "192.0.2.1"}}), "expose.externalAddress"),

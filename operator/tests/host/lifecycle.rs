@@ -220,6 +220,20 @@ async fn volumes_grow_and_never_shrink() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ready_falls_with_the_control_plane_though_nothing_was_asked() {
+    let world = World::start().await;
+    world.create("demo", json!({})).await;
+    let cluster = world.ready("demo").await;
+    let unready = json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}});
+    let pods = world.within::<Pod>(&host_namespace(&cluster));
+    let patch = kube::api::Patch::Merge(unready);
+    pods.patch_status("demo-0", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    let fallen = world.condition("demo", "Ready", "False", "PodNotReady").await;
+    assert_eq!(fallen.metadata.generation, cluster.metadata.generation);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_deployed_is_told_with_its_cause() {
     let mut world = World::start().await;
     world.stop_node();

@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::needless_pass_by_value, reason = "tests")]
 
+mod admission;
 mod argocd;
 mod chaos;
+mod cluster_api;
 mod deletion;
 mod drift;
 mod examples;
@@ -13,4 +15,5 @@ mod exposure;
 mod faults;
 mod lifecycle;
 mod policies;
+mod sleep;
 mod world;

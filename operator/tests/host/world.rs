@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret, ServiceAccount};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::core::ApiResource;
@@ -35,7 +35,7 @@ use vkube_operator::{Error, Options};
 use crate::faults::{Faults, Verdict, refusal};
 
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The namespace of the clusters.
 pub const TENANTS: &str = "tenants";
@@ -68,7 +68,12 @@ impl World {
     pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
         let instance = Instance::start(instance::Options::default()).await.unwrap();
         let admin = Client::new(instance.server.service(User::component("test")), "default");
-        let mut options = Options { leader_election: false, probe: false, ..Options::new("vkube:test") };
+        let mut options = Options {
+            leader_election: false,
+            probe: false,
+            next_time: vkube_controllers::next_time,
+            ..Options::new("vkube:test")
+        };
         change(&mut options);
         let mut world = Self {
             admin,
@@ -100,15 +105,21 @@ impl World {
             if types.kind == "Deployment" {
                 continue;
             }
-            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types).unwrap());
-            let api: Api<DynamicObject> = match object.namespace() {
-                Some(namespace) => Api::namespaced_with(self.admin.clone(), &namespace, &resource),
-                None => Api::all_with(self.admin.clone(), &resource),
-            };
-            let params = PatchParams::apply("test").force();
-            api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
+            self.apply(object).await;
         }
         self.create_namespace(TENANTS, json!({"tier": "dev"})).await;
+    }
+
+    /// Applies an object of any kind; a field that does not exist is an error.
+    pub async fn apply(&self, object: DynamicObject) {
+        let kind = GroupVersionKind::try_from(object.types.as_ref().unwrap()).unwrap();
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(self.admin.clone(), &namespace, &resource),
+            None => Api::all_with(self.admin.clone(), &resource),
+        };
+        let params = PatchParams::apply("test").force().validation_strict();
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.unwrap();
     }
 
     pub async fn create_namespace(&self, name: &str, labels: Value) {
@@ -117,6 +128,14 @@ impl World {
             .create(&PostParams::default(), &serde_json::from_value(namespace).unwrap())
             .await
             .unwrap();
+    }
+
+    /// Creates a service account unless a controller was faster.
+    pub async fn create_account(&self, namespace: &str, name: &str) {
+        let account = json!({"metadata": {"name": name}});
+        let account: ServiceAccount = serde_json::from_value(account).unwrap();
+        let created = self.within::<ServiceAccount>(namespace).create(&PostParams::default(), &account).await;
+        assert!(matches!(&created, Ok(_) | Err(kube::Error::Api(_))), "{created:?}");
     }
 
     /// Starts an operator without any memory of another.
@@ -181,6 +200,12 @@ impl World {
         if let Some(node) = self.node {
             node.abort();
         }
+    }
+
+    /// A client with the rights of a service account.
+    pub fn account(&self, namespace: &str, name: &str) -> Client {
+        let user = User::service_account(namespace, name, "");
+        Client::new(self.instance.server.service(user), namespace)
     }
 
     pub fn all<K: Resource<Scope = ClusterResourceScope, DynamicType = ()>>(&self) -> Api<K> {

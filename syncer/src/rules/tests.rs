@@ -42,7 +42,7 @@ fn config_maps_go_to_the_host_by_code_and_come_from_it_by_rule() {
 
 #[test]
 fn wrong_directions_and_names_are_told() {
-    assert!(complaint(spec(Direction::ToHost, "storageclasses.storage.k8s.io")).contains("to the host"));
+    assert!(complaint(spec(Direction::ToHost, "ingressclasses.networking.k8s.io")).contains("to the host"));
     assert!(complaint(spec(Direction::FromHost, "pods")).contains("from the host"));
     assert!(complaint(spec(Direction::ToHost, "widgets")).contains("plural.group"));
     let classes = "priorityclasses.scheduling.k8s.io";

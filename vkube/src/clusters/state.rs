@@ -61,9 +61,15 @@ pub async fn sleep(options: Options) -> Outcome {
     scale(options, 0, Goal::Asleep).await
 }
 
-/// Starts the control plane, which starts the pods.
+/// Starts the control plane, which starts the pods. One that sleeps by its own rule is awake until the next time to sleep.
 pub async fn wake(options: Options) -> Outcome {
-    scale(options, 1, Goal::Ready).await
+    let (_, cluster) = options.target.find().await?;
+    let has_rule = cluster.spec.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.sleep.is_some());
+    if !has_rule || cluster.spec.replicas == Some(0) {
+        return scale(options, 1, Goal::Ready).await;
+    }
+    let now = Timestamp::from_second(Timestamp::now().as_second())?;
+    annotate(options, annotations::WAKE, json!(now.to_string()), Goal::Awake).await
 }
 
 async fn annotate(options: Options, key: &str, value: Value, goal: Goal) -> Outcome {

@@ -15,6 +15,8 @@ use crate::progress::Progress;
 pub enum Goal {
     /// It answers.
     Ready,
+    /// It answers, though it slept.
+    Awake,
     /// It answers, with certificates that it did not have.
     Reissued,
     /// Nothing of it runs.
@@ -49,6 +51,7 @@ pub async fn until(
     let mut progress = Progress::new();
     progress.begin(match goal {
         Goal::Ready => format!("VirtualCluster {name} is ready"),
+        Goal::Awake => format!("VirtualCluster {name} is awake"),
         Goal::Reissued => format!("VirtualCluster {name} has new certificates"),
         Goal::Asleep => format!("VirtualCluster {name} is asleep"),
         Goal::Paused => format!("VirtualCluster {name} is paused"),
@@ -123,7 +126,7 @@ fn standing(cluster: Option<&VirtualCluster>, goal: Goal) -> Standing {
         return Standing::Stuck("is being deleted".into());
     }
     let reached = match goal {
-        Goal::Ready | Goal::Reissued => is("Ready").is_some(),
+        Goal::Ready | Goal::Awake | Goal::Reissued => is("Ready").is_some(),
         Goal::Asleep => {
             current("Ready").is_some_and(|ready| ready.reason == "Sleeping") && is("Reconciling").is_none()
         }
@@ -136,11 +139,13 @@ fn standing(cluster: Option<&VirtualCluster>, goal: Goal) -> Standing {
     if reached {
         return Standing::Reached;
     }
-    if matches!(goal, Goal::Ready | Goal::Reissued) {
+    if matches!(goal, Goal::Ready | Goal::Awake | Goal::Reissued) {
         if is("Paused").is_some() {
             return Standing::Stuck("is paused; `vkube resume` lets it go on".into());
         }
-        if let Some(sleeping) = current("Ready").filter(|ready| ready.reason == "Sleeping") {
+        if let Some(sleeping) =
+            current("Ready").filter(|ready| goal != Goal::Awake && ready.reason == "Sleeping")
+        {
             return Standing::Stuck(format!("sleeps: {}", sleeping.message));
         }
     }
@@ -201,7 +206,9 @@ mod tests {
             json!({"type": "Reconciling", "status": "True", "reason": "Progressing", "message": "pods end"});
         let under_way = json!([asleep.clone(), working]);
         assert!(matches!(standing(Some(&mk(1, &under_way)), Goal::Asleep), Standing::Underway(_)));
-        assert_eq!(standing(Some(&mk(1, &json!([asleep]))), Goal::Asleep), Standing::Reached);
+        assert_eq!(standing(Some(&mk(1, &json!([asleep.clone()]))), Goal::Asleep), Standing::Reached);
+        // One that was woken a moment ago still says so.
+        assert!(matches!(standing(Some(&mk(1, &json!([asleep]))), Goal::Awake), Standing::Underway(_)));
     }
 
     #[test]

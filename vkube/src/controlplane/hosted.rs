@@ -1,6 +1,10 @@
 //! The control plane of a virtual cluster: API server, controllers, syncer and DNS in one process.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicI64},
+};
 
 use k8s_openapi::api::core::v1::Toleration;
 use kube::Client;
@@ -12,7 +16,9 @@ use vkube_apiserver::{
 use vkube_controllers::Controller;
 use vkube_syncer::{Config, DnsServer, Images, NodeSync, Syncer};
 
-use super::{Controllers, Options, client, election::work_as_leader, link::HostLink, read, server_options};
+use super::{
+    Controllers, Options, activity, client, election::work_as_leader, link::HostLink, read, server_options,
+};
 use crate::{
     cli::Outcome,
     stop::{Stop, pod_address},
@@ -32,7 +38,9 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     options.listen = pod_address(options.listen);
     let ca = read(&pki.join("ca.crt"))?;
     let link = Arc::new(HostLink::default());
+    let activity = options.report_activity.then(Arc::<AtomicI64>::default);
     let instance = Instance::start(instance::Options {
+        activity: activity.clone(),
         tls: Some(TlsFiles {
             certificate: read(&pki.join("tls.crt"))?,
             key: read(&pki.join("tls.key"))?,
@@ -47,6 +55,10 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let (instance, host) = (instance?, host?);
 
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(activity) = activity {
+        let stop = shutdown.clone();
+        tasks.spawn(activity::report(host.clone(), namespace.clone(), name.clone(), activity, stop));
+    }
     let shared = options.sync.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let config = Config {
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),

@@ -1,8 +1,8 @@
 //! `metrics.k8s.io/v1beta1` without a metrics-server: whoever runs the pods has the figures
 //! (<https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/>).
 //!
-//! An APIService that was brought from the host says that it is so; its Service does not exist. Requests for the group
-//! are answered here, in the form that metrics-server has for them.
+//! An APIService that was brought from the host says that it is so; its Service does not exist. Requests for the
+//! group are answered here, in the form that metrics-server has for them.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -37,7 +37,10 @@ pub fn is_hosted(object: &Value) -> bool {
 
 /// What is served, as discovery shows it.
 pub fn resources() -> Value {
-    let resource = |name: &str, kind: &str, namespaced: bool| json!({"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]});
+    let resource = |name: &str, kind: &str, namespaced: bool| {
+        let verbs = ["get", "list"];
+        json!({"name": name, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": verbs})
+    };
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",

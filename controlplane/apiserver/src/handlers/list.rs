@@ -1,7 +1,13 @@
 //! Lists: consistent pages of objects
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>).
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD},
+    },
+};
 use futures::StreamExt;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -256,21 +262,53 @@ fn decode_token(token: &str, definition: &Definition) -> Result<(String, Option<
     let invalid = |why: String| {
         ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
     };
-    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|e| invalid(e.to_string()))?;
+    let bytes = LENIENT
+        .decode(token)
+        .map_err(|_| invalid(format!("illegal base64 data at input byte {}", base64_fault(token))))?;
     let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
-        let first = bytes.first().copied().map_or(' ', char::from);
-        invalid(format!("invalid character '{}' looking for beginning of value", first.escape_unicode_go()))
+        let why = bytes.first().copied().map_or_else(
+            || "unexpected end of JSON input".into(),
+            |first| {
+                let first = char::from(first).escape_unicode_go();
+                format!("invalid character '{first}' looking for beginning of value")
+            },
+        );
+        invalid(why)
     })?;
     let version = parsed.get("v").and_then(Value::as_str).unwrap_or_default();
     if version != "meta.k8s.io/v1" {
         return Err(invalid(format!("server does not recognize this encoded version {version}")));
     }
-    let start = parsed.get("start").and_then(Value::as_str).unwrap_or_default();
-    if start.is_empty() || start.starts_with('/') || start.contains("..") {
-        return Err(invalid(format!("start key is not valid: {start}")));
+    let revision = parsed.get("rv").and_then(Value::as_i64).unwrap_or_default();
+    if revision == 0 {
+        return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()));
     }
-    let key = format!("{}{}", definition.prefix(), start.trim_end_matches('\u{0}'));
-    Ok((key, parsed.get("rv").and_then(Value::as_u64).filter(|r| *r > 0)))
+    let start = parsed.get("start").and_then(Value::as_str).unwrap_or_default();
+    if start.is_empty() {
+        return Err(invalid("encoded start key empty (version meta.k8s.io/v1)".into()));
+    }
+    let path = start.strip_prefix('/').unwrap_or(start);
+    // No way up, and none that could be written otherwise.
+    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(invalid(start.into()));
+    }
+    let key = format!("{}{}", definition.prefix(), path.trim_end_matches('\u{0}'));
+    Ok((key, u64::try_from(revision).ok()))
+}
+
+/// Base64 as Go reads it: bits that are left over do not matter.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// Where Go sees the fault of text that is not base64: at the first strange character, or at one alone at the end.
+fn base64_fault(text: &str) -> usize {
+    text.bytes()
+        .position(|c| !c.is_ascii_alphanumeric() && c != b'-' && c != b'_')
+        .unwrap_or_else(|| text.len().saturating_sub(1))
 }
 
 /// How Go shows a character in a JSON syntax error.

@@ -244,8 +244,10 @@ async fn store_update(
         return Err(ApiError::invalid(definition.group_kind(), &call.info.name, &errors));
     }
     let warned = call.warnings.len();
-    if subresource.is_empty() {
-        call.warnings.extend(rules.warnings(&object, Some(old)));
+    match subresource.as_str() {
+        "" => call.warnings.extend(rules.warnings(&object, Some(old))),
+        "status" => call.warnings.extend(rules.status_warnings(&object)),
+        _ => {}
     }
     if !admitted {
         consent(call, definition, Operation::Update, Some(old), &object, options).await?;

@@ -7,7 +7,10 @@ use crate::{
     authorization::{self, Attributes, Decision},
     field::{Errors, Path, Reason},
     handlers::call::Call,
-    registry::access::{at, entries, list_at, str_at, strs_at},
+    registry::{
+        access::{at, entries, list_at, str_at, strs_at},
+        internal,
+    },
     schema::{self, types::Type},
     status::{ApiError, GroupResource},
     user::User,
@@ -112,12 +115,9 @@ fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
         (at(review, "/spec/resourceAttributes"), at(review, "/spec/nonResourceAttributes"));
     match (resource.is_object(), path.is_object()) {
         (true, true) => {
-            let shown = format!(
-                "Invalid value: {{\"Path\":{:?},\"Verb\":{:?}}}: cannot be specified in combination with resourceAttributes",
-                str_at(path, "/path"),
-                str_at(path, "/verb")
-            );
-            errors.push(&spec.child("nonResourceAttributes"), Reason::Invalid, shown);
+            let why = "cannot be specified in combination with resourceAttributes";
+            let field = spec.child("nonResourceAttributes");
+            internal::invalid(&mut errors, &field, "NonResourceAttributes", path, why);
         }
         (false, false) => errors.invalid(
             &spec.child("resourceAttributes"),
@@ -175,11 +175,9 @@ fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
         }
         if path.is_object() {
             let path = spec.child("nonResourceAttributes");
-            errors.invalid(
-                &path,
-                at(review, "/spec/nonResourceAttributes"),
-                "disallowed on this kind of request",
-            );
+            let attributes = at(review, "/spec/nonResourceAttributes");
+            let why = "disallowed on this kind of request";
+            internal::invalid(&mut errors, &path, "NonResourceAttributes", attributes, why);
         }
     }
     if errors.is_empty() {

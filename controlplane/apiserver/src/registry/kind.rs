@@ -102,6 +102,14 @@ pub trait Kind: Send + Sync {
         self.validate(object)
     }
 
+    /// [`Self::validate`] as often as kube-apiserver runs it on an update of kinds that it checks twice: clients see
+    /// each cause twice.
+    fn validate_twice(&self, object: &Value) -> Errors {
+        let mut errors = self.validate(object);
+        errors.extend(errors.clone());
+        errors
+    }
+
     /// Like [`Self::prepare_update`] for the status subresource: the engine has already restored
     /// everything but `status` (and what metadata a status writer may change) from `old`.
     fn prepare_status_update(&self, _object: &mut Value, _old: &Value) {}
@@ -132,6 +140,11 @@ pub trait Kind: Send + Sync {
 
     /// Warnings of what a creator wrote, before [`Self::prepare_create`] completes it and even if it is refused.
     fn early_warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Warnings for who writes the status.
+    fn status_warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
     }
 

@@ -62,4 +62,12 @@ mod tests {
         let mut retention = Retention::new(5 * MINUTE, 100);
         assert_eq!(retention.horizon(Instant::now(), 250), 150);
     }
+
+    #[test]
+    fn keeps_everything_without_bounds() {
+        let start = Instant::now();
+        let mut retention = Retention::new(Duration::MAX, u64::MAX);
+        assert_eq!(retention.horizon(start, 10), 0);
+        assert_eq!(retention.horizon(start + 1_000_000 * MINUTE, 1_000_000), 0);
+    }
 }

@@ -94,8 +94,8 @@ class Operator:
             self.calls.append(("deleted", name))
 
         @kopf.on.event("configmaps", labels={"pot": kopf.PRESENT}, id="seen", registry=registry)
-        def seen(event, labels, **_):
-            self.calls.append(("seen", event["type"], labels["pot"]))
+        def seen(labels, **_):
+            self.calls.append(("seen", labels["pot"]))
 
         return registry
 
@@ -166,7 +166,7 @@ def what_is_created_gets_a_finalizer_a_status_and_a_child():
     [pot] = core.list_namespaced_config_map(NAMESPACE, label_selector="pot=rose").items
     [owner] = pot.metadata.owner_references
     equal((owner.kind, owner.uid, owner.controller), ("Plant", rose["metadata"]["uid"], True))
-    eventually("it sees its child", lambda: ("seen", "ADDED", "rose") in first.calls)
+    eventually("it sees its child", lambda: ("seen", "rose") in first.calls)
 
     def posted():
         events = core.list_namespaced_event(NAMESPACE, field_selector="reason=Planted,involvedObject.name=rose")

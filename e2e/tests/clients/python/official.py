@@ -319,8 +319,8 @@ def leadership_passes_on():
 
         settings = electionconfig.Config(
             lock,
-            lease_duration=4,
-            renew_deadline=3,
+            lease_duration=10,
+            renew_deadline=8,
             retry_period=1,
             onstarted_leading=started,
             onstopped_leading=gone.set if name == "first" else lambda: None,

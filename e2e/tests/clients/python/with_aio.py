@@ -84,8 +84,8 @@ async def leadership_passes_on(api, core):
 
         settings = electionconfig.Config(
             LeaseLock("leader", NAMESPACE, name, api),
-            lease_duration=4,
-            renew_deadline=3,
+            lease_duration=10,
+            renew_deadline=8,
             retry_period=1,
             onstarted_leading=leads,
             onstopped_leading=None,

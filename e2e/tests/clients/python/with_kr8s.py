@@ -64,6 +64,13 @@ def workloads_are_scaled_and_deleted_with_their_pods():
 def custom_resources_are_waited_for():
     crd = CustomResourceDefinition(definition("krakens", "Kraken"), api=api)
     crd.create()
+
+    def has_conditions():
+        crd.refresh()
+        return crd.status.conditions
+
+    # A new definition's are null, which the client does not expect.
+    eventually("it has conditions", has_conditions)
     crd.wait("condition=Established", timeout=60)
     Kraken = new_class("Kraken", version="clients.example.com/v1", namespaced=True, plural="krakens")
     body = {"metadata": {"name": "deep", "namespace": NAMESPACE}}

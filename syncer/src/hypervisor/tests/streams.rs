@@ -86,8 +86,8 @@ fn kubelet(path: &str) -> String {
         "metrics/cadvisor" => [
             "# TYPE cpu counter".to_owned(),
             "machine_cpu_cores 16".to_owned(),
-            format!("cpu{{container=\"app\",{own}\",id=\"a\\\"}}b\"}} 1 1700"),
-            format!("cpu{{container=\"injected\",{own}\"}} 2"),
+            format!("cpu{{container=\"app\",{own},id=\"a\\\"}}b\"}} 1 1700"),
+            format!("cpu{{container=\"injected\",{own}}} 2"),
             r#"cpu{container="app",namespace="tenant",pod="web-x-shop-x-other"} 3"#.to_owned(),
             r#"cpu{container="",namespace="",pod="",id="/"} 4"#.to_owned(),
             r#"bytes{namespace="tenant",persistentvolumeclaim="data-x-shop-x-demo"} 5"#.to_owned(),

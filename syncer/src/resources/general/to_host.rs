@@ -177,6 +177,7 @@ async fn report(cx: &Context, general: &General, object: &DynamicObject, host: &
     // Pods by their virtual identity.
     for user in status.get_mut("reservedFor").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(pod) = user["name"].as_str().and_then(|name| cx.pod_behind(name)) {
+            user["name"] = pod.metadata.name.clone().into();
             user["uid"] = pod.metadata.uid.clone().into();
         }
     }

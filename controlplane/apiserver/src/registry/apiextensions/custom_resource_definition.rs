@@ -2,6 +2,7 @@
 
 mod defaults;
 pub mod definition;
+mod formats;
 mod internal;
 mod rules;
 mod schema;
@@ -10,7 +11,7 @@ mod version;
 
 use serde_json::{Value, json};
 
-use crate::field::Errors;
+use crate::field::{Errors, quoted};
 use crate::registry::access::{bool_at, has, list_at, make_map, set, set_default, str_at};
 use crate::registry::kind::{Kind, Writer};
 
@@ -66,6 +67,13 @@ impl Kind for CustomResourceDefinition {
         let mut errors = Errors::default();
         definition::status(definition, &mut errors);
         errors
+    }
+
+    fn warnings(&self, definition: &Value, old: Option<&Value>) -> Vec<String> {
+        let known = old.map(formats::unknown).unwrap_or_default();
+        let mut unknown = formats::unknown(definition);
+        unknown.retain(|format| !known.contains(format));
+        unknown.iter().map(|format| format!("unrecognized format {}", quoted(format))).collect()
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {

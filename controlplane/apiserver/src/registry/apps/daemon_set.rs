@@ -61,7 +61,7 @@ impl Kind for DaemonSet {
     }
 
     fn validate_update(&self, set: &Value, old: &Value) -> Errors {
-        let mut errors = validate(set);
+        let mut errors = self.validate_twice(set);
         workload::validate_selector_kept(&mut errors, set, old);
         errors
     }

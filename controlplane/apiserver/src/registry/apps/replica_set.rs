@@ -37,7 +37,7 @@ impl Kind for ReplicaSet {
     }
 
     fn validate_update(&self, set: &Value, old: &Value) -> Errors {
-        let mut errors = validate(set);
+        let mut errors = self.validate_twice(set);
         workload::validate_selector_kept(&mut errors, set, old);
         errors
     }
@@ -124,3 +124,25 @@ const COLUMNS: &[Column] = &[
         "Selector is a label query over pods that should match the replica count. Label keys and values that must match in order to be controlled by this replica set. It must match the pod template's labels. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_changed_set_is_checked_twice_and_keeps_its_selector() {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let set = |value: &str| {
+            let mut set = json!({"spec": {"selector": {"matchLabels": {"a": value}}, "template": template}});
+            ReplicaSet.default(&mut set);
+            set
+        };
+        let errors = ReplicaSet.validate_update(&set("z"), &set("b"));
+        let fields: Vec<&str> = errors.0.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["spec.template.metadata.labels", "spec.template.metadata.labels", "spec.selector"]
+        );
+    }
+}

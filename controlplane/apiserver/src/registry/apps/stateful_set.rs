@@ -58,8 +58,18 @@ impl Kind for StatefulSet {
         let path = SPEC.child("volumeClaimTemplates");
         for (index, claim) in list_at(set, "/spec/volumeClaimTemplates").iter().enumerate() {
             let path = path.index(index);
-            let path = path.child("resources.requests");
-            fractional_warning(&mut warnings, &path, at(claim, "/spec/resources/requests"), "storage");
+            // The real server names the claims so, and otherwise when they change.
+            let path = path.child(if old.is_some() { "Spec.resources" } else { "resources" });
+            for list in ["requests", "limits"] {
+                let amounts = at(claim, &format!("/spec/resources/{list}"));
+                fractional_warning(&mut warnings, &path.child(list), amounts, "storage");
+            }
+        }
+        if int_at(set, "/spec/revisionHistoryLimit") < 0 {
+            warnings.push(
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+                    .into(),
+            );
         }
         warnings
     }
@@ -139,7 +149,6 @@ fn validate(set: &Value) -> Errors {
         let path = SPEC.child("volumeClaimTemplates");
         validate_claim_spec(&mut errors, &path.index(index).child("spec"), at(claim, "/spec"));
     }
-    workload::validate_counts(&mut errors, set, &["revisionHistoryLimit"]);
     errors
 }
 
@@ -230,3 +239,23 @@ const COLUMNS: &[Column] = &[
     wide("Containers", "string", "Names of each container in the template."),
     wide("Images", "string", "Images referenced by each container in the template."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_negative_history_is_only_questionable() {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let mut set = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template, "revisionHistoryLimit": -1}});
+        StatefulSet.default(&mut set);
+        assert_eq!(StatefulSet.validate(&set), Errors::default());
+        assert_eq!(
+            StatefulSet.warnings(&set, None),
+            [
+                "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended"
+            ]
+        );
+    }
+}

@@ -31,12 +31,25 @@ impl Kind for Node {
         true
     }
 
+    fn warnings(&self, node: &Value, _old: Option<&Value>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if has(node, "/spec/configSource") {
+            warnings.push("spec.configSource: the feature is removed".into());
+        }
+        if !str_at(node, "/spec/externalID").is_empty() {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
+        }
+        warnings
+    }
+
     fn validate(&self, node: &Value) -> Errors {
         validate::validate_create(node)
     }
 
     fn validate_update(&self, node: &Value, old: &Value) -> Errors {
-        validate::validate_update(node, old)
+        let mut errors = validate::validate_create(node);
+        errors.extend(validate::validate_update(node, old));
+        errors
     }
 
     fn validate_status_update(&self, node: &Value, old: &Value) -> Errors {

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use super::pod_spec::{self, qos_class};
 use crate::field::{Errors, Path};
 use crate::registry::access::{
-    bool_at, get_mut, has, int_at, list_at, make_map, of_type, restore, set, str_at,
+    bool_at, get_mut, has, int_at, list_at, list_mut, make_map, of_type, restore, set, str_at,
 };
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, column, wide};
+use crate::validation::ip;
 
 /// The rules of pods.
 pub struct Pod;
@@ -57,11 +58,25 @@ impl Kind for Pod {
     }
 
     fn warnings(&self, pod: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if old.is_none() {
-            warnings.extend(pod_spec::name_warnings(pod, "the Pod's hostname"));
+        // Pods are changed by machines.
+        if old.is_some() {
+            return Vec::new();
         }
+        let mut warnings = Vec::new();
+        warnings.extend(pod_spec::name_warnings(pod, "the Pod's hostname"));
         warnings.extend(pod_spec::warnings(&Path::ROOT, pod));
+        warnings
+    }
+
+    fn status_warnings(&self, pod: &Value) -> Vec<String> {
+        let status = Path::new("status");
+        let mut warnings = Vec::new();
+        for field in ["podIPs", "hostIPs"] {
+            let list = status.child(field);
+            for (index, address) in list_at(pod, &format!("/status/{field}")).iter().enumerate() {
+                warnings.extend(ip::address_warnings(&list.index(index).child("ip"), str_at(address, "/ip")));
+            }
+        }
         warnings
     }
 
@@ -101,6 +116,7 @@ impl Kind for Pod {
         if !has(pod, "/status/observedGeneration") {
             restore(pod, old, "/status/observedGeneration");
         }
+        keep_generations_of_conditions(pod, old);
     }
 
     fn generation_fields(&self) -> &'static [&'static str] {
@@ -147,10 +163,27 @@ impl Kind for Pod {
             str_at(pod, "/spec/serviceAccountName").to_owned(),
             bool_at(pod, "/spec/hostNetwork").to_string(),
             str_at(pod, "/status/phase").to_owned(),
-            address.clone(),
             address,
+            // A selector may name the list, but nothing is selected by it.
+            String::new(),
             str_at(pod, "/status/nominatedNodeName").to_owned(),
         ]
+    }
+}
+
+/// Conditions that say nothing of their generation keep that of the old condition of their type: the first of the
+/// first, and so on.
+fn keep_generations_of_conditions(pod: &mut Value, old: &Value) {
+    let mut seen: Vec<String> = Vec::new();
+    for condition in list_mut(pod, "/status/conditions") {
+        let kind = str_at(condition, "/type").to_owned();
+        let nth = seen.iter().filter(|other| **other == kind).count();
+        let before =
+            list_at(old, "/status/conditions").iter().filter(|was| str_at(was, "/type") == kind).nth(nth);
+        if let Some(before) = before.filter(|_| int_at(condition, "/observedGeneration") == 0) {
+            restore(condition, before, "/observedGeneration");
+        }
+        seen.push(kind);
     }
 }
 
@@ -207,3 +240,37 @@ const COLUMNS: &[Column] = &[
         "If specified, all readiness gates will be evaluated for pod readiness. A pod is ready when all its containers are ready AND all conditions specified in the readiness gates have status equal to \"True\" More info: https://git.k8s.io/enhancements/keps/sig-network/580-pod-readiness-gates",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_keep_the_generation_that_they_were_observed_at() {
+        let old = json!({"status": {"conditions": [
+            {"type": "Ready", "observedGeneration": 3},
+            {"type": "Initialized"},
+        ]}});
+        let mut pod = json!({"status": {"conditions": [
+            {"type": "Initialized", "observedGeneration": 4},
+            {"type": "Ready"},
+            {"type": "Ready"},
+        ]}});
+        Pod.prepare_status_update(&mut pod, &old);
+        assert_eq!(
+            pod["status"]["conditions"],
+            json!([
+                {"type": "Initialized", "observedGeneration": 4},
+                {"type": "Ready", "observedGeneration": 3},
+                {"type": "Ready"},
+            ])
+        );
+    }
+
+    #[test]
+    fn only_who_creates_a_pod_is_warned() {
+        let pod = json!({"metadata": {"name": "a.b"}, "spec": {"terminationGracePeriodSeconds": -1}});
+        assert_eq!(Pod.warnings(&pod, None).len(), 2);
+        assert_eq!(Pod.warnings(&pod, Some(&pod)), [""; 0]);
+    }
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::pod_spec::{default_template, validate_template};
+use super::pod_spec::{default_template, template_warnings, validate_template};
 use crate::field::{Errors, Path};
 use crate::registry::access::at;
 use crate::registry::kind::{Column, Kind};
@@ -17,8 +17,8 @@ impl Kind for PodTemplate {
         default_template(template, "/template");
     }
 
-    fn warnings(&self, template: &Value, _old: Option<&Value>) -> Vec<String> {
-        super::pod_spec::warnings(&Path::new("template"), at(template, "/template"))
+    fn warnings(&self, template: &Value, old: Option<&Value>) -> Vec<String> {
+        template_warnings(template, old, "template")
     }
 
     fn validate(&self, template: &Value) -> Errors {

@@ -50,6 +50,18 @@ impl Kind for ReplicationController {
         validate(controller)
     }
 
+    /// The counts are checked by declaration, and so once.
+    fn validate_update(&self, controller: &Value, _old: &Value) -> Errors {
+        let mut errors = validate(controller);
+        let again = errors
+            .0
+            .iter()
+            .filter(|error| !matches!(error.field.as_str(), "spec.replicas" | "spec.minReadySeconds"));
+        let again = Errors(again.cloned().collect());
+        errors.extend(again);
+        errors
+    }
+
     fn validate_status_update(&self, controller: &Value, old: &Value) -> Errors {
         const COUNTS: &[&str] =
             &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];

@@ -51,9 +51,8 @@ impl Kind for Secret {
         errors
     }
 
-    fn warnings(&self, secret: &Value, old: Option<&Value>) -> Vec<String> {
-        let changed = old.is_none_or(|old| at(old, "/data") != at(secret, "/data"));
-        if changed && str_at(secret, "/type") == "kubernetes.io/tls" {
+    fn warnings(&self, secret: &Value, _old: Option<&Value>) -> Vec<String> {
+        if str_at(secret, "/type") == "kubernetes.io/tls" {
             certificate_warning(secret).into_iter().collect()
         } else {
             Vec::new()

@@ -73,6 +73,14 @@ impl Kind for Service {
         warnings::warnings(service)
     }
 
+    fn status_warnings(&self, service: &Value) -> Vec<String> {
+        warnings::of_status(service)
+    }
+
+    fn create_on_update(&self) -> bool {
+        true
+    }
+
     fn prepare_status_update(&self, service: &mut Value, _old: &Value) {
         default_status(service);
     }

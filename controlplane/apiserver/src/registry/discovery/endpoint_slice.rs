@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::field::{Errors, Path};
 use crate::registry::access::{
-    at, has, int_at, list_at, list_mut, make_map, opt_int, opt_str, set, set_default, str_at, strs_at,
+    at, has, int_at, list_at, list_mut, make_map, opt_int, opt_str, remove, set, set_default, str_at, strs_at,
 };
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, first, name};
@@ -33,16 +33,27 @@ impl Kind for EndpointSlice {
         }
     }
 
+    fn prepare_create(&self, slice: &mut Value, _writer: &Writer<'_>) {
+        drop_topology(slice);
+    }
+
     /// Labels count as well: they say whose slice it is.
     fn prepare_update(&self, slice: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        if at(slice, "/endpoints") != at(old, "/endpoints") {
+            drop_topology(slice);
+        }
         if at(slice, "/metadata/labels") != at(old, "/metadata/labels") {
             set(slice, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
         }
     }
 
-    fn warnings(&self, slice: &Value, _old: Option<&Value>) -> Vec<String> {
+    fn warnings(&self, slice: &Value, old: Option<&Value>) -> Vec<String> {
         let mut warnings = Vec::new();
-        if !matches!(str_at(slice, "/addressType"), "IPv4" | "IPv6") {
+        if old.is_none() && str_at(slice, "/addressType") == "FQDN" {
+            warnings.push("spec.addressType: FQDN endpoints are deprecated".into());
+        }
+        let manager = at(slice, "/metadata/labels").get("endpointslice.kubernetes.io/managed-by");
+        if manager.and_then(Value::as_str).is_some_and(|manager| CONTROLLERS.contains(&manager)) {
             return warnings;
         }
         let endpoints = Path::new("endpoints");
@@ -96,6 +107,16 @@ impl Kind for EndpointSlice {
     }
 }
 
+/// Who writes addresses as they should be.
+const CONTROLLERS: &[&str] = &["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+
+/// Only the beta version had a topology of endpoints.
+fn drop_topology(slice: &mut Value) {
+    for endpoint in list_mut(slice, "/endpoints") {
+        remove(endpoint, "/deprecatedTopology");
+    }
+}
+
 const COLUMNS: &[Column] = &[
     NAME,
     column(
@@ -115,3 +136,25 @@ const COLUMNS: &[Column] = &[
     ),
     AGE,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn domains_are_deprecated_for_new_slices() {
+        let slice = json!({"addressType": "FQDN", "endpoints": [{"addresses": ["a.example.com"]}]});
+        assert_eq!(EndpointSlice.warnings(&slice, None), ["spec.addressType: FQDN endpoints are deprecated"]);
+        assert_eq!(EndpointSlice.warnings(&slice, Some(&slice)), [""; 0]);
+    }
+
+    #[test]
+    fn addresses_of_the_controllers_are_not_looked_at() {
+        let mut slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["010.0.0.1"]}]});
+        assert_eq!(EndpointSlice.warnings(&slice, None).len(), 1);
+        let manager = "endpointslice.kubernetes.io/managed-by";
+        slice["metadata"] = json!({"labels": {manager: "endpointslice-controller.k8s.io"}});
+        assert_eq!(EndpointSlice.warnings(&slice, None), [""; 0]);
+    }
+}

@@ -250,6 +250,7 @@ pub const LAYOUTS: &[(&str, &str)] = &[
     ("ScopeSelector", "MatchExpressions?:ScopedResourceSelectorRequirement"),
     ("ScopedResourceSelectorRequirement", "ScopeName Operator Values?"),
     ("EventSource", "Component Host"),
+    ("NonResourceAttributes", "Path Verb"),
     ("ObjectReference", "Kind Namespace Name UID APIVersion ResourceVersion FieldPath"),
     ("UncountedTerminatedPods", "Succeeded? Failed?"),
     ("PodFailurePolicy", "Rules?:PodFailurePolicyRule"),

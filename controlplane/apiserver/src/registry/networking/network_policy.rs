@@ -36,7 +36,9 @@ impl Kind for NetworkPolicy {
     }
 
     fn validate_update(&self, policy: &Value, old: &Value) -> Errors {
-        validate::validate(policy, Some(old))
+        let mut errors = validate::validate(policy, Some(old));
+        errors.extend(errors.clone());
+        errors
     }
 
     fn warnings(&self, policy: &Value, _old: Option<&Value>) -> Vec<String> {

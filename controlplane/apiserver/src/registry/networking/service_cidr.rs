@@ -42,7 +42,7 @@ impl Kind for ServiceCidr {
 
     /// A second family may be added, all else stays.
     fn validate_update(&self, cidr: &Value, old: &Value) -> Errors {
-        let mut errors = Errors::default();
+        let mut errors = self.validate(cidr);
         let spec = Path::new("spec");
         let path = spec.child("cidrs");
         let (new, had) = (list_at(cidr, "/spec/cidrs"), list_at(old, "/spec/cidrs"));
@@ -53,9 +53,6 @@ impl Kind for ServiceCidr {
         }
         for (index, (new, _)) in new.iter().zip(had).enumerate().filter(|(_, (new, had))| new != had) {
             errors.invalid(&path.index(index), new, IMMUTABLE);
-        }
-        if added {
-            errors.extend(self.validate(cidr));
         }
         errors
     }

@@ -57,7 +57,7 @@ impl Kind for RuntimeClass {
     }
 
     fn validate_update(&self, class: &Value, old: &Value) -> Errors {
-        let mut errors = Errors::default();
+        let mut errors = self.validate(class);
         immutable_field(&mut errors, &Path::ROOT, class, old, "handler");
         errors
     }

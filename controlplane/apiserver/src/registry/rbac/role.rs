@@ -22,6 +22,10 @@ impl Kind for Role {
         validate::role(role, true)
     }
 
+    fn validate_update(&self, role: &Value, _old: &Value) -> Errors {
+        self.validate_twice(role)
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::PathSegment
     }
@@ -40,6 +44,10 @@ impl Kind for ClusterRole {
         validate::role(role, false)
     }
 
+    fn validate_update(&self, role: &Value, _old: &Value) -> Errors {
+        self.validate_twice(role)
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::PathSegment
     }
@@ -52,4 +60,16 @@ impl Kind for ClusterRole {
 /// `rules` is always shown, if need be as `null`.
 fn show_rules(role: &mut Value) {
     make_map(role, "").entry("rules").or_insert(json!(null));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_role_is_checked_twice() {
+        let role = json!({"rules": [{"apiGroups": [""], "resources": ["pods"]}]});
+        assert_eq!(Role.validate(&role).0.len(), 1);
+        assert_eq!(Role.validate_update(&role, &role).0.len(), 2);
+    }
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::field::Errors;
-use crate::registry::access::{bool_at, count_at, get, has, list_at, set, set_default, str_at};
-use crate::registry::kind::{Column, Kind};
+use crate::registry::access::{at, bool_at, count_at, get, has, int_at, list_at, set, set_default, str_at};
+use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, joined, name};
 
 /// The rules of CSI drivers.
@@ -25,8 +25,11 @@ impl Kind for CsiDriver {
         }
     }
 
-    fn generation_fields(&self) -> &'static [&'static str] {
-        &["spec"]
+    /// Drivers have a generation only once they have been changed.
+    fn prepare_update(&self, driver: &mut Value, old: &Value, _writer: &Writer<'_>) {
+        if at(driver, "/spec") != at(old, "/spec") {
+            set(driver, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
+        }
     }
 
     fn unconditional_update(&self) -> bool {

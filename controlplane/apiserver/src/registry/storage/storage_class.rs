@@ -48,7 +48,7 @@ impl Kind for StorageClass {
     }
 
     fn validate_update(&self, class: &Value, old: &Value) -> Errors {
-        let mut errors = Errors::default();
+        let mut errors = self.validate(class);
         for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
             immutable_field(&mut errors, &Path::ROOT, class, old, field);
         }

@@ -21,7 +21,7 @@ impl Kind for VolumeAttributesClass {
     }
 
     fn validate_update(&self, class: &Value, old: &Value) -> Errors {
-        let mut errors = Errors::default();
+        let mut errors = self.validate(class);
         forbid_changes(&mut errors, class, old, &["driverName", "parameters"]);
         errors
     }

@@ -40,11 +40,7 @@ pub fn needs_address(service: &Value) -> bool {
 }
 
 fn needs_node_ports(service: &Value) -> bool {
-    match kind(service) {
-        "NodePort" => true,
-        "LoadBalancer" => at(service, "/spec/allocateLoadBalancerNodePorts") != false,
-        _ => false,
-    }
+    matches!(kind(service), "NodePort" | "LoadBalancer")
 }
 
 fn is_balanced(service: &Value) -> bool {
@@ -151,9 +147,34 @@ fn remove_unchanged(service: &mut Value, old: &Value, path: &str) {
     }
 }
 
+/// Whether an update names no node ports that were not there before.
 fn same_ports(service: &Value, old: &Value) -> bool {
-    let (mut new, mut before) = (node_ports(service), node_ports(old));
-    new.sort_unstable();
-    before.sort_unstable();
-    new == before
+    let before = node_ports(old);
+    node_ports(service).iter().all(|port| before.contains(port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn balanced(ports: &Value) -> Value {
+        json!({"spec": {"type": "LoadBalancer", "ports": ports}})
+    }
+
+    #[test]
+    fn node_ports_stay_with_a_balancer_that_needs_none_any_more() {
+        let old = balanced(&json!([{"port": 80, "nodePort": 30080}]));
+        let mut new = balanced(&json!([{"port": 80, "nodePort": 30080}]));
+        new["spec"]["allocateLoadBalancerNodePorts"] = false.into();
+        drop_unused(&mut new, &old);
+        assert_eq!(new["spec"]["ports"][0]["nodePort"], 30080);
+    }
+
+    #[test]
+    fn node_ports_go_with_the_type_if_no_others_are_wanted() {
+        let old = balanced(&json!([{"port": 80, "nodePort": 30080}, {"port": 81, "nodePort": 30081}]));
+        let mut new = json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80, "nodePort": 30080}]}});
+        drop_unused(&mut new, &old);
+        assert_eq!(new["spec"]["ports"], json!([{"port": 80}]));
+    }
 }

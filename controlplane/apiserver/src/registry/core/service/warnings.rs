@@ -53,6 +53,17 @@ pub fn warnings(service: &Value) -> Vec<String> {
     warnings
 }
 
+/// What is questionable about the addresses of a load balancer.
+pub fn of_status(service: &Value) -> Vec<String> {
+    let status = Path::new("status");
+    let balancer = status.child("loadBalancer");
+    let list = balancer.child("ingress");
+    let points = list_at(service, "/status/loadBalancer/ingress").iter().enumerate();
+    points
+        .filter_map(|(index, point)| ip::address_warnings(&list.index(index), str_at(point, "/ip")))
+        .collect()
+}
+
 fn headless_warnings(warnings: &mut Vec<String>, spec: &Value) {
     if !str_at(spec, "/loadBalancerIP").is_empty() {
         warnings.push("spec.loadBalancerIP is ignored for headless services".into());

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
-use crate::registry::access::{at, entries, get, opt_str, str_at};
+use crate::registry::access::{at, entries, get, opt_int, opt_str, str_at};
 use crate::registry::core::persistent_volume::validate_inline;
 use crate::registry::core::pod_spec::validate_csi_driver_name;
 use crate::validation::fields::{IMMUTABLE, dns_subdomain, required};
+use crate::validation::formats;
 
 const SPEC: Path<'static> = Path::new("spec");
 const STATUS: Path<'static> = Path::new("status");
@@ -25,10 +26,11 @@ pub fn validate_create(attachment: &Value) -> Errors {
     errors
 }
 
-/// A changed attachment or status.
+/// A changed attachment or status. The real server checks both twice.
 pub fn validate_update(attachment: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     validate(&mut errors, attachment);
+    errors.extend(errors.clone());
     if at(attachment, "/spec") != at(old, "/spec") {
         let spec = at(attachment, "/spec");
         let detail = format!(
@@ -75,8 +77,35 @@ fn validate_status(errors: &mut Errors, status: &Value) {
         errors.too_long(&path, MAX_METADATA);
     }
     for field in ["attachError", "detachError"] {
+        let path = STATUS.child(field);
         if str_at(status, &format!("/{field}/message")).len() > MAX_MESSAGE {
-            errors.too_long(&STATUS.child(field).child("message"), MAX_MESSAGE);
+            // The real server names the limit of the metadata.
+            errors.too_long(&path.child("message"), MAX_METADATA);
         }
+        if let Some(code) = opt_int(status, &format!("/{field}/errorCode")).filter(|code| *code < 0) {
+            let why = formats::range(0, i64::from(i32::MAX));
+            errors.invalid(&path.child("errorCode"), &code.into(), &why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn errors_of_volumes_are_short_and_have_codes_above_zero() {
+        let mut errors = Errors::default();
+        let error = json!({"message": "x".repeat(MAX_MESSAGE + 1), "errorCode": -1});
+        validate_status(&mut errors, &json!({"attachError": error}));
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "status.attachError.message: Too long: may not be more than 262144 bytes",
+                "status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+            ]
+        );
     }
 }
