@@ -117,7 +117,9 @@ impl Writer {
             metadata,
             "}",
         ];
-        pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
+        for piece in pieces {
+            out.extend_from_slice(piece.as_bytes());
+        }
         Ok(())
     }
 

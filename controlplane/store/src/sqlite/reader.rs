@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::task::{JoinError, spawn_blocking};
 
-use super::schema::Location;
+use super::schema::{Location, enlarge_cache};
 use super::snapshot::Snapshot;
 use crate::Error;
 
@@ -33,7 +33,13 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Snapshot<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.elsewhere(|connection| Snapshot::of(connection).and_then(|snapshot| read(&snapshot))).await
+        self.elsewhere(|connection| {
+            enlarge_cache(connection, true)?;
+            let result = Snapshot::of(connection).and_then(|snapshot| read(&snapshot));
+            enlarge_cache(connection, false)?;
+            result
+        })
+        .await
     }
 
     /// Runs one query of a row or two. Where a connection is free that happens at once: it takes a few microseconds,

@@ -23,6 +23,9 @@ const BUSY: Duration = Duration::from_secs(10);
 /// inner nodes of the B-trees.
 const WRITER_CACHE: i32 = 1024;
 const READER_CACHE: i32 = 256;
+/// While a list is read: it looks up its keys in their order, which is not that of the file, and would otherwise read
+/// each page for each of the few documents on it.
+const LIST_CACHE: i32 = 8 << 10;
 
 /// After a burst of writes the WAL shrinks back to about what SQLite checkpoints at, 1,000 pages.
 const WAL_LIMIT: u32 = 4 << 20;
@@ -135,6 +138,12 @@ impl Location {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }
+}
+
+/// Gives a connection that reads the memory for a list, or takes it back.
+pub(super) fn enlarge_cache(connection: &Connection, enlarge: bool) -> Result<(), Error> {
+    let size = if enlarge { LIST_CACHE } else { READER_CACHE };
+    Ok(connection.pragma_update(None, "cache_size", -size)?)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
