@@ -238,7 +238,7 @@ impl Controllers {
             if names.clone().into_iter().any(|name| name == "*") { Self::default() } else { Self(0) };
         let is_on = |one: &&Controller| {
             let first = names.clone().into_iter().find(|name| bare(name) == one.name());
-            first.map_or(defaults.contains(**one), |name| !name.starts_with('-'))
+            first.map_or_else(|| defaults.contains(**one), |name| !name.starts_with('-'))
         };
         Ok(Self::only(&Controller::ALL.iter().filter(is_on).copied().collect::<Vec<_>>()))
     }

@@ -229,7 +229,7 @@ fn unready(pod: &Pod, now: Timestamp) -> Option<Pod> {
     let mut unready = pod.clone();
     let conditions = unready.status.as_mut()?.conditions.as_mut()?;
     let condition = conditions.iter_mut().find(|one| one.type_ == "Ready" && one.status != "False")?;
-    condition.status = "False".to_owned();
+    "False".clone_into(&mut condition.status);
     condition.last_transition_time = Some(time(now));
     Some(unready)
 }

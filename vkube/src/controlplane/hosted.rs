@@ -92,10 +92,10 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         let shutdown = shutdown.clone();
         async move {
             let syncing = syncer.run(shutdown.clone());
-            if !enabled.is_empty() {
-                tokio::join!(syncing, controllers.run(shutdown));
-            } else {
+            if enabled.is_empty() {
                 syncing.await;
+            } else {
+                tokio::join!(syncing, controllers.run(shutdown));
             }
         }
     }));
