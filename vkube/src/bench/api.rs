@@ -63,7 +63,9 @@ pub async fn run(options: &Options, directory: &Path) -> Outcome {
     }
     let target = Target { clients, pid };
     let mut costs = load(&target, options).await?;
-    costs.iter_mut().for_each(|cost| cost.compare(options.objects));
+    for cost in &mut costs {
+        cost.compare(options.objects);
+    }
     let resident = pid.and_then(process::read).map(|reading| reading.resident);
     match options.output {
         Output::Json => println!("{}", json!({"costs": costs, "residentKiB": resident})),
