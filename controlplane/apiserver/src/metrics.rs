@@ -18,7 +18,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::{inflight::Inflight, requests::Requests};
+pub use self::{
+    inflight::Inflight,
+    requests::{Asked, Requests},
+};
 use crate::{body::Response, respond, server::Server};
 
 /// What others in this process count, made anew for each answer.

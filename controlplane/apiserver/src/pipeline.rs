@@ -8,6 +8,7 @@ use crate::{
     aggregation, audit, authentication, authorization,
     body::{Request, Response},
     impersonation,
+    metrics::Asked,
     negotiation::{self, Encoding},
     options::{Query, check_timeout},
     request_info::RequestInfo,
@@ -84,7 +85,8 @@ async fn run(
         Err(refusal) => {
             if let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) {
                 let (method, headers) = (request.method(), request.headers());
-                server.counters.requests.refused(&definition, method, headers, &query, &info);
+                let asked = Asked { definition: &definition, method, headers, query: &query, info: &info };
+                server.counters.requests.refused(asked);
             }
             *refusal
         }

@@ -10,7 +10,9 @@ use crate::{
     body::{Request, Response},
     discovery, handlers,
     handlers::call::Call,
-    health, metrics, negotiation, openapi,
+    health,
+    metrics::{self, Asked},
+    negotiation, openapi,
     options::Query,
     request_info::RequestInfo,
     resource::Definition,
@@ -43,7 +45,8 @@ pub async fn route(
     }
     let encoding = negotiation::encoding(&query, request.headers());
     let (method, headers) = (request.method(), request.headers());
-    let measured = server.counters.requests.begin(&definition, method, headers, &query, &info);
+    let asked = Asked { definition: &definition, method, headers, query: &query, info: &info };
+    let measured = server.counters.requests.begin(asked);
     let answer = match Call::new(server.clone(), definition, info, user, query, request) {
         Ok(mut call) => match resource(&mut call, request).await {
             // Who is refused is warned all the same.

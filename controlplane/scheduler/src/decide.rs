@@ -133,5 +133,4 @@ fn available<'a>(nodes: usize, reasons: impl IntoIterator<Item = &'a String>) ->
 }
 
 #[cfg(test)]
-#[path = "decide_tests.rs"]
 mod tests;

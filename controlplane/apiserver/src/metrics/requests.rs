@@ -31,6 +31,21 @@ const BOUNDS: [f64; 23] = [
 /// went.
 const MAX_SERIES: usize = 16_384;
 
+/// What was asked for, and how.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The resource that the path names.
+    pub definition: &'a Definition,
+    /// How HTTP says it.
+    pub method: &'a Method,
+    /// With these headers.
+    pub headers: &'a HeaderMap,
+    /// With these options.
+    pub query: &'a Query,
+    /// What the path means.
+    pub info: &'a RequestInfo,
+}
+
 /// What requests of one series have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Labels<'a> {
@@ -44,11 +59,11 @@ struct Labels<'a> {
 }
 
 impl<'a> Labels<'a> {
-    fn of(method: &Method, headers: &HeaderMap, query: &Query, info: &'a RequestInfo) -> Self {
-        let scope = scope(info);
+    fn of(asked: Asked<'a>) -> Self {
+        let (scope, info) = (scope(asked.info), asked.info);
         Self {
-            verb: verb(method, headers, query, info, scope),
-            dry_run: match query.all("dryRun") {
+            verb: verb(asked, scope),
+            dry_run: match asked.query.all("dryRun") {
                 [] => "",
                 all if all.iter().all(|value| value == "All") => "All",
                 _ => "invalid",
@@ -87,13 +102,8 @@ fn scope(info: &RequestInfo) -> &'static str {
 }
 
 /// The verb in capital letters, which is that of HTTP but for some.
-fn verb(
-    method: &Method,
-    headers: &HeaderMap,
-    query: &Query,
-    info: &RequestInfo,
-    scope: &str,
-) -> &'static str {
+fn verb(asked: Asked<'_>, scope: &str) -> &'static str {
+    let Asked { method, headers, query, info, .. } = asked;
     if matches!(info.subresource.as_str(), "log" | "exec" | "portforward" | "attach" | "proxy") {
         return "CONNECT";
     }
@@ -181,16 +191,9 @@ pub struct Requests {
 
 impl Requests {
     /// Begins to measure a request for a resource, if there may be a handler for it.
-    pub fn begin(
-        &self,
-        definition: &Definition,
-        method: &Method,
-        headers: &HeaderMap,
-        query: &Query,
-        info: &RequestInfo,
-    ) -> Option<Measured> {
-        let series = self.of(definition, method, headers, query, info)?;
-        let lasts = info.is_lasting();
+    pub fn begin(&self, asked: Asked<'_>) -> Option<Measured> {
+        let series = self.of(asked)?;
+        let lasts = asked.info.is_lasting();
         if lasts {
             series.lock().running += 1;
         }
@@ -198,29 +201,16 @@ impl Requests {
     }
 
     /// Counts a request for a resource that was refused because there are too many.
-    pub fn refused(
-        &self,
-        definition: &Definition,
-        method: &Method,
-        headers: &HeaderMap,
-        query: &Query,
-        info: &RequestInfo,
-    ) {
-        if let Some(series) = self.of(definition, method, headers, query, info) {
+    pub fn refused(&self, asked: Asked<'_>) {
+        if let Some(series) = self.of(asked) {
             series.count(429);
         }
     }
 
-    fn of(
-        &self,
-        definition: &Definition,
-        method: &Method,
-        headers: &HeaderMap,
-        query: &Query,
-        info: &RequestInfo,
-    ) -> Option<Arc<Series>> {
-        let is_known = info.subresource.is_empty() || definition.subresource(&info.subresource).is_some();
-        is_known.then(|| Labels::of(method, headers, query, info)).and_then(|labels| self.find(&labels))
+    fn of(&self, asked: Asked<'_>) -> Option<Arc<Series>> {
+        let part = &asked.info.subresource;
+        let is_known = part.is_empty() || asked.definition.subresource(part).is_some();
+        is_known.then(|| Labels::of(asked)).and_then(|labels| self.find(&labels))
     }
 
     fn find(&self, labels: &Labels<'_>) -> Option<Arc<Series>> {
