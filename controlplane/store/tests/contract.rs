@@ -230,6 +230,37 @@ async fn a_list_in_parts_is_the_list_at_one_revision() {
 }
 
 #[tokio::test]
+async fn a_long_list_that_is_asked_for_again_and_again_is_never_old() {
+    let store = SqliteStore::in_memory().unwrap();
+    let large = |i: usize| put(&format!("/x/{i:03}"), &"large ".repeat(1_000));
+    store.commit((0..100).map(large).collect()).await.unwrap();
+    let changes = [
+        vec![],
+        vec![],
+        vec![put("/y", "of other keys")],
+        vec![put("/x/050", "new")],
+        vec![],
+        vec![],
+        vec![delete("/x/051")],
+        vec![put("/y", "of other keys"), put("/x/100", "at the end")],
+        (0..2_000).map(|_| put("/y", "more than is kept in memory")).collect(),
+        vec![],
+    ];
+    for change in changes {
+        if !change.is_empty() {
+            store.commit(change).await.unwrap();
+        }
+        let whole = store.list(Range { prefix: "/x/".to_owned(), ..Range::default() }).await.unwrap();
+        let parts: Vec<_> = store.parts("/x/", None).map(Result::unwrap).collect().await;
+        assert!(parts.iter().all(|part| part.revision == whole.revision), "{}", whole.revision);
+        let last: Vec<bool> = parts.iter().map(|part| part.is_last).collect();
+        assert!(last.len() > 2 && last.iter().position(|last| *last) == Some(last.len() - 1), "{last:?}");
+        let entries: Vec<_> = parts.into_iter().flat_map(|part| part.entries).collect();
+        assert_eq!(entries, whole.entries);
+    }
+}
+
+#[tokio::test]
 async fn knows_whether_a_prefix_has_keys() {
     let store = SqliteStore::in_memory().unwrap();
     store.commit(vec![put("/a/1", "1"), put("/a0", "x")]).await.unwrap();
