@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderValue, header};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::runtime::Handle;
