@@ -11,7 +11,7 @@ use crate::validation::fields::immutable;
 
 const SPEC: Path<'static> = Path::new("spec");
 const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
-const MODES: &[&str] = &["Ephemeral", "Persistent"];
+const MODES: &[&str] = &["Persistent", "Ephemeral"];
 const MIN_LIFETIME: i64 = 600;
 const MIN_PERIOD: i64 = 10;
 
@@ -76,5 +76,11 @@ fn validate_spec(errors: &mut Errors, spec: &Value) {
             &seconds.into(),
             "must be greater than or equal to 10 seconds",
         );
+    }
+    if let Some(in_secrets) = get(spec, "/serviceAccountTokenInSecrets")
+        && list_at(spec, "/tokenRequests").is_empty()
+    {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.invalid(&SPEC.child("serviceAccountTokenInSecrets"), in_secrets, why);
     }
 }
