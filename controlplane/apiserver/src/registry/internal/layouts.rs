@@ -303,6 +303,11 @@ pub const LAYOUTS: &[(&str, &str)] = &[
          ControllerExpandSecretRef?:SecretReference NodeExpandSecretRef?:SecretReference",
     ),
     ("SecretReference", "Name Namespace"),
+    (
+        "DeviceAttribute",
+        "IntValue?=int BoolValue?=bool StringValue?=string VersionValue?=version IntValues?=ints \
+         BoolValues?=bools StringValues?=strings VersionValues?=versions",
+    ),
     ("ServiceCIDRSpec", "CIDRs?=cidrs"),
     (
         "FlowSchemaSpec",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, list_at, opt_int, opt_str, str_at};
+use crate::registry::access::{at, get, list_at, opt_int, opt_str, str_at};
 use crate::registry::core::pod_spec::validate_csi_driver_name;
 use crate::validation::fields::immutable;
 
@@ -25,8 +25,7 @@ pub fn validate_create(driver: &Value) -> Errors {
 
 /// A changed driver.
 pub fn validate_update(driver: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    validate_spec(&mut errors, at(driver, "/spec"));
+    let mut errors = validate_create(driver);
     for (field, shown) in
         [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
     {
