@@ -109,7 +109,7 @@ async fn a_pod_on_a_node_that_is_out_of_service_ends() {
 }
 
 #[tokio::test]
-async fn a_validating_policy_is_reported_as_seen() {
+async fn a_validating_policy_is_reported_as_seen_with_what_its_expressions_get_wrong() {
     let cluster = Cluster::start().await;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client.clone());
     let (groups, versions, resources) = (["apps"], ["v1"], ["deployments"]);
@@ -118,15 +118,19 @@ async fn a_validating_policy_is_reported_as_seen() {
     ]);
     let policy = json!({"metadata": {"name": "p"}, "spec": {
         "matchConstraints": {"resourceRules": rules},
-        "validations": [{"expression": "object.spec.replicas < 9"}],
+        "validations": [{"expression": "object.spec.replicas < 9"}, {"expression": "object.replicas < 9"}],
     }});
     policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
-    until(policies, "it is seen", |all| {
+    let found = until(policies, "it is seen", |all| {
         all.iter().any(|one| {
             one.status.as_ref().and_then(|status| status.observed_generation) == one.metadata.generation
         })
     })
     .await;
+    let status = found.into_iter().find_map(|one| one.status).unwrap();
+    let warnings = status.type_checking.and_then(|types| types.expression_warnings).unwrap();
+    assert_eq!((warnings.len(), &*warnings[0].field_ref), (1, "spec.validations[1].expression"));
+    assert!(warnings[0].warning.starts_with("apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field"));
     cluster.stop().await;
 }
 
