@@ -51,6 +51,7 @@ mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
+mod resource_claim;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -195,6 +196,8 @@ controllers! {
     Disruption = "disruption-controller" => disruption::start,
     /// Keeps as many replicas as metrics ask for.
     HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
+    /// Makes the claims for devices of pods, and frees those that no pod uses.
+    ResourceClaim = "resourceclaim-controller" => resource_claim::start,
     /// Counts what namespaces use of their quotas.
     ResourceQuota = "resourcequota-controller" => resource_quota::start,
     /// Says which generation of a validating admission policy has been seen, and what its expressions get wrong.

@@ -18,10 +18,12 @@ use crate::informers::Informer;
 use crate::ownership::wake_itself;
 use crate::queue::Key;
 
+type Check = dyn Fn(&Value) -> Vec<(String, String)> + Send + Sync;
+
 /// Finds what the expressions of a policy, given as a document, get wrong: the fields that they are in, with
 /// what to say of them.
 #[derive(Clone)]
-pub struct TypeChecker(Arc<dyn Fn(&Value) -> Vec<(String, String)> + Send + Sync>);
+pub struct TypeChecker(Arc<Check>);
 
 impl TypeChecker {
     /// A checker of this function.

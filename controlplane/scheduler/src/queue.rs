@@ -110,7 +110,7 @@ impl Queue {
         match self.waiting.get_mut(&key) {
             // Our own report of failure changes only the status and is no reason to try again.
             Some(entry) if entry.pod.metadata.uid == pod.metadata.uid => {
-                if entry.pod.spec != pod.spec && entry.state == State::Unschedulable {
+                if asks(&entry.pod) != asks(pod) && entry.state == State::Unschedulable {
                     entry.state = State::Active;
                 }
                 entry.pod = Arc::clone(pod);
@@ -202,6 +202,11 @@ impl Queue {
         }
         counts
     }
+}
+
+/// What decides where a pod may go.
+fn asks(pod: &Pod) -> impl PartialEq + '_ {
+    (&pod.spec, pod.status.as_ref().and_then(|status| status.resource_claim_statuses.as_ref()))
 }
 
 /// Higher priority first, then older first.

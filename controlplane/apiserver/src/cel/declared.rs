@@ -64,7 +64,7 @@ impl<'s> Declared<'s> {
     }
 }
 
-impl<'s> Schema<'s> {
+impl Schema<'_> {
     /// The schema of a field, as CEL writes it, of the items, or of the values.
     fn inner(self, step: &str) -> Option<Self> {
         let name = unescape(step);
