@@ -17,10 +17,11 @@ use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
+    admission::policy::typing,
     instance::{self, Instance},
     user::User,
 };
-use vkube_controllers::{Authority, Metrics};
+use vkube_controllers::{Authority, Metrics, TypeChecker};
 
 use crate::{
     cli::{Failure, Outcome},
@@ -191,10 +192,12 @@ impl Controllers {
         enabled: vkube_controllers::Controllers,
     ) -> Result<Self, Failure> {
         let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
+        let server = instance.server.clone();
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),
             authority: Some(Arc::new(authority)),
             enabled,
+            type_checker: Some(TypeChecker::new(move |policy| typing::warnings(&server, policy))),
             ..Default::default()
         };
         let metrics = options.metrics.clone();

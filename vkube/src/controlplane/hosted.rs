@@ -82,8 +82,9 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     link.tie(&syncer);
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there.
-    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction];
+    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there; so are
+    // devices.
+    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction, Controller::ResourceClaim];
     // Without any, all pods would be orphans of nodes that are gone.
     let orphans = (!has_nodes).then_some(Controller::PodGarbage);
     let without = of_nodes.into_iter().chain(orphans);
@@ -92,7 +93,11 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let election = options.election.election(controllers.client.clone())?;
     tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
-        let scheduler = scheduling.map(|options| (client(&instance, "system:kube-scheduler"), options));
+        let scheduler = scheduling.map(|options| {
+            let metrics = options.metrics.clone();
+            instance.server.counters.expose(move || Box::new(metrics.clone()));
+            (client(&instance, "system:kube-scheduler"), options)
+        });
         async move {
             let working = async {
                 if !enabled.is_empty() {
