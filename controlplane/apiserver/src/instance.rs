@@ -10,10 +10,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vkube_store::{
-    Store,
-    sqlite::{self, SqliteStore},
-};
+use vkube_store::{SqliteStore, Store};
 
 use crate::{
     admission::{self, Chain},
@@ -84,7 +81,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             data_dir: None,
-            history: sqlite::Options::default().history,
+            history: vkube_store::Options::default().history,
             listen: None,
             tls: None,
             authentication: authentication::Options::default(),
@@ -281,9 +278,13 @@ fn open_store(data_dir: Option<PathBuf>, history: Duration) -> Result<Arc<Sqlite
     std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
     let file = path.join("state.db");
     let options = if history.is_zero() {
-        sqlite::Options { history: Duration::MAX, revisions: u64::MAX, ..sqlite::Options::default() }
+        vkube_store::Options {
+            history: Duration::MAX,
+            revisions: u64::MAX,
+            ..vkube_store::Options::default()
+        }
     } else {
-        sqlite::Options { history, ..sqlite::Options::default() }
+        vkube_store::Options { history, ..vkube_store::Options::default() }
     };
     SqliteStore::open(&file, options).map_err(|source| Error::Store { path, source })
 }
