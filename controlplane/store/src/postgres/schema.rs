@@ -96,18 +96,14 @@ async fn create(client: &Client, address: &Address) -> Result<(), Error> {
     if is_made(client, address).await? {
         return Ok(());
     }
-    // Replicas that start together agree on who makes the tables.
-    let make = async {
-        client.batch_execute("BEGIN").await?;
-        client.execute("SELECT pg_advisory_xact_lock(hashtext($1))", &[&address.channel()]).await?;
-        if !is_made(client, address).await? {
-            let schema = address.quoted();
-            client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; {TABLES}")).await?;
-        }
-        client.batch_execute("COMMIT").await?;
-        Ok(())
-    };
-    make.await
+    // Replicas that start together agree on who makes the tables. The lock ends with the connection, which is only for
+    // this; taken within a transaction, that would not see what was made while it waited.
+    client.execute("SELECT pg_advisory_lock(hashtext($1))", &[&address.channel()]).await?;
+    if !is_made(client, address).await? {
+        let schema = address.quoted();
+        client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; {TABLES}")).await?;
+    }
+    Ok(())
 }
 
 async fn is_made(client: &Client, address: &Address) -> Result<bool, Error> {
