@@ -43,9 +43,11 @@ struct Taken {
 pub struct Unusable(IpNet);
 
 /// What a Service asks for or holds.
-struct Claim {
+#[derive(Debug, Default)]
+pub(super) struct Claim {
     addresses: Vec<Ipv4Addr>,
-    ports: Vec<(u16, String)>,
+    /// Ports are taken per protocol.
+    pub(super) ports: Vec<(u16, String)>,
 }
 
 impl RangeAllocator {
@@ -74,10 +76,20 @@ impl RangeAllocator {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Somebody else has given `held` to a Service that held `before`.
+    pub(super) fn learn(&self, before: Option<Claim>, held: &Claim) {
+        let mut taken = self.taken();
+        if let Some(before) = before {
+            give_back(&mut taken, before);
+        }
+        taken.addresses.extend(&held.addresses);
+        taken.ports.extend(held.ports.iter().cloned());
+    }
+
     fn fill(&self, service: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<(), ApiError> {
         let kind = text(service, "/spec/type");
-        let held = old.map_or_else(|| Claim { addresses: Vec::new(), ports: Vec::new() }, claim);
-        let mut claimed = Claim { addresses: Vec::new(), ports: Vec::new() };
+        let held = old.map(claim).unwrap_or_default();
+        let mut claimed = Claim::default();
         let mut taken = self.taken();
         let result = if kind == "ExternalName" {
             Ok(())
@@ -326,7 +338,7 @@ fn free_port(taken: &Taken, protocol: &str) -> Option<u16> {
 }
 
 /// What a stored Service holds.
-fn claim(service: &Value) -> Claim {
+pub(super) fn claim(service: &Value) -> Claim {
     let addresses = service.pointer("/spec/clusterIPs").and_then(Value::as_array);
     let ports = service.pointer("/spec/ports").and_then(Value::as_array);
     let mut claim = Claim {
