@@ -6,6 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::export::Export;
 use crate::lifetime::{DeleteAfter, SleepRule};
 use crate::schemas;
@@ -77,6 +78,10 @@ use crate::sync::Sync;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(TYPE_IS_FIXED).message("backingStore.type is immutable"),
+    validation = Rule::new(SCHEMA_IS_FIXED).message("backingStore.external.schema is immutable"),
+    validation = Rule::new(REPLICAS_SHARE_A_DATABASE)
+        .message("replicas: more than one need backingStore.type ExternalDatabase"),
     validation = Rule::new(DETAILS_FIT_THE_TYPE)
         .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
     validation = Rule::new(SERVICE_FIELDS_FIT_THE_TYPE)
@@ -90,9 +95,10 @@ pub struct VirtualClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^v?1\.[0-9]+$"))]
     pub version: Option<String>,
-    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays.
+    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays. With a database outside, up to
+    /// `5` serve it at once; one of them at a time synchronises with the host.
     #[serde(default = "running", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(range(min = 0, max = 5))]
     pub replicas: Option<i32>,
     /// Pausing and deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -73,6 +73,10 @@ reasons! {
     VolumePending,
     /// The volume is bound.
     VolumeBound,
+    /// The Secret of the database is missing or does not say where it is.
+    DatabaseUnknown,
+    /// The database outside cannot be reached, or refuses.
+    DatabaseUnreachable,
     /// Certificates are valid.
     Issued,
     /// Certificates were reissued.

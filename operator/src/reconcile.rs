@@ -13,6 +13,7 @@
 
 mod argocd;
 mod certificates;
+mod database;
 mod kubeconfigs;
 mod lifetime;
 mod namespace;

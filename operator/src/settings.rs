@@ -3,6 +3,7 @@
 //! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
 //! its shape.
 
+mod database;
 mod isolation;
 pub mod rest;
 pub mod template;
@@ -19,6 +20,7 @@ use vkube_crds::{
     ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads,
 };
 
+pub use database::Database;
 pub use isolation::{Isolation, Network};
 
 use crate::names::{Identity, PRIORITY_CLASS, wanted_host_namespace};
@@ -27,7 +29,7 @@ use crate::options::{KUBERNETES_VERSION, Options};
 /// Everything about a virtual cluster that the builders need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Pods of the control plane: 0 or 1.
+    /// Pods of the control plane; more than one have a database.
     pub replicas: i32,
     /// Image of the control plane.
     pub image: String,
@@ -49,6 +51,8 @@ pub struct Settings {
     pub namespace_labels: BTreeMap<String, String>,
     /// Further annotations of the host namespace.
     pub namespace_annotations: BTreeMap<String, String>,
+    /// The database outside that is the store.
+    pub database: Option<Database>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
     /// Names inside the cluster.
@@ -171,6 +175,8 @@ pub fn validate(
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
+    let (replicas, uid) = (spec.replicas.unwrap_or(1), cluster.metadata.uid.as_deref().unwrap_or_default());
+    let database = database::validate(spec.backing_store.as_ref(), replicas, uid, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
     let networking = spec.networking.clone().unwrap_or_default();
@@ -214,7 +220,7 @@ pub fn validate(
         return Err(wrong);
     }
     Ok(Settings {
-        replicas: spec.replicas.unwrap_or(1).clamp(0, 1),
+        replicas: replicas.max(0),
         image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
         image: control_plane.image.unwrap_or_else(|| options.image.clone()),
         requests: with_defaults(resources.requests, &[("cpu", "20m"), ("memory", "32Mi")]),
@@ -225,7 +231,8 @@ pub fn validate(
         pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
-        volume,
+        volume: volume.filter(|_| database.is_none()),
+        database,
         cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
         networking,
         expose,

@@ -9,6 +9,7 @@ mod election;
 mod hosted;
 mod link;
 mod standalone;
+pub mod store;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -49,6 +50,9 @@ pub struct Options {
     pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: store::Flags,
     /// Admission plugins to run besides the default ones.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
@@ -157,6 +161,7 @@ fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_cont
 fn server_options(options: &Options) -> Result<instance::Options, Failure> {
     let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
+        database: options.store.address()?,
         history: options.etcd_compaction_interval,
         listen: Some(options.listen),
         authentication: options.authentication.options()?,

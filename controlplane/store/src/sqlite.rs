@@ -52,51 +52,28 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use futures::channel;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::StreamExt as _;
 use tokio::sync::oneshot;
 
-use crate::{Entry, Error, Page, Parts, Range, Revision, Store, Watch, Write};
+use crate::retention::Retention;
+use crate::ring::{Progress, Ring};
+use crate::watch::{Watcher, check_events_after};
+use crate::{Entry, Error, Options, Page, Parts, Range, Revision, Store, Watch, Write};
 use reader::Readers;
 use recent::Recent;
-use retention::Retention;
-use ring::Ring;
 use schema::Location;
-use watch::Watcher;
-use writer::{Command, Progress, Writer};
+use writer::{Command, Writer};
 
 mod batch;
 mod keys;
 mod reader;
 mod recent;
-mod retention;
-mod ring;
 mod schema;
 mod snapshot;
-mod watch;
 mod writer;
-
-/// How a store behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How long history is kept.
-    pub history: Duration,
-    /// How many revisions of history are kept at most, whatever their age.
-    pub revisions: u64,
-    /// How many reads can run at the same time.
-    pub readers: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        // Kubernetes' API server compacts etcd every five minutes, so clients are used to that. At some
-        // 4 KiB a revision, the history stays below 100 MiB of disk.
-        Self { history: Duration::from_mins(5), revisions: 20_000, readers: 2 }
-    }
-}
 
 /// A store in an SQLite file, or in memory.
 pub struct SqliteStore {
@@ -140,15 +117,6 @@ impl SqliteStore {
         let readers = Readers::new(location, options.readers);
         let recent = Arc::default();
         Ok(Arc::new(Self { ring, readers, recent, commands, writer: Mutex::new(Some(writer)) }))
-    }
-
-    /// Finishes the commits that are under way, ends all watches and closes the file. Whatever is asked
-    /// afterwards fails with [`Error::Closed`].
-    pub async fn close(&self) {
-        if let Some(writer) = self.stop() {
-            // It fails only if the thread panicked, and then there is nothing left to close.
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
-        }
     }
 
     fn stop(&self) -> Option<JoinHandle<()>> {
@@ -235,7 +203,7 @@ impl Store for SqliteStore {
             if self.ring.is_closed() {
                 return Err(Error::Closed);
             }
-            snapshot::check_events_after(after, self.ring.oldest())?;
+            check_events_after(after, self.ring.oldest())?;
             if after > self.ring.newest() {
                 // A read can have seen a transaction whose events are about to be published.
                 let newest = self.readers.read(|snapshot| Ok(snapshot.newest)).await?;
@@ -250,5 +218,15 @@ impl Store for SqliteStore {
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>> {
         self.ask(move |reply| Command::Compact(revision, reply)).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            if let Some(writer) = self.stop() {
+                // It fails only if the thread panicked, and then there is nothing left to close.
+                let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+            }
+        }
+        .boxed()
     }
 }

@@ -113,6 +113,7 @@ fn tenant() -> Vec<Value> {
         // In which a control plane tells when it was used.
         rule(&[""], &["configmaps"], &["get"]),
         rule(&["apps"], &["statefulsets"], APPLY),
+        rule(&["policy"], &["poddisruptionbudgets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),

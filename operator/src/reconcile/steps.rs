@@ -12,9 +12,9 @@ use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, 
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
-use super::{argocd, lifetime};
+use super::{argocd, database, lifetime};
 use crate::apply::Applied;
-use crate::build::{self, Key, Object};
+use crate::build::{self, Data, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
@@ -59,8 +59,8 @@ pub(super) async fn attempt(
     grant(&attempt).await?;
     let services = guard(&attempt, report).await?;
     let certificates = certificates::ensure(&attempt, &services, report).await?;
-    let persistent = volume(&attempt, report).await?;
-    control_plane(&attempt, &certificates, persistent, report).await?;
+    let data = data(&attempt, report).await?;
+    control_plane(&attempt, &certificates, &data, report).await?;
     if attempt.settings.replicas == 0 {
         return sleep::settle(&attempt, &certificates, report).await;
     }
@@ -249,6 +249,14 @@ fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<
     Some(format!("https://{host}:{port}"))
 }
 
+/// Puts in place what keeps the data.
+async fn data(attempt: &Attempt<'_>, report: &mut Report) -> Result<Data, Stop> {
+    match &attempt.settings.database {
+        Some(database) => database::ensure(attempt, database, report).await.map(Data::Database),
+        None => volume(attempt, report).await.map(|is_kept| if is_kept { Data::Volume } else { Data::Pod }),
+    }
+}
+
 /// Puts the volume in place; returns whether the data is in one. A claim that exists is always used, and keeps its
 /// class and at least its size.
 async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop> {
@@ -294,10 +302,10 @@ async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop
 async fn control_plane(
     attempt: &Attempt<'_>,
     certificates: &Certificates,
-    persistent: bool,
+    data: &Data,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let set = build::stateful_set(&attempt.identity, &attempt.settings, persistent, &certificates.hash);
+    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, &certificates.hash);
     let applied = attempt.apply(Object::of(set)).await?;
     let written = matches!(applied, Applied::Ours { written: true, .. });
     let live = attempt.ours(applied)?;

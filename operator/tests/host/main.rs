@@ -8,6 +8,7 @@ mod admission;
 mod argocd;
 mod chaos;
 mod cluster_api;
+mod database;
 mod deletion;
 mod drift;
 mod examples;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::reader::Readers;
-use super::ring::Ring;
 use super::snapshot::{self, Snapshot};
+use crate::ring::Ring;
 use crate::{Entry, Error, Part, Revision};
 
 /// Lists together hold at most so many bytes; a longer one is not kept.
