@@ -35,6 +35,7 @@ use crate::{
     rbac::authorizer::Rbac,
     server::{Parts, Server},
     service_allocation::{Allocator, range::RangeAllocator},
+    snapshot::Shelf,
     status::ApiError,
     stored,
 };
@@ -186,6 +187,7 @@ pub struct Instance {
 impl Instance {
     /// Starts a server. When this returns it answers, and is ready.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        let snapshots = options.data_dir.as_ref().map(|directory| Shelf::new(directory.join("snapshots")));
         let store = open_store(options.data_dir, options.history)?;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -231,6 +233,7 @@ impl Instance {
             own_services,
             advertise_address: advertise,
             service_range: options.service_range,
+            snapshots,
         });
         if let Some(batches) = batches.flatten() {
             tasks.spawn(batches.run(shutdown.clone()));

@@ -50,6 +50,7 @@ pub mod schema;
 pub mod selectors;
 pub mod server;
 pub mod service_allocation;
+pub mod snapshot;
 pub mod status;
 pub mod stored;
 pub mod system_metadata;

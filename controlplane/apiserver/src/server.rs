@@ -37,6 +37,7 @@ use crate::{
     registry::Resource,
     resource::Definition,
     service_allocation::Allocator,
+    snapshot::Shelf,
     status::ApiError,
     stored,
     user::User,
@@ -71,6 +72,8 @@ pub struct Parts {
     pub advertise_address: String,
     /// The range of cluster IPs.
     pub service_range: IpNet,
+    /// Where snapshots are kept; nowhere without a directory.
+    pub snapshots: Option<Shelf>,
 }
 
 /// A running API server; clones share it.
