@@ -12,6 +12,7 @@
 
 mod argocd;
 mod control_plane;
+mod doorbell;
 mod identity;
 mod namespace;
 mod network;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use argocd::argocd_secret;
 pub use control_plane::{API_PORT, DNS_PORT, MALLOC, stateful_set, volume_claim};
+pub use doorbell::{doorbell, doorbells};
 pub use namespace::namespace;
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};

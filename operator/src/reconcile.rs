@@ -19,6 +19,7 @@ mod namespace;
 mod report;
 mod route;
 mod sleep;
+mod snapshots;
 mod steps;
 
 use std::sync::Arc;

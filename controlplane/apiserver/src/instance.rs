@@ -26,6 +26,7 @@ use crate::{
         node::Node,
         webhook::{self, Webhook},
     },
+    block::Blocked,
     bootstrap,
     connect::Connector,
     custom,
@@ -60,6 +61,8 @@ pub struct Options {
     pub authorization_configuration: Option<PathBuf>,
     /// `--audit-*`, if there is a policy and a log.
     pub audit: Option<audit::Options>,
+    /// Writes that are refused to whoever comes from outside the process.
+    pub blocked: Blocked,
     /// Where the time of the last request of a user from outside is noted, in seconds since 1970.
     pub activity: Option<Arc<AtomicI64>>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
@@ -93,6 +96,7 @@ impl Default for Options {
             authorization_webhook: None,
             authorization_configuration: None,
             audit: None,
+            blocked: Blocked::default(),
             activity: None,
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
@@ -233,6 +237,7 @@ impl Instance {
             own_services,
             advertise_address: advertise,
             service_range: options.service_range,
+            blocked: options.blocked,
             snapshots,
         });
         if let Some(batches) = batches.flatten() {

@@ -8,6 +8,7 @@ pub mod aggregation;
 pub mod audit;
 pub mod authentication;
 pub mod authorization;
+pub mod block;
 pub mod body;
 pub mod bootstrap;
 pub mod catalog;

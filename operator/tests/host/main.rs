@@ -6,6 +6,7 @@
 
 mod admission;
 mod argocd;
+mod authority;
 mod chaos;
 mod cluster_api;
 mod deletion;
@@ -16,4 +17,5 @@ mod faults;
 mod lifecycle;
 mod policies;
 mod sleep;
+mod snapshots;
 mod world;
