@@ -61,6 +61,9 @@ async fn the_last_use_decides_when_a_cluster_sleeps_and_ends() {
     world.stop().await;
 }
 
+/// An address of this machine that an EndpointSlice may have: one of a sandbox's.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 9);
+
 /// When the cluster of [`asleep`] was made, in seconds since 1970.
 static MADE: AtomicI64 = AtomicI64::new(0);
 
@@ -96,7 +99,7 @@ async fn door(world: &World, namespace: &str) -> SocketAddr {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_wakes_when_somebody_connects_also_after_the_operator_has_restarted() {
     let mut world = World::with(|options| {
-        options.doors = Some(Ipv4Addr::LOCALHOST.into());
+        options.doors = Some(ADDRESS.into());
         options.next_time = once;
     })
     .await;
@@ -125,7 +128,7 @@ async fn a_cluster_wakes_when_somebody_connects_also_after_the_operator_has_rest
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_was_put_to_sleep_stays_so_whoever_connects() {
-    let world = World::with(|options| options.doors = Some(Ipv4Addr::LOCALHOST.into())).await;
+    let world = World::with(|options| options.doors = Some(ADDRESS.into())).await;
     let sleep = json!({"schedule": "0 0 1 1 *", "wakeOnConnect": true});
     world.create("demo", json!({"replicas": 0, "lifecycle": {"sleep": sleep}})).await;
     let cluster = world.condition("demo", "Ready", "False", "Sleeping").await;
