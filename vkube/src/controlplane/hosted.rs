@@ -17,7 +17,8 @@ use vkube_controllers::Controller;
 use vkube_syncer::{Config, DnsServer, Images, NodeSync, Syncer};
 
 use super::{
-    Controllers, Options, activity, client, election::work_as_leader, link::HostLink, read, server_options,
+    Controllers, Options, access, activity, client, election::work_as_leader, link::HostLink, read,
+    server_options,
 };
 use crate::{
     cli::Outcome,
@@ -81,6 +82,8 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let has_nodes = config.nodes != NodeSync::None;
     let syncer = Arc::new(Syncer::new(client(&instance, "system:vkube-syncer"), host, config));
     link.tie(&syncer);
+    let access = access::Keeper::new(client(&instance, "system:vkube-access"), &options.access);
+    tasks.spawn(access.run(shutdown.clone()));
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
     tasks.spawn({
