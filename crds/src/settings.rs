@@ -232,6 +232,19 @@ pub struct Certificates {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::duration")]
     pub renew_before: Option<String>,
+    /// A Secret of type `kubernetes.io/tls`, beside the VirtualCluster, with the certificate authority that signs for this
+    /// cluster. When it changes, all that it signed is issued anew. Default: an authority of the cluster's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalSecret>,
+}
+
+/// A Secret in the namespace of the VirtualCluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalSecret {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// Where and as what the tenant's pods run on the host, whatever they ask for themselves.

@@ -105,6 +105,23 @@ fn other_fields_change_freely() {
 }
 
 #[test]
+fn service_accounts_have_a_namespace_and_users_have_none() {
+    let access = |subject: Value| {
+        let access =
+            json!([{"clusterRole": "view", "subjects": [{"kind": "User", "name": "jane"}, subject]}]);
+        refusals(&mk("demo", json!({"access": access})), None)
+    };
+    assert!(access(json!({"kind": "Group", "name": "devs"})).is_empty());
+    assert!(access(json!({"kind": "ServiceAccount", "name": "ci", "namespace": "default"})).is_empty());
+    for wrong in [
+        json!({"kind": "ServiceAccount", "name": "ci"}),
+        json!({"kind": "User", "name": "joe", "namespace": "default"}),
+    ] {
+        assert!(!access(wrong.clone()).is_empty(), "{wrong}");
+    }
+}
+
+#[test]
 fn fields_of_a_service_need_a_type_that_has_them() {
     let expose = |type_: &str, service: Value| {
         refusals(&mk("demo", json!({"expose": {"type": type_, "service": service}})), None)

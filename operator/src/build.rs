@@ -13,6 +13,7 @@
 mod argocd;
 mod control_plane;
 mod database;
+mod doorbell;
 mod identity;
 mod namespace;
 mod network;
@@ -27,6 +28,7 @@ mod tests;
 pub use argocd::argocd_secret;
 pub use control_plane::{API_PORT, DNS_PORT, Data, MALLOC, stateful_set, volume_claim};
 pub use database::{database_hash, database_secret};
+pub use doorbell::{doorbell, doorbells};
 pub use namespace::namespace;
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};

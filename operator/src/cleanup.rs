@@ -69,6 +69,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         }
     }
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
+    context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {

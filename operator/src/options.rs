@@ -1,7 +1,7 @@
 //! What the operator is told at start.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -38,6 +38,9 @@ pub struct Options {
     /// Whether the API server must answer through its Service before a cluster is ready. Needs the host's Service
     /// network, so it is off when the operator runs outside its host.
     pub probe: bool,
+    /// The operator's own address, by which the host's Services lead clients of sleeping clusters to it. Without one, no
+    /// cluster wakes by being connected to.
+    pub doors: Option<IpAddr>,
     /// Whether to serve VirtualControlPlanes. Their CRD must be there.
     pub cluster_api: bool,
     /// How times of cron schedules are found.
@@ -73,6 +76,7 @@ impl Options {
             persistence: true,
             internal_address: InternalAddress::ServiceName,
             probe: true,
+            doors: None,
             cluster_api: false,
             next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),

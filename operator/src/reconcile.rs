@@ -20,6 +20,7 @@ mod namespace;
 mod report;
 mod route;
 mod sleep;
+mod snapshots;
 mod steps;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 mod database;
 mod isolation;
 pub mod rest;
+pub mod snapshots;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Toleration};
 use vkube_crds::{
-    AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
-    ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads,
+    Access, AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
+    ExposeType, ImagePullPolicy, Networking, Quantity, RestoreFrom, VirtualCluster, Workloads,
+    WritePermissions,
 };
 
 pub use database::Database;
@@ -89,6 +91,16 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     /// What becomes of the host namespace on deletion.
     pub deletion_policy: DeletionPolicy,
+    /// Secret with the certificate authority, if it is not the cluster's own.
+    pub ca_secret: Option<String>,
+    /// Who may do what inside.
+    pub access: Vec<Access>,
+    /// Writes that are refused.
+    pub write_permissions: WritePermissions,
+    /// Snapshots by schedule.
+    pub snapshots: Option<snapshots::Snapshots>,
+    /// The snapshot that the cluster starts from.
+    pub restore_from: Option<RestoreFrom>,
 }
 
 /// The store's volume.
@@ -216,9 +228,11 @@ pub fn validate(
         &mut wrong,
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
+    let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let ca_secret = spec.certificates.as_ref().and_then(|asked| asked.ca_secret_ref.clone());
     Ok(Settings {
         replicas: replicas.max(0),
         image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
@@ -250,6 +264,11 @@ pub fn validate(
         idle_lifetime,
         rest,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
+        ca_secret: ca_secret.map(|secret| secret.name),
+        access: spec.access.clone(),
+        write_permissions: lifecycle.write_permissions.unwrap_or_default(),
+        snapshots,
+        restore_from: spec.restore_from.clone(),
     })
 }
 

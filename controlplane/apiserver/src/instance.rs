@@ -23,6 +23,7 @@ use crate::{
         node::Node,
         webhook::{self, Webhook},
     },
+    block::Blocked,
     bootstrap,
     connect::Connector,
     custom,
@@ -32,6 +33,7 @@ use crate::{
     rbac::authorizer::Rbac,
     server::{Parts, Server},
     service_allocation::{Allocator, range::RangeAllocator, shared},
+    snapshot::Shelf,
     status::ApiError,
     stored,
 };
@@ -58,6 +60,8 @@ pub struct Options {
     pub authorization_configuration: Option<PathBuf>,
     /// `--audit-*`, if there is a policy and a log.
     pub audit: Option<audit::Options>,
+    /// Writes that are refused to whoever comes from outside the process.
+    pub blocked: Blocked,
     /// Where the time of the last request of a user from outside is noted, in seconds since 1970.
     pub activity: Option<Arc<AtomicI64>>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
@@ -92,6 +96,7 @@ impl Default for Options {
             authorization_webhook: None,
             authorization_configuration: None,
             audit: None,
+            blocked: Blocked::default(),
             activity: None,
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
@@ -189,6 +194,7 @@ pub struct Instance {
 impl Instance {
     /// Starts a server. When this returns it answers, and is ready.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        let snapshots = options.data_dir.as_ref().map(|directory| Shelf::new(directory.join("snapshots")));
         let store = open_store(options.data_dir, options.database, options.history).await?;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -234,6 +240,8 @@ impl Instance {
             own_services,
             advertise_address: advertise,
             service_range: options.service_range,
+            blocked: options.blocked,
+            snapshots,
         });
         if let Some(batches) = batches.flatten() {
             tasks.spawn(batches.run(shutdown.clone()));

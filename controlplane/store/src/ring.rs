@@ -3,7 +3,7 @@
 //! Watchers are not sent anything: each holds the revision that it has reached and comes for the next event
 //! itself. So a slow watcher costs no memory; when the ring has moved on, it reads from the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -76,6 +76,15 @@ impl Ring {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
+    }
+
+    /// Whether it is known that nothing happened to keys with this prefix after one revision, up to another.
+    pub(crate) fn is_untouched(&self, prefix: &str, after: Revision, until: Revision) -> bool {
+        let state = self.lock();
+        until <= state.newest
+            && state.after(after).is_some_and(|mut events| {
+                !events.any(|event| event.revision <= until && event.entry.key.starts_with(prefix))
+            })
     }
 
     /// Publishes what has been committed, waking the watchers of those keys. Of a shared log, what has been published
@@ -181,14 +190,17 @@ impl State {
         concerned.filter_map(|seat| seat.waker.take()).collect()
     }
 
-    fn next(&self, seat: u64, after: Revision) -> Next {
+    /// The events after a revision, if all of them are still here.
+    fn after(&self, revision: Revision) -> Option<vec_deque::Iter<'_, Arc<Event>>> {
         // One event a revision, so distance is position.
-        let missing = usize::try_from(self.newest - after).unwrap_or(usize::MAX);
-        let Some(start) = self.events.len().checked_sub(missing) else {
-            return Next::Behind(self.newest);
-        };
+        let missing = usize::try_from(self.newest.saturating_sub(revision)).unwrap_or(usize::MAX);
+        self.events.len().checked_sub(missing).map(|start| self.events.range(start..))
+    }
+
+    fn next(&self, seat: u64, after: Revision) -> Next {
+        let Some(mut events) = self.after(after) else { return Next::Behind(self.newest) };
         let Some(Seat { prefix, .. }) = self.seats.get(&seat) else { return Next::Closed };
-        let found = self.events.range(start..).find(|event| event.entry.key.starts_with(&**prefix));
+        let found = events.find(|event| event.entry.key.starts_with(&**prefix));
         found.map_or(Next::Nothing(self.newest), |event| Next::Event(Arc::clone(event)))
     }
 }

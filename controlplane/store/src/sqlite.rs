@@ -32,6 +32,11 @@
 //! Beside the file are SQLite's own `-wal` and `-shm`, and an empty `-lock`, which is locked while the
 //! store is open.
 //!
+//! # Lists
+//!
+//! A list is sent while it is read. Nothing of it is kept, but for long ones that are asked for repeatedly within
+//! seconds: those are answered from memory as long as nothing happens to their keys.
+//!
 //! # Watches
 //!
 //! A watcher reads the ring, or the log when it is further behind than the ring reaches; it ends only when
@@ -58,12 +63,14 @@ use crate::ring::{Progress, Ring};
 use crate::watch::{Watcher, check_events_after};
 use crate::{Entry, Error, Options, Page, Parts, Range, Revision, Store, Watch, Write};
 use reader::Readers;
+use recent::Recent;
 use schema::Location;
 use writer::{Command, Writer};
 
 mod batch;
 mod keys;
 mod reader;
+mod recent;
 mod schema;
 mod snapshot;
 mod writer;
@@ -72,6 +79,7 @@ mod writer;
 pub struct SqliteStore {
     ring: Arc<Ring>,
     readers: Arc<Readers>,
+    recent: Arc<Recent>,
     commands: Sender<Command>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -107,7 +115,8 @@ impl SqliteStore {
         let writer = spawned.map_err(|error| Error::Database(Box::new(error)))?;
 
         let readers = Readers::new(location, options.readers);
-        Ok(Arc::new(Self { ring, readers, commands, writer: Mutex::new(Some(writer)) }))
+        let recent = Arc::default();
+        Ok(Arc::new(Self { ring, readers, recent, commands, writer: Mutex::new(Some(writer)) }))
     }
 
     fn stop(&self) -> Option<JoinHandle<()>> {
@@ -152,11 +161,18 @@ impl Store for SqliteStore {
 
     fn parts(&self, prefix: &str, at: Option<Revision>) -> Parts {
         let (sender, parts) = channel::mpsc::unbounded();
-        let (readers, prefix, part) = (Arc::clone(&self.readers), prefix.to_owned(), sender.clone());
+        let list = recent::Reading {
+            recent: Arc::clone(&self.recent),
+            ring: Arc::clone(&self.ring),
+            prefix: prefix.to_owned(),
+            at,
+        };
+        let readers = Arc::clone(&self.readers);
         tokio::spawn(async move {
+            // It fails only if nobody takes the parts any longer.
+            let part = sender.clone();
             let take = move |next| part.unbounded_send(Ok(next)).is_ok();
-            if let Err(error) = readers.read(move |snapshot| snapshot.parts(&prefix, at, take)).await {
-                // It fails only if nobody takes the parts any longer.
+            if let Err(error) = list.read(&readers, take).await {
                 let _ = sender.unbounded_send(Err(error));
             }
         });

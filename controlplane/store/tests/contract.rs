@@ -45,6 +45,7 @@ contract! {
     shows_every_past_state_until_it_is_compacted,
     pages_through_one_state_while_it_changes,
     a_list_in_parts_is_the_list_at_one_revision,
+    a_long_list_that_is_asked_for_again_and_again_is_never_old,
     knows_whether_a_prefix_has_keys,
     counts_the_keys_of_a_prefix,
     watches_from_the_past_into_the_future,
@@ -266,6 +267,35 @@ async fn a_list_in_parts_is_the_list_at_one_revision(store: Arc<dyn Store>) {
     assert!(nothing.is_last && nothing.entries.is_empty());
     let refused = store.parts("/x/", Some(999)).next().await.unwrap();
     assert!(matches!(refused, Err(Error::Future { requested: 999, .. })), "{refused:?}");
+}
+
+async fn a_long_list_that_is_asked_for_again_and_again_is_never_old(store: Arc<dyn Store>) {
+    let large = |i: usize| put(&format!("/x/{i:03}"), &"large ".repeat(1_000));
+    store.commit((0..100).map(large).collect()).await.unwrap();
+    let changes = [
+        vec![],
+        vec![],
+        vec![put("/y", "of other keys")],
+        vec![put("/x/050", "new")],
+        vec![],
+        vec![],
+        vec![delete("/x/051")],
+        vec![put("/y", "of other keys"), put("/x/100", "at the end")],
+        (0..2_000).map(|_| put("/y", "more than is kept in memory")).collect(),
+        vec![],
+    ];
+    for change in changes {
+        if !change.is_empty() {
+            store.commit(change).await.unwrap();
+        }
+        let whole = store.list(Range { prefix: "/x/".to_owned(), ..Range::default() }).await.unwrap();
+        let parts: Vec<_> = store.parts("/x/", None).map(Result::unwrap).collect().await;
+        assert!(parts.iter().all(|part| part.revision == whole.revision), "{}", whole.revision);
+        let last: Vec<bool> = parts.iter().map(|part| part.is_last).collect();
+        assert!(last.len() > 2 && last.iter().position(|last| *last) == Some(last.len() - 1), "{last:?}");
+        let entries: Vec<_> = parts.into_iter().flat_map(|part| part.entries).collect();
+        assert_eq!(entries, whole.entries);
+    }
 }
 
 async fn knows_whether_a_prefix_has_keys(store: Arc<dyn Store>) {

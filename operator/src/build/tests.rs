@@ -69,6 +69,8 @@ fn a_cluster_with_everything_chosen() {
             }},
             "nodes": {"mode": "Virtual"},
         },
+        "lifecycle": {"writePermissions": {"blockCreate": true, "blockDelete": true}},
+        "access": [{"clusterRole": "cluster-admin", "subjects": [{"kind": "User", "name": "jane"}]}],
         "isolation": {
             "podSecurity": "restricted",
             "resourceQuota": {"hard": {"pods": 5, "count/jobs.batch": 2}},

@@ -11,7 +11,7 @@ use kube::{Resource as _, ResourceExt};
 use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
+use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep, snapshots};
 use super::{argocd, database, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Data, Key, Object};
@@ -62,11 +62,14 @@ pub(super) async fn attempt(
     let data = data(&attempt, report).await?;
     control_plane(&attempt, &certificates, &data, report).await?;
     if attempt.settings.replicas == 0 {
-        return sleep::settle(&attempt, &certificates, report).await;
+        return sleep::settle(&attempt, &services, &certificates, report).await;
     }
+    sleep::answer_door(&attempt).await?;
     available(&attempt, &services, &certificates, report).await?;
+    snapshots::restore(&attempt, &services, &certificates, report).await?;
     kubeconfigs::ensure(&attempt, &certificates, report).await?;
     argocd::ensure(&attempt, &certificates, report).await?;
+    snapshots::ensure(&attempt, &services, &certificates, report).await;
     kubeconfigs::reachable(&attempt, report)
 }
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod argocd;
+mod authority;
 mod chaos;
 mod cluster_api;
 mod database;
@@ -17,4 +18,5 @@ mod faults;
 mod lifecycle;
 mod policies;
 mod sleep;
+mod snapshots;
 mod world;

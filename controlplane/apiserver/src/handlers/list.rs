@@ -51,6 +51,12 @@ pub async fn list(call: &Call) -> Result<Response, ApiError> {
     representation::list(call, StatusCode::OK, &listing)
 }
 
+/// What a list would answer.
+pub async fn listing(call: &Call) -> Result<Listing, ApiError> {
+    let selection = selection(call)?;
+    collect(call, &selection, Wanted::read(call)?).await
+}
+
 /// Which part of a list is asked for.
 struct Wanted {
     /// At most so many; 0 is no limit.

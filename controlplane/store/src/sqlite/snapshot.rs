@@ -100,7 +100,7 @@ impl<'c> Snapshot<'c> {
         &self,
         prefix: &str,
         at: Option<Revision>,
-        take: impl Fn(Part) -> bool,
+        mut take: impl FnMut(Part) -> bool,
     ) -> Result<(), Error> {
         let revision = self.resolve(at)?;
         let mut statement = self.prepare(self.list_at(revision))?;
