@@ -229,6 +229,11 @@ pub fn validate(
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
     let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
+    if database.is_some() && snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on a volume, which ExternalDatabase has not; back up the database".into(),
+        );
+    }
     if !wrong.is_empty() {
         return Err(wrong);
     }
