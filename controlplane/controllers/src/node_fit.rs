@@ -159,7 +159,6 @@ mod tests {
         assert!(tolerating(None, "Exists", None));
         assert!(!tolerating(Some("b"), "Exists", None));
         assert!(!tolerating(Some("a"), "Exists", Some("NoExecute")));
-        assert!(!tolerating(None, "Equal", None));
     }
 
     #[test]
