@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::access::Access;
+use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::export::Export;
 use crate::lifetime::{DeleteAfter, SleepRule, WritePermissions};
 use crate::schemas;
@@ -79,6 +80,10 @@ use crate::sync::Sync;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(TYPE_IS_FIXED).message("backingStore.type is immutable"),
+    validation = Rule::new(SCHEMA_IS_FIXED).message("backingStore.external.schema is immutable"),
+    validation = Rule::new(REPLICAS_SHARE_A_DATABASE)
+        .message("replicas: more than one need backingStore.type ExternalDatabase"),
     validation = Rule::new(DETAILS_FIT_THE_TYPE)
         .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
     validation = Rule::new(ACCESS_HAS_NAMESPACES)
@@ -94,9 +99,10 @@ pub struct VirtualClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^v?1\.[0-9]+$"))]
     pub version: Option<String>,
-    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays.
+    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays. With a database outside, up to
+    /// `5` serve it at once; one of them at a time synchronises with the host.
     #[serde(default = "running", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(range(min = 0, max = 5))]
     pub replicas: Option<i32>,
     /// Pausing and deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +148,9 @@ pub struct VirtualClusterSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clusterRole"])
     )]
     pub access: Vec<Access>,
+    /// What is applied inside the cluster before it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// Snapshots that are taken by schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
@@ -216,6 +225,16 @@ pub struct HostNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::string_map")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What is applied inside the cluster before it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrap {
+    /// Objects as YAML documents, applied in their order as the field manager `vkube-bootstrap`: once for each text. What is
+    /// changed or deleted inside afterwards stays so, and what goes from the text stays inside.
+    #[schemars(length(min = 1, max = 65536))]
+    pub manifests: String,
 }
 
 /// Names inside the cluster.

@@ -4,6 +4,7 @@
 //! A field exists here only if the operator acts on it.
 
 mod access;
+mod backing_store;
 mod cluster;
 mod cluster_api;
 mod export;
@@ -19,9 +20,10 @@ mod status;
 mod sync;
 
 pub use access::{Access, AccessSubject, SubjectKind};
+pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
 pub use cluster::{
-    AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
-    VirtualClusterSpec,
+    AdditionalKubeconfig, Bootstrap, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef,
+    VirtualCluster, VirtualClusterSpec,
 };
 pub use cluster_api::{
     ApiEndpoint, Initialization, TemplateMetadata, VirtualControlPlane, VirtualControlPlaneSpec,

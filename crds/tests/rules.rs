@@ -55,6 +55,40 @@ fn immutable_fields_cannot_be_set_changed_or_unset() {
 }
 
 #[test]
+fn a_store_is_of_one_type_for_ever_and_has_what_the_type_needs() {
+    let database = |more: Value| {
+        let mut external = json!({"secretRef": {"name": "db"}});
+        external.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"replicas": 3, "backingStore": {"type": "ExternalDatabase", "external": external}})
+    };
+    assert_eq!(refusals(&mk("demo", database(json!({}))), None), Vec::<String>::new());
+    for wrong in [
+        json!({"replicas": 2}),
+        json!({"replicas": 2, "backingStore": {"type": "Embedded"}}),
+        json!({"backingStore": {"type": "ExternalDatabase"}}),
+        json!({"backingStore": {"external": {"secretRef": {"name": "db"}}}}),
+        json!({"backingStore": {
+            "type": "ExternalDatabase", "external": {"secretRef": {"name": "db"}}, "volume": {"size": "1Gi"},
+        }}),
+    ] {
+        assert!(!refusals(&mk("demo", wrong.clone()), None).is_empty(), "{wrong}");
+    }
+    let named = |schema: &str| database(json!({"schema": schema}));
+    for (old, new) in [
+        (json!({}), database(json!({}))),
+        (database(json!({})), json!({})),
+        (named("a"), named("b")),
+        (named("a"), database(json!({}))),
+        (database(json!({})), named("a")),
+    ] {
+        assert!(!update(old.clone(), new.clone()).is_empty(), "{old} -> {new}");
+    }
+    let moved = database(json!({"endpoint": "postgres://u@elsewhere/d"}));
+    assert_eq!(update(database(json!({})), moved), Vec::<String>::new());
+    assert_eq!(update(json!({}), json!({"backingStore": {"type": "Embedded"}})), Vec::<String>::new());
+}
+
+#[test]
 fn other_fields_change_freely() {
     for (old, new) in [
         (json!({}), json!({"replicas": 0})),

@@ -36,7 +36,7 @@ pub use build::{API_PORT, DNS_PORT, MALLOC};
 pub use error::Error;
 pub use install::{DEFAULT_IMAGE, install_manifests, install_yaml};
 pub use names::{LAST_REQUEST, activity_name};
-pub use options::{InternalAddress, KUBERNETES_VERSION, NextTime, Options};
+pub use options::{InternalAddress, KUBERNETES_VERSION, Login, NextTime, Options};
 pub use pki::Error as CertificateError;
 pub use reason::Reason;
 pub use run::run;

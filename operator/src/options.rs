@@ -1,7 +1,9 @@
 //! What the operator is told at start.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use vkube_crds::ImagePullPolicy;
 
@@ -45,6 +47,17 @@ pub struct Options {
     pub next_time: NextTime,
     /// What the control plane will not accept of a spec, as `path: why`: expressions, names, what cannot be synchronised.
     pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
+    /// How the schema of a database is removed with its cluster.
+    pub drop_schema: fn(Login) -> BoxFuture<'static, Result<(), String>>,
+}
+
+/// How to get to a schema of a database.
+#[derive(Clone)]
+pub struct Login {
+    /// What the Secret says: `uri`, and if need be `password`, `ca.crt`, `tls.crt` and `tls.key`.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The schema.
+    pub schema: String,
 }
 
 impl Options {
@@ -67,6 +80,7 @@ impl Options {
             cluster_api: false,
             next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),
+            drop_schema: |_| Box::pin(std::future::ready(Err("no databases here".into()))),
         }
     }
 }

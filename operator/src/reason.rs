@@ -73,6 +73,10 @@ reasons! {
     VolumePending,
     /// The volume is bound.
     VolumeBound,
+    /// The Secret of the database is missing or does not say where it is.
+    DatabaseUnknown,
+    /// The database outside cannot be reached, or refuses.
+    DatabaseUnreachable,
     /// Certificates are valid.
     Issued,
     /// Certificates were reissued.
@@ -81,6 +85,8 @@ reasons! {
     CaSecretMissing,
     /// The Secret with the certificate authority holds none that can sign.
     CaSecretInvalid,
+    /// A manifest that the cluster begins with could not be applied; it is tried again.
+    BootstrapFailed,
     /// Snapshots are taken as asked.
     SnapshotTaken,
     /// A snapshot that was due could not be taken; it is tried again.

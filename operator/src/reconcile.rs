@@ -12,7 +12,9 @@
 //! Any step may be the last that ran; the next attempt finds out from the host how far it came.
 
 mod argocd;
+mod bootstrap;
 mod certificates;
+mod database;
 mod kubeconfigs;
 mod lifetime;
 mod namespace;

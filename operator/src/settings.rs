@@ -3,6 +3,8 @@
 //! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
 //! its shape.
 
+pub mod bootstrap;
+mod database;
 mod isolation;
 pub mod rest;
 pub mod snapshots;
@@ -21,6 +23,7 @@ use vkube_crds::{
     WritePermissions,
 };
 
+pub use database::Database;
 pub use isolation::{Isolation, Network};
 
 use crate::names::{Identity, PRIORITY_CLASS, wanted_host_namespace};
@@ -29,7 +32,7 @@ use crate::options::{KUBERNETES_VERSION, Options};
 /// Everything about a virtual cluster that the builders need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Pods of the control plane: 0 or 1.
+    /// Pods of the control plane; more than one have a database.
     pub replicas: i32,
     /// Image of the control plane.
     pub image: String,
@@ -51,6 +54,8 @@ pub struct Settings {
     pub namespace_labels: BTreeMap<String, String>,
     /// Further annotations of the host namespace.
     pub namespace_annotations: BTreeMap<String, String>,
+    /// The database outside that is the store.
+    pub database: Option<Database>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
     /// Names inside the cluster.
@@ -93,6 +98,8 @@ pub struct Settings {
     pub access: Vec<Access>,
     /// Writes that are refused.
     pub write_permissions: WritePermissions,
+    /// What is applied inside before the cluster is ready.
+    pub bootstrap: Option<bootstrap::Bootstrap>,
     /// Snapshots by schedule.
     pub snapshots: Option<snapshots::Snapshots>,
     /// The snapshot that the cluster starts from.
@@ -183,6 +190,8 @@ pub fn validate(
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
+    let (replicas, uid) = (spec.replicas.unwrap_or(1), cluster.metadata.uid.as_deref().unwrap_or_default());
+    let database = database::validate(spec.backing_store.as_ref(), replicas, uid, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
     let networking = spec.networking.clone().unwrap_or_default();
@@ -222,13 +231,19 @@ pub fn validate(
         &mut wrong,
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
+    let bootstrap = bootstrap::validate(spec.bootstrap.as_ref(), &mut wrong);
+    if database.is_some() && spec.snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on the volume of the embedded store; back the database up instead".into(),
+        );
+    }
     let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
     let ca_secret = spec.certificates.as_ref().and_then(|asked| asked.ca_secret_ref.clone());
     Ok(Settings {
-        replicas: spec.replicas.unwrap_or(1).clamp(0, 1),
+        replicas: replicas.max(0),
         image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
         image: control_plane.image.unwrap_or_else(|| options.image.clone()),
         requests: with_defaults(resources.requests, &[("cpu", "20m"), ("memory", "32Mi")]),
@@ -239,7 +254,8 @@ pub fn validate(
         pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
-        volume,
+        volume: volume.filter(|_| database.is_none()),
+        database,
         cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
         networking,
         expose,
@@ -260,6 +276,7 @@ pub fn validate(
         ca_secret: ca_secret.map(|secret| secret.name),
         access: spec.access.clone(),
         write_permissions: lifecycle.write_permissions.unwrap_or_default(),
+        bootstrap,
         snapshots,
         restore_from: spec.restore_from.clone(),
     })

@@ -10,6 +10,7 @@ mod election;
 mod hosted;
 mod link;
 mod standalone;
+pub mod store;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,11 +19,12 @@ use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
+    admission::policy::typing,
     block::Blocked,
     instance::{self, Instance},
     user::User,
 };
-use vkube_controllers::{Authority, Metrics};
+use vkube_controllers::{Authority, Metrics, TypeChecker};
 
 use crate::{
     cli::{Failure, Outcome},
@@ -50,6 +52,9 @@ pub struct Options {
     pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: store::Flags,
     /// Admission plugins to run besides the default ones.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
@@ -175,6 +180,7 @@ fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_cont
 fn server_options(options: &Options) -> Result<instance::Options, Failure> {
     let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
+        database: options.store.address()?,
         history: options.etcd_compaction_interval,
         listen: Some(options.listen),
         authentication: options.authentication.options()?,
@@ -215,10 +221,12 @@ impl Controllers {
         enabled: vkube_controllers::Controllers,
     ) -> Result<Self, Failure> {
         let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
+        let server = instance.server.clone();
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),
             authority: Some(Arc::new(authority)),
             enabled,
+            type_checker: Some(TypeChecker::new(move |policy| typing::warnings(&server, policy))),
             ..Default::default()
         };
         let metrics = options.metrics.clone();

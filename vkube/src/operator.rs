@@ -81,6 +81,7 @@ pub async fn run(options: Options) -> Outcome {
         },
         next_time: vkube_controllers::next_time,
         check: crate::sync::problems,
+        drop_schema: crate::controlplane::store::drop_schema,
         ..defaults
     };
     let shutdown = CancellationToken::new();

@@ -6,7 +6,7 @@ use http::{HeaderValue, header};
 
 use crate::{
     aggregation, audit, authentication, authorization, block,
-    body::{Request, Response},
+    body::{self, Request, Response},
     impersonation,
     metrics::Asked,
     negotiation::{self, Encoding},
@@ -37,6 +37,10 @@ async fn answer(server: &Server, mut request: Request) -> Response {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
+    if response.status().is_client_error() || response.status().is_server_error() {
+        // A refusal that does not wait for the rest of the body would end the connection with it.
+        body::drain(request.body_mut()).await;
+    }
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));

@@ -17,6 +17,7 @@ use kube::api::ObjectMeta;
 use serde_json::json;
 use vkube_crds::{Access, Networking, Quantity, Sync, Workloads, WritePermissions, labels};
 
+use super::database::connect;
 use super::identity::metadata;
 use super::quota::amounts;
 use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
@@ -54,22 +55,32 @@ pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -
     }
 }
 
-/// The control plane itself. `persistent` says whether its data is in the volume; `pki_hash` restarts it when its
-/// certificates change.
-pub fn stateful_set(
-    identity: &Identity,
-    settings: &Settings,
-    persistent: bool,
-    pki_hash: &str,
-) -> StatefulSet {
+/// Where the control plane has its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In the pod, with which it goes.
+    Pod,
+    /// In the volume.
+    Volume,
+    /// In a database, with the hash of how to get in.
+    Database(String),
+}
+
+/// The control plane itself. `pki_hash` restarts it when its certificates change.
+pub fn stateful_set(identity: &Identity, settings: &Settings, data: &Data, pki_hash: &str) -> StatefulSet {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(identity)),
             annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(identity, settings, persistent)),
+        spec: Some(pod(identity, settings, *data == Data::Volume)),
     };
+    if let (Data::Database(hash), Some(database)) = (data, &settings.database)
+        && let (Some(metadata), Some(pod)) = (&mut template.metadata, &mut template.spec)
+    {
+        connect(identity, database, hash, metadata, pod);
+    }
     if let Some(asked) = &settings.pod_template {
         template.merge_from(asked.clone());
     }

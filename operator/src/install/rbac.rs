@@ -115,6 +115,7 @@ fn tenant() -> Vec<Value> {
         rule(&["apps"], &["statefulsets"], APPLY),
         // By which clients of a sleeping cluster reach the operator.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["create", "delete", "get", "patch"]),
+        rule(&["policy"], &["poddisruptionbudgets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),

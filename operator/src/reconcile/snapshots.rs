@@ -53,7 +53,9 @@ pub(super) async fn ensure(
         }
         return;
     }
-    match take(attempt, services, certificates, wanted, now).await {
+    let taken = take(attempt, services, certificates, wanted, now).await;
+    attempt.context.metrics.snapshot(taken.is_ok());
+    match taken {
         Ok(status) => {
             report.checks.snapshots = taken_or_not(status.last.as_ref());
             report.snapshots = Some(status);
@@ -148,7 +150,7 @@ async fn bring(
 }
 
 /// Into this cluster.
-fn own(
+pub(super) fn own(
     attempt: &Attempt<'_>,
     services: &Services,
     certificates: &Certificates,
@@ -185,7 +187,8 @@ fn into(
     Inside::new(&address.unwrap_or_default(), &identity.service_host(), authority)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),

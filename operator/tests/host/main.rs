@@ -9,6 +9,7 @@ mod argocd;
 mod authority;
 mod chaos;
 mod cluster_api;
+mod database;
 mod deletion;
 mod drift;
 mod examples;
