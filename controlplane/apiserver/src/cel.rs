@@ -8,6 +8,8 @@
 //! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
 
 pub mod check;
+pub mod cost;
+pub mod declared;
 pub mod error;
 pub mod evaluate;
 pub mod functions;
@@ -22,6 +24,7 @@ pub mod value;
 
 pub use self::{
     check::{Issues, Scope},
+    declared::Declared,
     error::Error,
     evaluate::{Budget, Variables},
     lazy::Lazy,
@@ -77,7 +80,12 @@ impl Program {
 
     /// The type of its value, given what it may speak of; or what is wrong with it.
     pub fn check(&self, text: &str, scope: &Scope<'_>) -> Result<Type, Issues> {
-        check::check(&self.expression, text, scope)
+        check::check(&self.expression, text, scope).map(|known| known.ty)
+    }
+
+    /// The type of its value and what it costs at most, or what is wrong with it.
+    pub fn weigh(&self, text: &str, scope: &Scope<'_>) -> Result<(Type, u64), Issues> {
+        check::check(&self.expression, text, scope).map(|known| (known.ty, known.cost))
     }
 }
 

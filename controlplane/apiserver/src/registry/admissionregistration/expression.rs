@@ -63,8 +63,12 @@ fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues> {
     variables.extend(environment.parameters.then_some(("params", Type::Dyn)));
     let authorizer = ("authorizer", named("kubernetes.authorization.Authorizer"));
     variables.extend(environment.authorizer.then_some(authorizer));
-    let scope =
-        Scope { variables: &variables, composed: environment.variables, patches: environment.patches };
+    let scope = Scope {
+        variables: &variables,
+        composed: environment.variables,
+        patches: environment.patches,
+        declared: None,
+    };
     program.check(text, &scope)
 }
 

@@ -91,8 +91,8 @@ fn judge_schema(version: &Value, old: Option<&Value>, path: &Path<'_>, errors: &
     if bool_at(schema, "/nullable") {
         errors.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
     }
-    structural::validate(schema, &path, errors);
-    schema::validate(schema, &path, errors);
+    let is_structural = structural::validate(schema, &path, errors);
+    schema::validate(schema, &path, is_structural, errors);
 }
 
 /// With a status subresource, the schema of the status must say all that there is to it.
