@@ -120,6 +120,7 @@ const SIGNATURES: &[(&str, &[&str])] = &[
     ("split", &["string.(string) list(string)", "string.(string, int) list(string)"]),
     ("substring", &["string.(int) string", "string.(int, int) string"]),
     ("strings.quote", &["(string) string"]),
+    ("format", &["string.(list(dyn)) string"]),
     ("jsonpatch.escapeKey", &["(string) string"]),
     ("getFullYear", PART_OF_TIME),
     ("getMonth", PART_OF_TIME),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{internal, schema::has_field};
+use super::{internal, version::find};
 use crate::{
     cel::{Declared, Issues, Program, Scope, Type},
     field::{Errors, Path, Reason},
@@ -207,7 +207,7 @@ fn form(rule: &Value, schema: &Value, path: &Path<'_>, errors: &mut Errors) {
     if has_newlines(field_path) {
         errors.invalid_str(&path, field_path, "must not contain line breaks");
     }
-    if !has_field(schema, field_path) {
+    if find(schema, field_path, true).is_err() {
         errors.invalid_str(&path, field_path, "must be a valid path");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{rules, version::find};
+use super::rules;
 use crate::{
     field::{Errors, Path},
     registry::access::{at, bool_at, entries, get, has, list_at, map_at, opt_str, str_at, strs_at},
@@ -281,10 +281,4 @@ fn never_null(list_type: &str, keys: &[&str], items: &Value, path: &Path<'_>, er
             errors.forbidden(&path.child("nullable"), why);
         }
     }
-}
-
-/// Whether a path of a rule (`.a.b`, `.a['b']`) names a field of a schema.
-pub fn has_field(schema: &Value, path: &str) -> bool {
-    let plain = path.replace("['", ".").replace("']", "");
-    find(schema, &plain).is_ok()
 }
