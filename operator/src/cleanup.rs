@@ -8,6 +8,8 @@
 //! - Waiting is for a watch: the host namespace wakes the cluster when it disappears.
 //! - `vkube.dev/force-delete: "true"` releases the finalizer after one try at everything.
 
+mod database;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,7 +55,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         report(cluster, context, waits_for.into()).await?;
         return Ok(Action::await_change());
     }
-    match remove(cluster, &identity, context).await {
+    match remove(cluster, &identity, context, forced).await {
         Ok(None) => {}
         Ok(Some(Wait(waits_for, again))) if !forced => {
             report(cluster, context, waits_for).await?;
@@ -67,6 +69,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         }
     }
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
+    context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
@@ -86,11 +89,19 @@ async fn remove(
     cluster: &VirtualCluster,
     identity: &Identity,
     context: &Context,
+    forced: bool,
 ) -> Result<Option<Wait>, Error> {
     let policy = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.deletion_policy);
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
-    if let Some(live) = live.filter(|live| identity.owns(live.metadata.labels.as_ref())) {
+    let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
+    if is_ours
+        && policy.unwrap_or_default() == DeletionPolicy::Delete
+        && let Some(wait) = database::remove(cluster, identity, context, forced).await?
+    {
+        return Ok(Some(wait));
+    }
+    if let Some(live) = live.filter(|_| is_ours) {
         let wait = match policy.unwrap_or_default() {
             DeletionPolicy::Delete => delete_namespace(&key, &live, context).await?,
             // A namespace that goes anyway cannot be retained.

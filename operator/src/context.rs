@@ -10,6 +10,7 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
+use crate::doors::Doors;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::triggers::SecretWatches;
@@ -37,6 +38,8 @@ pub struct Context {
     pub policies: Store<Policy>,
     /// Watches of kubeconfig Secrets.
     pub secrets: SecretWatches,
+    /// Where clients of sleeping clusters knock.
+    pub doors: Doors,
 }
 
 impl Context {
@@ -52,6 +55,7 @@ impl Context {
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
         Self {
             host: Host::new(client.clone(), metrics.clone()),
+            doors: Doors::new(client.clone(), options.doors),
             recorder: Recorder::new(client, reporter),
             options,
             metrics,

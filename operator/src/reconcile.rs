@@ -13,12 +13,14 @@
 
 mod argocd;
 mod certificates;
+mod database;
 mod kubeconfigs;
 mod lifetime;
 mod namespace;
 mod report;
 mod route;
 mod sleep;
+mod snapshots;
 mod steps;
 
 use std::sync::Arc;

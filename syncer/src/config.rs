@@ -21,6 +21,9 @@ pub struct Config {
     /// The host namespace that receives the tenant's objects.
     pub host_namespace: String,
 
+    /// Whether the virtual cluster has several control planes, of which one at a time synchronises.
+    pub is_replicated: bool,
+
     /// The DNS domain inside the virtual cluster.
     pub cluster_domain: String,
 
@@ -92,6 +95,7 @@ impl Config {
             api_service: cluster.clone(),
             cluster,
             host_namespace: host_namespace.into(),
+            is_replicated: false,
             cluster_domain: "cluster.local".into(),
             dns_address: None,
             workload_service_account: None,

@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod functions;
 pub mod json;
 pub mod lazy;
+pub mod measured;
 pub mod parse;
 pub mod signatures;
 pub mod syntax;
@@ -28,6 +29,7 @@ pub use self::{
     error::Error,
     evaluate::{Budget, Variables},
     lazy::Lazy,
+    measured::Measured,
     parse::{SyntaxError, is_reserved},
     types::Type,
     value::Value,

@@ -37,7 +37,7 @@ pub(super) fn policies(identity: &Identity, settings: &Settings) -> Vec<NetworkP
     let Some(network) = &settings.isolation.network else { return Vec::new() };
     vec![
         deny(identity),
-        control_plane(identity),
+        control_plane(identity, settings.database.is_some()),
         cluster(identity),
         inwards(identity, network),
         outwards(identity, network),
@@ -55,7 +55,7 @@ fn deny(identity: &Identity) -> NetworkPolicy {
     policy(identity, DENY, LabelSelector::default(), Vec::new(), Vec::new())
 }
 
-fn control_plane(identity: &Identity) -> NetworkPolicy {
+fn control_plane(identity: &Identity, has_database: bool) -> NetworkPolicy {
     let select =
         LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
     let api = NetworkPolicyIngressRule { ports: Some(vec![port("TCP", API_PORT)]), from: None };
@@ -65,7 +65,8 @@ fn control_plane(identity: &Identity) -> NetworkPolicy {
                 .map(|(cidr, except)| block(cidr, except.into_iter().map(ToOwned::to_owned).collect()))
                 .to_vec(),
         ),
-        ports: Some(API_PORTS.map(|number| port("TCP", number)).to_vec()),
+        // Where a database is, only its Secret says.
+        ports: (!has_database).then(|| API_PORTS.map(|number| port("TCP", number)).to_vec()),
     };
     policy(
         identity,

@@ -6,8 +6,10 @@
 
 mod admission;
 mod argocd;
+mod authority;
 mod chaos;
 mod cluster_api;
+mod database;
 mod deletion;
 mod drift;
 mod examples;
@@ -16,4 +18,5 @@ mod faults;
 mod lifecycle;
 mod policies;
 mod sleep;
+mod snapshots;
 mod world;

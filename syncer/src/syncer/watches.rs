@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
@@ -133,8 +133,11 @@ impl Syncer {
                 }
             })
             .boxed(),
-            cached(cx.host_api(), ours(), &host.services, outstanding, enqueue_host(cx, Kind::Service))
-                .boxed(),
+            cached(cx.host_api(), ours(), &host.services, outstanding, move |change| {
+                protect_reserved(cx, change);
+                enqueue_host(cx, Kind::Service)(change);
+            })
+            .boxed(),
             cached(
                 cx.host_api(),
                 ours(),
@@ -221,7 +224,6 @@ impl Syncer {
             follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
                 host.claims.all().iter().map(|object| object.metadata.clone()).collect()
             }),
-            self.events(),
         ];
         if config.syncs(Kind::Ingress) {
             jobs.push(self.optional(&host.ingresses, Kind::Ingress));
@@ -294,7 +296,7 @@ impl Syncer {
     }
 
     /// Tells host events in the virtual cluster, one after the other: their order is part of what they tell.
-    fn events(&self) -> Job<'_> {
+    pub(super) fn events(&self) -> Job<'_> {
         let cx = &*self.context;
         let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
         let tell = async move {
@@ -332,6 +334,17 @@ fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + 
         if let Some(object) = change.object() {
             enqueue_origin(cx, kind, object.meta());
         }
+    }
+}
+
+/// Another replica may have made a host Service for a virtual one that it is about to store.
+fn protect_reserved(cx: &Context, change: &Change<Service>) {
+    let (None, Some(host), true) = (&change.old, &change.new, cx.translator.config.is_replicated) else {
+        return;
+    };
+    let key = cx.translator.origin(Kind::Service.name(), &host.metadata);
+    if let Some(key) = key.filter(|key| cx.virtual_side.services.get(key).is_none()) {
+        cx.pending.hold(&key).keep();
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     cost::{self, Entries, Known, Place, Size},
     declared::Declared,
     functions,
+    measured::Measured,
     parse::SyntaxError,
     signatures::{self, Outcome},
     syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
@@ -28,8 +29,10 @@ pub struct Scope<'s> {
     pub composed: Option<&'s [(&'s str, Type)]>,
     /// Whether it may make patches: objects of the types `Object…` and `JSONPatch`.
     pub patches: bool,
-    /// What the variables are, where a schema says it.
-    pub declared: Option<&'s Declared>,
+    /// The objects whose fields are declared, if any are.
+    pub declared: Option<&'s Declared<'s>>,
+    /// What the variables are and how large, where the schema of a custom resource says it.
+    pub measured: Option<&'s Measured>,
 }
 
 /// Everything wrong with an expression, in the order of its text.
@@ -49,7 +52,7 @@ pub fn check<'t>(
     text: &'t str,
     scope: &'t Scope<'t>,
 ) -> Result<Known<'t>, Issues> {
-    let place = scope.declared.map_or(Place::Unknown, Place::At);
+    let place = scope.measured.map_or(Place::Unknown, Place::At);
     let variable = |(name, ty): &'t (&'t str, Type)| (*name, Known::placed(ty.clone(), 0, place));
     let variables = scope.variables.iter().map(variable).collect();
     let mut checker =
@@ -101,7 +104,7 @@ impl<'t> Checker<'t> {
                 }
                 let free = !matches!(operand.ty, Type::Map(_) | Type::Named(_) | Type::Open(_));
                 let own = if free { 0 } else { cost::ACCESS };
-                let place = operand.place.step(field, self.scope.declared);
+                let place = operand.place.step(field, self.scope.measured);
                 Known::placed(ty, operand.cost.saturating_add(own), place)
             }
             Kind::Has { operand, field } => {
@@ -203,6 +206,8 @@ impl<'t> Checker<'t> {
             }
             Type::Named(name) => {
                 let declared = self.scope.declared.and_then(|declared| declared.field(&name, field));
+                let measured = || self.scope.measured.and_then(|measured| measured.field(&name, field));
+                let declared = declared.or_else(measured);
                 match declared.unwrap_or_else(|| signatures::field(&name, field)) {
                     Some(ty) => ty,
                     None => self.wrong(at, format!("undefined field '{field}'")),
@@ -229,7 +234,7 @@ impl<'t> Checker<'t> {
             return known;
         }
         let step = if matches!(operand.ty, Type::List(_)) { "@items" } else { "@values" };
-        let place = operand.place.step(step, self.scope.declared);
+        let place = operand.place.step(step, self.scope.measured);
         let mut known = Known::placed(known.ty, known.cost, place);
         known.size = operand.entries.map(|entries| entries.value).or(known.size);
         known
@@ -249,7 +254,7 @@ impl<'t> Checker<'t> {
                 self.wrong(at, format!("found no matching overload for '{function}' applied to '{applied}'"))
             }
         };
-        let (own, size) = cost::of_call(function, method, arguments, self.scope.declared);
+        let (own, size) = cost::of_call(function, method, arguments, self.scope.measured);
         let mut known =
             Known::made(ty, arguments.iter().fold(own, |sum, argument| sum.saturating_add(argument.cost)));
         known.size = size.or(known.size);
@@ -405,7 +410,7 @@ impl<'t> Checker<'t> {
             }
         };
         let is_list = range.entries.map_or(matches!(range.ty, Type::List(_)), |entries| entries.list);
-        let whole = self.scope.declared;
+        let whole = self.scope.measured;
         let local = |ty: Type, step: &str, size: Option<Size>| {
             let mut known = Known::placed(ty, 0, range.place.step(step, whole));
             known.size = known.size.or(size);

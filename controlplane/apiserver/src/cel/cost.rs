@@ -3,7 +3,7 @@
 //! rules are accepted, so they are the same here, also where a better guess could be made.
 
 use super::{
-    declared::Declared,
+    measured::Measured,
     types::{Plain, Type},
 };
 
@@ -93,7 +93,7 @@ pub enum Place<'t> {
     /// It was made by the expression.
     Made,
     /// From there.
-    At(&'t Declared),
+    At(&'t Measured),
     /// From somewhere that nothing is known of.
     Unknown,
 }
@@ -153,7 +153,7 @@ impl<'t> Known<'t> {
 impl<'t> Place<'t> {
     /// The part of it that a step leads to. What an expression made has no path, and a path that only begins there is
     /// taken for the whole of what is declared.
-    pub fn step(self, step: &str, whole: Option<&'t Declared>) -> Self {
+    pub fn step(self, step: &str, whole: Option<&'t Measured>) -> Self {
         let part = match self {
             Self::Made => whole,
             Self::At(declared) => declared.step(step),
@@ -186,7 +186,7 @@ pub fn of_call(
     function: &str,
     method: bool,
     arguments: &[Known<'_>],
-    whole: Option<&Declared>,
+    whole: Option<&Measured>,
 ) -> (u64, Option<Size>) {
     kubernetes(function, method, arguments, whole)
         .or_else(|| lists(function, method, arguments))
@@ -197,7 +197,7 @@ fn kubernetes(
     function: &str,
     method: bool,
     arguments: &[Known<'_>],
-    whole: Option<&Declared>,
+    whole: Option<&Measured>,
 ) -> Option<(u64, Option<Size>)> {
     let (first, rest) = arguments.split_first()?;
     let size = first.size();
@@ -261,7 +261,7 @@ fn is_opaque(ty: &Type) -> bool {
 }
 
 /// How large the items of a list may be.
-fn items(list: &Known<'_>, whole: Option<&Declared>) -> Size {
+fn items(list: &Known<'_>, whole: Option<&Measured>) -> Size {
     match list.place {
         Place::Made => Size::UNKNOWN,
         place => place.step("@items", whole).size().unwrap_or(Size::UNKNOWN),

@@ -1,171 +1,225 @@
-//! What the schema of a custom resource declares to the rules in it: types, and how large values may be.
+//! Objects with declared fields: those of built-in kinds by the table, those of custom ones by their schemas.
+//!
+//! A type is named by the path to it, such as `Pod0.spec.containers.@idx`, so that nothing is prepared and
+//! only what an expression looks at is looked up. The rules are those of Kubernetes for the types of schemas:
+//! what a schema does not give one type, such as a quantity, cannot be spoken of.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value as Json;
+use serde_json::Value;
 
 use super::{
-    json,
+    json::unescape,
+    parse::is_reserved,
     types::{Plain, Type},
 };
-use crate::registry::access::{at, bool_at, entries, get, list_at, str_at, strs_at};
+use crate::{
+    registry::access::{bool_at, str_at},
+    schema::{
+        self,
+        table::AnyForm,
+        types::{Scalar, Shape},
+    },
+};
 
-/// The largest request whose objects are estimated, in bytes.
-pub const MAX_REQUEST: u64 = 3 * 1024 * 1024;
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const ITEMS: &str = "@idx";
+const VALUES: &str = "@elem";
 
-/// The name of the type of `self`. The types of what is in it are named by the way that leads to them.
-const ROOT: &str = "selfType";
-
-/// What is declared of a value.
-#[derive(Debug)]
-pub struct Declared {
-    kind: Kind,
-    /// How many characters, items or entries there may be; nothing for values of one size.
-    pub max_elements: u64,
-    /// How short its JSON may be, in bytes.
-    pub min_size: u64,
+/// Where the fields of a value are declared.
+#[derive(Clone, Copy, Debug)]
+pub enum Schema<'s> {
+    /// In the table.
+    Builtin(schema::types::Type<'static>),
+    /// In the OpenAPI schema of a CustomResourceDefinition.
+    Custom {
+        /// The schema.
+        schema: &'s Value,
+        /// Whether it is that of a whole object, with metadata.
+        whole: bool,
+    },
 }
 
-#[derive(Debug)]
-enum Kind {
-    Anything,
-    Plain(Plain),
-    List(Box<Declared>),
-    Map(Box<Declared>),
-    /// By names as expressions write them.
-    Object(BTreeMap<String, Declared>),
+/// Objects with declared fields, by the names of their types.
+#[derive(Debug, Default)]
+pub struct Declared<'s> {
+    roots: Vec<(String, Schema<'s>)>,
 }
 
-impl Declared {
-    /// What a schema declares; nothing if rules cannot speak of it. The name and kind of a whole object are declared
-    /// whatever its schema says.
-    pub fn read(schema: &Json, is_whole: bool) -> Option<Self> {
-        let bound =
-            |pointer| get(schema, pointer).and_then(Json::as_i64).map(|n| u64::try_from(n).unwrap_or(0));
-        if bool_at(schema, "/x-kubernetes-int-or-string") {
-            let max = bound("/maxLength").map_or(MAX_REQUEST - 2, |most| most.saturating_mul(4));
-            return Some(Self { kind: Kind::Anything, max_elements: max, min_size: 1 });
-        }
-        let kind = if is_whole { "object" } else { str_at(schema, "/type") };
-        let (kind, max_elements, min_size) = match kind {
-            "array" => {
-                let items = Self::within(get(schema, "/items")?)?;
-                let most = (MAX_REQUEST - 2).checked_div(items.min_size + 1).unwrap_or_default();
-                (Kind::List(Box::new(items)), bound("/maxItems").unwrap_or(most), 2)
-            }
-            "object" if at(schema, "/additionalProperties").is_object() && !is_whole => {
-                let values = Self::within(at(schema, "/additionalProperties"))?;
-                // A key takes at least two quotation marks, a colon and a comma.
-                let most = (MAX_REQUEST - 2).checked_div(values.min_size + 6).unwrap_or_default();
-                (Kind::Map(Box::new(values)), bound("/maxProperties").unwrap_or(most), 2)
-            }
-            "object" => {
-                let (fields, min_size) = fields(schema, is_whole);
-                (Kind::Object(fields), 0, min_size)
-            }
-            "string" => text(schema, bound("/maxLength")),
-            "boolean" => (Kind::Plain(Plain::Bool), 0, 4),
-            "number" => (Kind::Plain(Plain::Double), 0, 1),
-            "integer" => (Kind::Plain(Plain::Int), 0, 1),
-            _ => return None,
-        };
-        Some(Self { kind, max_elements, min_size })
+impl<'s> Declared<'s> {
+    /// Declares objects of a kind; the answer is their type.
+    pub fn declare(&mut self, kind: &str, schema: Schema<'s>) -> Type {
+        // Numbered, so that no kind is taken for a type of the language.
+        let name = format!("{kind}{}", self.roots.len());
+        let ty = schema.ty(&name).unwrap_or(Type::Dyn);
+        self.roots.push((name, schema));
+        ty
     }
 
-    fn within(schema: &Json) -> Option<Self> {
-        Self::read(schema, bool_at(schema, "/x-kubernetes-embedded-resource"))
-    }
-
-    /// The type of `self`.
-    pub fn ty(&self) -> Type {
-        self.named(ROOT)
-    }
-
-    fn named(&self, name: &str) -> Type {
-        match &self.kind {
-            Kind::Anything => Type::Dyn,
-            Kind::Plain(plain) => Type::Plain(*plain),
-            Kind::List(items) => Type::list(items.named(&format!("{name}.@idx"))),
-            Kind::Map(values) => Type::map(Type::TEXT, values.named(&format!("{name}.@elem"))),
-            Kind::Object(_) => Type::Named(name.to_owned()),
-        }
-    }
-
-    /// The type of a field of one of the objects in it, by the name of the object's type: `None` if that is none of
-    /// them.
+    /// The type of a field of a declared object; the inner `None` is for one that is not declared.
     pub fn field(&self, object: &str, field: &str) -> Option<Option<Type>> {
-        let way = object.strip_prefix(ROOT)?;
-        let mut declared = self;
-        for step in way.split('.').skip(1) {
-            declared = match (&declared.kind, step) {
-                (Kind::List(part), "@idx") | (Kind::Map(part), "@elem") => part,
-                (Kind::Object(fields), name) => fields.get(name)?,
+        let mut steps = object.split('.');
+        let root = steps.next()?;
+        let (_, root) = self.roots.iter().find(|(name, _)| name == root)?;
+        let schema = steps.try_fold(*root, Schema::inner)?;
+        Some(schema.inner(field).and_then(|inner| inner.ty(&format!("{object}.{field}"))))
+    }
+}
+
+impl Schema<'_> {
+    /// The schema of a field, as CEL writes it, of the items, or of the values.
+    fn inner(self, step: &str) -> Option<Self> {
+        let name = unescape(step);
+        match self {
+            Self::Builtin(ty) => Some(Self::Builtin(match (ty.shape(), step) {
+                (Shape::List(list), ITEMS) => list.items(),
+                (Shape::Map(map), VALUES) => map.values(),
+                (Shape::Object(object), _) if !is_reserved(step) => object.field(&name)?.ty(),
                 _ => return None,
-            };
+            })),
+            Self::Custom { schema, whole } => {
+                let schema = match step {
+                    ITEMS => schema.get("items")?,
+                    VALUES => schema.get("additionalProperties")?,
+                    "metadata" if whole => {
+                        return schema::types::Type::builtin(OBJECT_META).map(Self::Builtin);
+                    }
+                    _ if is_reserved(step) => return None,
+                    _ => schema.get("properties")?.get(&*name)?,
+                };
+                Some(Self::Custom { schema, whole: bool_at(schema, "/x-kubernetes-embedded-resource") })
+            }
         }
-        let Kind::Object(fields) = &declared.kind else { return None };
-        Some(fields.get(field).map(|declared| declared.named(&format!("{object}.{field}"))))
     }
 
-    /// What a step of a path leads to.
-    pub fn step(&self, step: &str) -> Option<&Self> {
-        match (&self.kind, step) {
-            (Kind::List(part), "@items" | "@values") | (Kind::Map(part), "@items" | "@values") => Some(part),
-            (Kind::Map(_), "@keys") => Some(&KEY),
-            (Kind::Object(fields), name) => fields.get(name),
-            _ => None,
+    /// The type of its values, where it has one; objects in it get their names from `name`.
+    fn ty(self, name: &str) -> Option<Type> {
+        let of = |step: &str| self.inner(step)?.ty(&format!("{name}.{step}"));
+        let object = || Some(Type::Named(name.to_owned()));
+        match self {
+            Self::Builtin(ty) => match ty.shape() {
+                Shape::Object(_) => object(),
+                Shape::Any => (ty.any_form() == AnyForm::Raw).then(object).flatten(),
+                Shape::List(_) => Some(Type::list(of(ITEMS)?)),
+                Shape::Map(_) => Some(Type::map(Type::TEXT, of(VALUES)?)),
+                Shape::Scalar(scalar) => builtin_scalar(scalar),
+            },
+            Self::Custom { schema, .. } => {
+                let format = str_at(schema, "/format");
+                if bool_at(schema, "/x-kubernetes-int-or-string") || format == "int-or-string" {
+                    return Some(Type::Dyn);
+                }
+                match str_at(schema, "/type") {
+                    "object" if matches!(schema.get("additionalProperties"), Some(Value::Object(_))) => {
+                        Some(Type::map(Type::TEXT, of(VALUES)?))
+                    }
+                    "object" => object(),
+                    "array" => Some(Type::list(of(ITEMS)?)),
+                    "string" => Some(match format {
+                        "byte" => Type::Plain(Plain::Bytes),
+                        "duration" => Type::Plain(Plain::Duration),
+                        "date" | "date-time" => Type::Plain(Plain::Timestamp),
+                        _ => Type::TEXT,
+                    }),
+                    "boolean" => Some(Type::BOOL),
+                    "number" => Some(Type::Plain(Plain::Double)),
+                    "integer" => Some(Type::INT),
+                    _ => None,
+                }
+            }
         }
-    }
-
-    /// How often it can be in an object, for all that its size says.
-    pub fn max_cardinality(&self) -> u64 {
-        MAX_REQUEST.checked_div(self.min_size + 1).unwrap_or(MAX_REQUEST)
     }
 }
 
-/// Keys of maps: nothing is said of their length.
-static KEY: Declared = Declared { kind: Kind::Plain(Plain::Text), max_elements: 0, min_size: 2 };
-
-/// The fields of an object, and how short it may be.
-fn fields(schema: &Json, is_whole: bool) -> (BTreeMap<String, Declared>, u64) {
-    let mut declared = BTreeMap::new();
-    let mut min_size = 2;
-    for (name, property) in entries(schema, "/properties") {
-        if is_whole && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-            continue;
-        }
-        let Some(field) = Declared::within(property) else { continue };
-        if strs_at(schema, "/required").any(|required| required == name)
-            && get(property, "/default").is_none()
-        {
-            min_size += name.len() as u64 + field.min_size + 4;
-        }
-        if let Some(name) = json::escape(name) {
-            declared.insert(name, field);
-        }
-    }
-    if is_whole {
-        let text = || Declared { kind: Kind::Plain(Plain::Text), max_elements: MAX_REQUEST - 2, min_size: 2 };
-        let names = [("name", text()), ("generateName", text())];
-        let metadata = names.into_iter().map(|(name, ty)| (name.to_owned(), ty)).collect();
-        let metadata = Declared { kind: Kind::Object(metadata), max_elements: 0, min_size: 2 };
-        let always = [("apiVersion", text()), ("kind", text()), ("metadata", metadata)];
-        declared.extend(always.map(|(name, ty)| (name.to_owned(), ty)));
-    }
-    (declared, min_size)
+fn builtin_scalar(scalar: Scalar) -> Option<Type> {
+    Some(match scalar {
+        Scalar::String | Scalar::Duration => Type::TEXT,
+        Scalar::Bytes => Type::Plain(Plain::Bytes),
+        Scalar::Boolean => Type::BOOL,
+        Scalar::Int32 | Scalar::Int64 => Type::INT,
+        Scalar::Double => Type::Plain(Plain::Double),
+        Scalar::Time | Scalar::MicroTime => Type::Plain(Plain::Timestamp),
+        Scalar::IntOrString => Type::Dyn,
+        // Its schema says either a text or a number, which is not one type.
+        Scalar::Quantity => return None,
+    })
 }
 
-fn text(schema: &Json, max_length: Option<u64>) -> (Kind, u64, u64) {
-    let (plain, most, least) = match str_at(schema, "/format") {
-        // A date in quotation marks; a time of day adds at least nine characters to it, at most twenty.
-        "date" => return (Kind::Plain(Plain::Timestamp), 12, 12),
-        "date-time" => return (Kind::Plain(Plain::Timestamp), 32, 21),
-        "duration" => return (Kind::Plain(Plain::Duration), 32, 3),
-        "byte" => (Plain::Bytes, max_length, 2),
-        // A character takes up to four bytes.
-        _ => (Plain::Text, max_length.map(|most| most.saturating_mul(4)), 2),
-    };
-    let longest = || list_at(schema, "/enum").iter().filter_map(Json::as_str).map(str::len).max();
-    let longest = if plain == Plain::Text { longest().map(|longest| longest as u64) } else { None };
-    (Kind::Plain(plain), most.or(longest).unwrap_or(MAX_REQUEST - 2), least)
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cel::{Program, Scope};
+
+    /// The type of an expression about `object`, or what is wrong with it.
+    fn check(text: &str, kind: &str, schema: Schema<'_>) -> String {
+        let mut declared = Declared::default();
+        let object = declared.declare(kind, schema);
+        let scope = Scope { variables: &[("object", object)], declared: Some(&declared), ..Scope::default() };
+        match Program::parse(text).unwrap().check(text, &scope) {
+            Ok(ty) => ty.to_string(),
+            Err(issues) => issues.to_string(),
+        }
+    }
+
+    fn of_pod(text: &str) -> String {
+        let pod = schema::types::Type::builtin("io.k8s.api.core.v1.Pod").unwrap();
+        check(text, "Pod", Schema::Builtin(pod))
+    }
+
+    #[test]
+    fn fields_of_built_in_kinds_have_their_types() {
+        for (text, ty) in [
+            ("object", "Pod0"),
+            ("object.metadata.labels['a']", "string"),
+            ("object.metadata.creationTimestamp", "google.protobuf.Timestamp"),
+            ("object.spec.containers", "list(Pod0.spec.containers.@idx)"),
+            ("object.spec.containers[0].ports.map(p, p.containerPort)", "list(int)"),
+            ("object.spec.containers[0].livenessProbe.httpGet.port", "dyn"),
+            ("object.?spec.?nodeName.orValue('')", "string"),
+            ("object.metadata.__namespace__", "string"),
+        ] {
+            assert_eq!(of_pod(text), ty, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_declared_is_told_where_it_is_written() {
+        assert_eq!(
+            of_pod("object.spec.replicas > 1"),
+            "ERROR: <input>:1:12: undefined field 'replicas'\n | object.spec.replicas > 1\n | ...........^"
+        );
+        assert!(of_pod("has(object.foo)").starts_with("ERROR: <input>:1:4: undefined field 'foo'"));
+        assert!(of_pod("object.spec.containers.all(c, c.foo == 1)").contains(":1:32: undefined field 'foo'"));
+        assert!(
+            of_pod("object.spec.hostNetwork == 'x'")
+                .contains("found no matching overload for '_==_' applied to '(bool, string)'")
+        );
+        // Quantities have no one type, and reserved words are escaped.
+        assert!(of_pod("object.spec.containers[0].resources.limits").contains("undefined field 'limits'"));
+        assert!(of_pod("object.metadata.namespace").contains("undefined field 'namespace'"));
+    }
+
+    #[test]
+    fn fields_of_custom_kinds_have_the_types_of_their_schema() {
+        let schema = json!({"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {
+                "size": {"type": "integer"},
+                "port": {"x-kubernetes-int-or-string": true},
+                "every": {"type": "string", "format": "duration"},
+                "tags": {"type": "object", "additionalProperties": {"type": "string"}},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                "some-name": {"type": "string"},
+                "template": {"type": "object", "x-kubernetes-embedded-resource": true},
+            }},
+        }});
+        let of = |text: &str| check(text, "Widget", Schema::Custom { schema: &schema, whole: true });
+        assert_eq!(of("object.spec.size"), "int");
+        assert_eq!(of("object.spec.port"), "dyn");
+        assert_eq!(of("object.spec.every"), "google.protobuf.Duration");
+        assert_eq!(of("object.spec.tags"), "map(string, string)");
+        assert_eq!(of("object.spec.some__dash__name"), "string");
+        assert_eq!(of("object.metadata.name + object.spec.template.metadata.name"), "string");
+        assert!(of("object.spec.open.x").contains("undefined field 'x'"));
+        assert!(of("object.spec.size == '1'").contains("applied to '(int, string)'"));
+    }
 }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::cel::{Declared, Program, Scope, Type};
+use crate::cel::{Measured, Program, Scope, Type};
 
 fn weighed(schema: &Json, rule: &str) -> Result<(String, u64), String> {
-    let declared = Declared::read(schema, false).ok_or("nothing is declared")?;
+    let declared = Measured::read(schema, false).ok_or("nothing is declared")?;
     let variables = [("self", declared.ty()), ("oldSelf", declared.ty())];
-    let scope = Scope { variables: &variables, declared: Some(&declared), ..Scope::default() };
+    let scope = Scope { variables: &variables, measured: Some(&declared), ..Scope::default() };
     let program = Program::parse(rule).map_err(|e| e.to_string())?;
     program.weigh(rule, &scope).map(|(ty, cost)| (ty.to_string(), cost)).map_err(|e| e.to_string())
 }
@@ -184,10 +184,10 @@ fn rules_know_the_types_of_what_they_speak_of() {
 #[test]
 fn the_name_and_kind_of_a_whole_object_are_always_declared() {
     let declared =
-        Declared::read(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}), true);
+        Measured::read(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}), true);
     let declared = declared.unwrap();
     let variables = [("self", declared.ty())];
-    let scope = Scope { variables: &variables, declared: Some(&declared), ..Scope::default() };
+    let scope = Scope { variables: &variables, measured: Some(&declared), ..Scope::default() };
     let ty = |rule: &str| Program::parse(rule).unwrap().check(rule, &scope).map_err(|e| e.to_string());
     assert_eq!(ty("self.metadata.name + self.kind + self.apiVersion"), Ok(Type::TEXT));
     assert!(ty("self.metadata.labels").unwrap_err().contains("undefined field 'labels'"));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{internal, version::find};
 use crate::{
-    cel::{Declared, Issues, Program, Scope, Type},
+    cel::{Issues, Measured, Program, Scope, Type},
     field::{Errors, Path, Reason},
     registry::access::{bool_at, get, has, list_at, opt_str, str_at},
 };
@@ -94,7 +94,7 @@ pub fn expressions(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mu
         return;
     }
     let path = path.child("x-kubernetes-validations");
-    let Some(declared) = Declared::read(schema, place.whole) else {
+    let Some(declared) = Measured::read(schema, place.whole) else {
         let why = "Internal error: internal error: failed to construct type information for x-kubernetes-validations rules: unable to convert structural schema to CEL declarations";
         return found.errors.push(&path, Reason::Internal, why.into());
     };
@@ -103,7 +103,7 @@ pub fn expressions(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mu
     }
 }
 
-fn expression(rule: &Value, path: &Path<'_>, declared: &Declared, place: Place<'_>, found: &mut Found) {
+fn expression(rule: &Value, path: &Path<'_>, declared: &Measured, place: Place<'_>, found: &mut Found) {
     let (text, rule_path) = (str_at(rule, "/rule"), path.child("rule"));
     let scope_of = Variables::new(declared, bool_at(rule, "/optionalOldSelf"));
     let scope = scope_of.scope();
@@ -153,19 +153,19 @@ fn expression(rule: &Value, path: &Path<'_>, declared: &Declared, place: Place<'
 
 /// What rules speak of.
 struct Variables<'d> {
-    declared: &'d Declared,
+    declared: &'d Measured,
     types: [(&'static str, Type); 2],
 }
 
 impl<'d> Variables<'d> {
-    fn new(declared: &'d Declared, optional: bool) -> Self {
+    fn new(declared: &'d Measured, optional: bool) -> Self {
         let ty = declared.ty();
         let old = if optional { Type::optional(ty.clone()) } else { ty.clone() };
         Self { declared, types: [("self", ty), ("oldSelf", old)] }
     }
 
     fn scope(&self) -> Scope<'_> {
-        Scope { variables: &self.types, declared: Some(self.declared), ..Scope::default() }
+        Scope { variables: &self.types, measured: Some(self.declared), ..Scope::default() }
     }
 }
 
