@@ -10,6 +10,7 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
+use crate::claims::ClaimWatches;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::triggers::SecretWatches;
@@ -37,6 +38,8 @@ pub struct Context {
     pub policies: Store<Policy>,
     /// Watches of kubeconfig Secrets.
     pub secrets: SecretWatches,
+    /// Watches of what control planes ask for.
+    pub claims: ClaimWatches,
 }
 
 impl Context {
@@ -47,6 +50,7 @@ impl Context {
         metrics: Metrics,
         policies: Store<Policy>,
         secrets: SecretWatches,
+        claims: ClaimWatches,
     ) -> Self {
         let reporter =
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
@@ -58,6 +62,7 @@ impl Context {
             backoff: Backoff::default(),
             policies,
             secrets,
+            claims,
         }
     }
 

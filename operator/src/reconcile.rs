@@ -15,6 +15,7 @@ mod argocd;
 mod certificates;
 mod kubeconfigs;
 mod lifetime;
+pub mod mapped;
 mod namespace;
 mod report;
 mod route;

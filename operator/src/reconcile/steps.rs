@@ -11,7 +11,7 @@ use kube::{Resource as _, ResourceExt};
 use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
+use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep};
 use super::{argocd, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Key, Object};
@@ -58,6 +58,7 @@ pub(super) async fn attempt(
     attempt.fresh = fresh?;
     grant(&attempt).await?;
     let services = guard(&attempt, report).await?;
+    mapped::ensure(&attempt, policy.as_deref()).await?;
     let certificates = certificates::ensure(&attempt, &services, report).await?;
     let persistent = volume(&attempt, report).await?;
     control_plane(&attempt, &certificates, persistent, report).await?;

@@ -7,6 +7,7 @@ mod definitions;
 mod exports;
 mod from_host;
 mod gateways;
+mod namespaces;
 mod nodes;
 mod pod_behaviours;
 mod pods;

@@ -210,6 +210,13 @@ impl World {
         self.names.host("shop", name)
     }
 
+    /// The host name of an object in `shop` that cannot keep its own where `shop` is mapped.
+    pub fn host_name_in_mapped(&self, name: &str) -> String {
+        let pairs = [("shop".to_owned(), "any".to_owned())].into();
+        let map = vkube_crds::NamespaceMap::parse("demo", &pairs).unwrap();
+        self.names.clone().with_namespaces(map).host("shop", name)
+    }
+
     /// Waits until the host object of `name` satisfies `test`.
     pub async fn host_has<K: Namespaced>(&self, name: &str, test: impl Fn(&K) -> bool) -> K {
         eventually(self.host_api(), &self.name(name), test).await

@@ -64,6 +64,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let config = Config {
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
+        namespaces: sync::namespaces(&name, &shared).map_err(|wrong| wrong.join("; "))?,
         nodes: sync::nodes(&shared),
         schedules: scheduling.is_some(),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,

@@ -137,6 +137,7 @@ fn affinity_term(
     let pods = selector.match_labels.get_or_insert_default();
     pods.insert(VIRTUAL_CLUSTER.into(), translator.config.cluster.clone());
 
+    let is_of_others = !namespaces.is_empty() || namespace_selector.is_some();
     match (namespaces.is_empty(), namespace_selector) {
         (true, None) => {
             pods.insert(VIRTUAL_NAMESPACE.into(), namespace.into());
@@ -159,6 +160,10 @@ fn affinity_term(
         }
     }
     term.label_selector = Some(selector);
+    // Without either, a term is about the pod's own namespace, which is that of the host.
+    if is_of_others {
+        term.namespace_selector = translator.own_namespaces();
+    }
 }
 
 fn topology(translator: &Translator, namespace: &str, labels: &Labels, spec: &mut PodSpec) {
