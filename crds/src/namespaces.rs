@@ -82,6 +82,11 @@ impl NamespaceMap {
         self.pairs.iter().find_map(|(here, there)| Some(there.with(here.rest(namespace)?)))
     }
 
+    /// The namespaces on the host that may be had: names, or patterns with one `*`.
+    pub fn on_host(&self) -> impl Iterator<Item = String> {
+        self.pairs.iter().map(|(_, there)| there.with(&ANY.to_string()))
+    }
+
     /// The virtual namespace that a namespace on the host belongs to.
     pub fn origin(&self, host: &str) -> Option<String> {
         let back = self.pairs.iter().filter_map(|(here, there)| Some(here.with(there.rest(host)?)));

@@ -7,7 +7,7 @@ mod authentication;
 mod authorization;
 mod election;
 mod hosted;
-mod link;
+pub(crate) mod link;
 mod standalone;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
