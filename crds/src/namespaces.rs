@@ -82,6 +82,11 @@ impl NamespaceMap {
         self.pairs.iter().find_map(|(here, there)| Some(there.with(here.rest(namespace)?)))
     }
 
+    /// The virtual namespaces that are mapped: names, or patterns with one `*`.
+    pub fn virtual_side(&self) -> impl Iterator<Item = String> {
+        self.pairs.iter().map(|(here, _)| here.with(&ANY.to_string()))
+    }
+
     /// The namespaces on the host that may be had: names, or patterns with one `*`.
     pub fn on_host(&self) -> impl Iterator<Item = String> {
         self.pairs.iter().map(|(_, there)| there.with(&ANY.to_string()))

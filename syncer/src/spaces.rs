@@ -8,11 +8,13 @@
 //!
 //! Without mappings nothing of this exists.
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{AbortHandle, Abortable};
+use futures::future::{AbortHandle, Abortable, join3};
 use futures::stream::{FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -263,7 +265,15 @@ pub(crate) async fn negotiate(cx: &Context) {
         let data = answers.data.as_ref().filter(|_| exists).cloned().unwrap_or_default();
         cx.spaces.answered(cx, &data);
     });
-    futures::future::join(ask, listen).await;
+    let refuse = async {
+        let mapped = cx.translator.config.namespaces.as_ref().filter(|mapped| mapped.only);
+        let Some(mapped) = mapped else { return };
+        while let Err(error) = policy::enforce(cx, &mapped.map).await {
+            tracing::warn!(%error, "cannot keep tenants from making namespaces that are not mapped");
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    join3(ask, listen, refuse).await;
 }
 
 /// Those that the operator has granted, whether they are watched yet or not.

@@ -316,11 +316,11 @@ async fn i2_a_pod_that_asks_for_more_than_the_hosts_limits_never_runs_and_its_te
     let limits = json!({ "metadata": { "name": "limits" }, "spec": { "limits": limits } });
     world.host_create::<LimitRange>(limits).await;
     let greedy = json!([{ "name": "app", "image": "app:1", "resources": { "requests": { "cpu": "2" } } }]);
-    world.tenant_create::<k8s_openapi::api::core::v1::Pod>(pod("web", json!({ "containers": greedy }))).await;
+    world.tenant_create::<Pod>(pod("web", json!({ "containers": greedy }))).await;
     let message = complaint(&world, "web").await;
     assert!(message.contains("must be less than or equal to cpu limit"), "{message}");
     assert!(!message.contains(HOST_NAMESPACE) && !message.contains(&world.name("web")), "{message}");
-    let host = world.host_api::<k8s_openapi::api::core::v1::Pod>();
+    let host = world.host_api::<Pod>();
     assert!(host.get_opt(&world.name("web")).await.unwrap().is_none());
     world.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Virtual namespaces that have namespaces of their own on the host. The test plays the operator.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -86,7 +86,7 @@ async fn the_objects_of_a_mapped_namespace_keep_their_names_in_one_of_their_own(
     let from = spec.containers[0].env_from.as_ref().unwrap()[0].config_map_ref.as_ref().unwrap();
     assert_eq!(from.name, "settings");
     eventually(place::<ConfigMap>(&world), "settings", |_| true).await;
-    eventually(place::<k8s_openapi::api::core::v1::ServiceAccount>(&world), "robot", |_| true).await;
+    eventually(place::<ServiceAccount>(&world), "robot", |_| true).await;
     let tokens = place::<Secret>(&world).list(&ListParams::default()).await.unwrap().items;
     assert_eq!(tokens.len(), 1, "{tokens:?}");
 
@@ -164,13 +164,29 @@ async fn a_namespace_that_the_host_refuses_is_told_by_an_event_on_it() {
 async fn with_mappings_only_other_namespaces_stay_off_the_host() {
     let world = World::with(mapped(true)).await;
     grant(&world).await;
-    make(&world.tenant, "other").await;
-    let other: Api<Pod> = Api::namespaced(world.tenant.clone(), "other");
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": "unmapped" } })).unwrap();
+    let namespaces: Api<Namespace> = Api::all(world.tenant.clone());
+    // The policy is there soon, and in force some time after.
+    until(|| async {
+        match namespaces.create(&PostParams::default(), &namespace).await {
+            Err(error) => {
+                error.to_string().contains("only namespaces that are mapped to the host can be made")
+            }
+            Ok(_) => {
+                let _ = namespaces.delete("unmapped", &DeleteParams::default()).await;
+                false
+            }
+        }
+    })
+    .await;
+    make(&world.tenant, "shoes").await;
+    make(&world.tenant, "kube-other").await;
+    let other: Api<Pod> = Api::namespaced(world.tenant.clone(), "kube-other");
     let pod = json!({
         "metadata": { "name": "web" }, "spec": { "containers": [{ "name": "main", "image": "nginx" }] },
     });
     other.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
-    let events: Api<Event> = Api::namespaced(world.tenant.clone(), "other");
+    let events: Api<Event> = Api::namespaced(world.tenant.clone(), "kube-other");
     until(|| async {
         let found = events.list(&ListParams::default()).await.unwrap().items;
         found.iter().any(|event| {
@@ -179,7 +195,7 @@ async fn with_mappings_only_other_namespaces_stay_off_the_host() {
     })
     .await;
     let service = json!({ "metadata": { "name": "web" }, "spec": { "ports": [{ "port": 80 }] } });
-    let services: Api<Service> = Api::namespaced(world.tenant.clone(), "other");
+    let services: Api<Service> = Api::namespaced(world.tenant.clone(), "kube-other");
     let refused = services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await;
     assert!(refused.unwrap_err().to_string().contains("no mapping leads namespace"));
     assert_eq!(world.host_api::<Pod>().list(&ListParams::default()).await.unwrap().items.len(), 0);

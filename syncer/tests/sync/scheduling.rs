@@ -96,10 +96,14 @@ async fn c2_a_stateful_pods_claim_is_bound_on_the_host_where_the_virtual_schedul
         }))
         .await;
     let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data-db-0" } }]);
-    let selector = json!({ "kubernetes.io/hostname": "node-2" });
+    // A label that the host's node lacks.
+    let patch = Patch::Merge(json!({ "metadata": { "labels": { "disk": "fast" } } }));
+    Api::<Node>::all(world.tenant.clone()).patch("node-2", &PatchParams::default(), &patch).await.unwrap();
+    let selector = json!({ "disk": "fast" });
     world.tenant_create::<Pod>(pod("db-0", json!({ "volumes": volumes, "nodeSelector": selector }))).await;
     let host = world.host_has::<Pod>("db-0", |_| true).await;
     assert_eq!(chosen(&host), json!(["node-2"]));
+    assert_eq!(value(&host.spec)["nodeSelector"], Value::Null);
 
     // The host binds the claim of its first consumer.
     let claims = world.host_api::<PersistentVolumeClaim>();

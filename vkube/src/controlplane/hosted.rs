@@ -83,11 +83,13 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     link.tie(&syncer);
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there.
-    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction];
+    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there. Taints of
+    // tenants count where the cluster schedules by them.
+    let taints = scheduling.is_none().then_some(Controller::TaintEviction);
+    let of_nodes = std::iter::once(Controller::NodeLifecycle).chain(taints);
     // Without any, all pods would be orphans of nodes that are gone.
     let orphans = (!has_nodes).then_some(Controller::PodGarbage);
-    let without = of_nodes.into_iter().chain(orphans);
+    let without = of_nodes.chain(orphans);
     let enabled = without.fold(options.controllers, vkube_controllers::Controllers::without);
     let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
     let election = options.election.election(controllers.client.clone())?;

@@ -26,6 +26,12 @@ pub(super) fn apply(
     spec: &mut PodSpec,
 ) {
     let config = &translator.config;
+    if config.schedules {
+        // These have been weighed, by nodes that may have labels the host's lack; what is left of them is the node.
+        spec.node_selector = None;
+        spec.affinity = None;
+        spec.topology_spread_constraints = None;
+    }
     affinity(translator, surroundings, namespace, labels, spec);
     topology(translator, namespace, labels, spec);
     if let Some(node) = spec.node_name.take().filter(|node| !node.is_empty()) {
