@@ -3,6 +3,8 @@
 //! Types only, no I/O: what a user may write, what the operator reports, and the CRD manifests generated from both.
 //! A field exists here only if the operator acts on it.
 
+mod backing_store;
+mod access;
 mod cluster;
 mod cluster_api;
 mod export;
@@ -14,9 +16,12 @@ mod policy;
 mod quantity;
 mod schemas;
 mod settings;
+mod snapshots;
 mod status;
 mod sync;
 
+pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
+pub use access::{Access, AccessSubject, SubjectKind};
 pub use cluster::{
     AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
     VirtualClusterSpec,
@@ -28,7 +33,7 @@ pub use cluster_api::{
 };
 pub use export::{ArgocdExport, ClusterApiExport, Export, SecretRef};
 pub use exposure::{ExposeGateway, ExposeIngress, GatewayRef};
-pub use lifetime::{DeleteAfter, SleepRule};
+pub use lifetime::{DeleteAfter, SleepRule, WritePermissions};
 pub use manifest::{policy_crd, virtual_cluster_crd};
 pub use namespaces::{Answer, NamespaceMap, answers_name, claims_name, is_namespace};
 pub use policy::{
@@ -38,9 +43,10 @@ pub use policy::{
 pub use quantity::Quantity;
 pub use settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
-    ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, NetworkPolicy, PodSecurity, ResourceQuota,
-    Resources, Volume, Workloads,
+    ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, LocalSecret, NetworkPolicy, PodSecurity,
+    ResourceQuota, Resources, Volume, Workloads,
 };
+pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
 pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,

@@ -12,6 +12,8 @@
 
 mod argocd;
 mod control_plane;
+mod database;
+mod doorbell;
 mod identity;
 mod namespace;
 mod network;
@@ -24,7 +26,9 @@ mod service;
 mod tests;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, MALLOC, stateful_set, volume_claim};
+pub use control_plane::{API_PORT, DNS_PORT, Data, MALLOC, stateful_set, volume_claim};
+pub use database::{database_hash, database_secret};
+pub use doorbell::{doorbell, doorbells};
 pub use namespace::{mapped_namespace, namespace};
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
@@ -92,6 +96,7 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
     }
     objects.extend(service::external(identity, settings).map(Object::of));
     objects.extend(routes::ingress(identity, settings).map(Object::of));
+    objects.extend(database::disruption_budget(identity, settings).map(Object::of));
     objects.extend(bounds(identity, settings));
     objects
 }
@@ -102,6 +107,7 @@ pub fn optional(identity: &Identity) -> Vec<Key> {
         service::external_key(identity),
         routes::ingress_key(identity),
         identity::cluster_sync_key(identity),
+        database::disruption_budget_key(identity),
     ];
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));

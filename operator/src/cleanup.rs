@@ -8,6 +8,8 @@
 //! - Waiting is for a watch: the host namespace wakes the cluster when it disappears.
 //! - `vkube.dev/force-delete: "true"` releases the finalizer after one try at everything.
 
+mod database;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,7 +55,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         report(cluster, context, waits_for.into()).await?;
         return Ok(Action::await_change());
     }
-    match remove(cluster, &identity, context).await {
+    match remove(cluster, &identity, context, forced).await {
         Ok(None) => {}
         Ok(Some(Wait(waits_for, again))) if !forced => {
             report(cluster, context, waits_for).await?;
@@ -67,6 +69,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         }
     }
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
+    context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
     context.claims.release(&identity.uid);
     context.backoff.succeeded(&identity.uid);
@@ -87,12 +90,23 @@ async fn remove(
     cluster: &VirtualCluster,
     identity: &Identity,
     context: &Context,
+    forced: bool,
 ) -> Result<Option<Wait>, Error> {
     let policy = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.deletion_policy);
+    let policy = policy.unwrap_or_default();
+    let key = Key::new::<Namespace>(None, &identity.host_namespace);
+    let live = context.host.get(&key).await?;
+    let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
+    if is_ours
+        && policy == DeletionPolicy::Delete
+        && let Some(wait) = database::remove(cluster, identity, context, forced).await?
+    {
+        return Ok(Some(wait));
+    }
     // The cluster's own first: with it goes the control plane, which fills the others.
     let own = std::iter::once(identity.clone());
-    for identity in own.chain(mapped::places(context, identity).await?) {
-        let wait = remove_place(policy.unwrap_or_default(), &identity, context).await?;
+    for place in own.chain(mapped::places(context, identity).await?) {
+        let wait = remove_place(policy, &place, context).await?;
         if wait.is_some() {
             return Ok(wait);
         }

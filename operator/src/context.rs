@@ -11,6 +11,7 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 use crate::apply::Host;
 use crate::backoff::Backoff;
 use crate::claims::ClaimWatches;
+use crate::doors::Doors;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::triggers::SecretWatches;
@@ -40,6 +41,8 @@ pub struct Context {
     pub secrets: SecretWatches,
     /// Watches of what control planes ask for.
     pub claims: ClaimWatches,
+    /// Where clients of sleeping clusters knock.
+    pub doors: Doors,
 }
 
 impl Context {
@@ -56,6 +59,7 @@ impl Context {
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
         Self {
             host: Host::new(client.clone(), metrics.clone()),
+            doors: Doors::new(client.clone(), options.doors),
             recorder: Recorder::new(client, reporter),
             options,
             metrics,

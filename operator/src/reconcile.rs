@@ -13,6 +13,7 @@
 
 mod argocd;
 mod certificates;
+mod database;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;
@@ -20,6 +21,7 @@ mod namespace;
 mod report;
 mod route;
 mod sleep;
+mod snapshots;
 mod steps;
 
 use std::sync::Arc;

@@ -3,8 +3,10 @@
 //! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
 //! its shape.
 
+mod database;
 mod isolation;
 pub mod rest;
+pub mod snapshots;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -15,10 +17,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Toleration};
 use vkube_crds::{
-    AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
-    ExposeType, ImagePullPolicy, NamespaceMap, Networking, Quantity, VirtualCluster, Workloads,
+    Access, AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
+    ExposeType, ImagePullPolicy, NamespaceMap, Networking, Quantity, RestoreFrom, VirtualCluster, Workloads,
+    WritePermissions,
 };
 
+pub use database::Database;
 pub use isolation::{Isolation, Network};
 
 use crate::names::{Identity, PRIORITY_CLASS, wanted_host_namespace};
@@ -27,7 +31,7 @@ use crate::options::{KUBERNETES_VERSION, Options};
 /// Everything about a virtual cluster that the builders need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Pods of the control plane: 0 or 1.
+    /// Pods of the control plane; more than one have a database.
     pub replicas: i32,
     /// Image of the control plane.
     pub image: String,
@@ -49,6 +53,8 @@ pub struct Settings {
     pub namespace_labels: BTreeMap<String, String>,
     /// Further annotations of the host namespace.
     pub namespace_annotations: BTreeMap<String, String>,
+    /// The database outside that is the store.
+    pub database: Option<Database>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
     /// Names inside the cluster.
@@ -87,6 +93,16 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     /// What becomes of the host namespace on deletion.
     pub deletion_policy: DeletionPolicy,
+    /// Secret with the certificate authority, if it is not the cluster's own.
+    pub ca_secret: Option<String>,
+    /// Who may do what inside.
+    pub access: Vec<Access>,
+    /// Writes that are refused.
+    pub write_permissions: WritePermissions,
+    /// Snapshots by schedule.
+    pub snapshots: Option<snapshots::Snapshots>,
+    /// The snapshot that the cluster starts from.
+    pub restore_from: Option<RestoreFrom>,
 }
 
 /// The store's volume.
@@ -182,6 +198,8 @@ pub fn validate(
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
+    let (replicas, uid) = (spec.replicas.unwrap_or(1), cluster.metadata.uid.as_deref().unwrap_or_default());
+    let database = database::validate(spec.backing_store.as_ref(), replicas, uid, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
     let networking = spec.networking.clone().unwrap_or_default();
@@ -222,11 +240,13 @@ pub fn validate(
         &mut wrong,
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
+    let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let ca_secret = spec.certificates.as_ref().and_then(|asked| asked.ca_secret_ref.clone());
     Ok(Settings {
-        replicas: spec.replicas.unwrap_or(1).clamp(0, 1),
+        replicas: replicas.max(0),
         image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
         image: control_plane.image.unwrap_or_else(|| options.image.clone()),
         requests: with_defaults(resources.requests, &[("cpu", "20m"), ("memory", "32Mi")]),
@@ -237,7 +257,8 @@ pub fn validate(
         pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
-        volume,
+        volume: volume.filter(|_| database.is_none()),
+        database,
         cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
         networking,
         expose,
@@ -256,6 +277,11 @@ pub fn validate(
         idle_lifetime,
         rest,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
+        ca_secret: ca_secret.map(|secret| secret.name),
+        access: spec.access.clone(),
+        write_permissions: lifecycle.write_permissions.unwrap_or_default(),
+        snapshots,
+        restore_from: spec.restore_from.clone(),
     })
 }
 

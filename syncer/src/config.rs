@@ -22,6 +22,9 @@ pub struct Config {
     /// The host namespace that receives the tenant's objects.
     pub host_namespace: String,
 
+    /// Whether the virtual cluster has several control planes, of which one at a time synchronises.
+    pub is_replicated: bool,
+
     /// Which virtual namespaces have namespaces of their own on the host. `None` = all share [`Config::host_namespace`].
     pub namespaces: Option<MappedNamespaces>,
 
@@ -97,6 +100,7 @@ impl Config {
             cluster,
             host_namespace: host_namespace.into(),
             namespaces: None,
+            is_replicated: false,
             cluster_domain: "cluster.local".into(),
             dns_address: None,
             workload_service_account: None,

@@ -226,6 +226,18 @@ impl Context {
         self.queue.add(Task { kind, key });
     }
 
+    /// Whether there is anything to do for an object: it is on one side, as far as is known. Only those kinds are looked
+    /// for whose objects come and go all the time.
+    pub fn may_exist(&self, task: &Task) -> bool {
+        let (here, there, key, host) =
+            (&self.virtual_side, &self.host_side, &task.key, self.host_key(&task.key));
+        match task.kind {
+            Kind::Pod => here.pods.get(key).is_some() || there.pods.get(&host).is_some(),
+            Kind::Service => here.services.get(key).is_some() || there.services.get(&host).is_some(),
+            _ => true,
+        }
+    }
+
     /// The API version and the name of a kind.
     pub fn named(&self, kind: Kind) -> (String, String) {
         let Kind::Rule(number) = kind else { return (kind.api_version().into(), kind.name().into()) };

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{AbortHandle, Abortable, join3};
+use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -247,33 +247,35 @@ pub(crate) async fn each<W: Future<Output = ()>>(
     }
 }
 
-/// Asks for namespaces and listens to the answers, for ever.
-pub(crate) async fn negotiate(cx: &Context) {
-    let cluster = &cx.translator.config.cluster;
-    let ask = async {
-        loop {
-            cx.spaces.asked.notified().await;
-            while let Err(error) = claim(cx).await {
-                tracing::warn!(%error, "cannot ask for namespaces on the host");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    };
-    let answers = Scope::fields(format!("metadata.name={}", answers_name(cluster)));
-    let listen = followed(cx.own_api::<ConfigMap>(), answers, |seen| {
+/// Asks for namespaces, for ever.
+pub(crate) async fn ask(cx: &Context) {
+    let Some(mapped) = &cx.translator.config.namespaces else { return };
+    if mapped.only {
+        persist("keep tenants from making namespaces that are not mapped", || policy::enforce(cx, &mapped.map)).await;
+    }
+    loop {
+        persist("ask for namespaces on the host", || claim(cx)).await;
+        cx.spaces.asked.notified().await;
+    }
+}
+
+/// Tries until it succeeds.
+async fn persist<F: Future<Output = Result<()>>>(what: &str, attempt: impl Fn() -> F) {
+    while let Err(error) = attempt().await {
+        tracing::warn!(%error, "cannot {what}");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Listens to the operator's answers, for ever.
+pub(crate) async fn listen(cx: &Context) {
+    let answers = Scope::fields(format!("metadata.name={}", answers_name(&cx.translator.config.cluster)));
+    followed(cx.own_api::<ConfigMap>(), answers, |seen| {
         let Some((answers, exists)) = seen else { return };
         let data = answers.data.as_ref().filter(|_| exists).cloned().unwrap_or_default();
         cx.spaces.answered(cx, &data);
-    });
-    let refuse = async {
-        let mapped = cx.translator.config.namespaces.as_ref().filter(|mapped| mapped.only);
-        let Some(mapped) = mapped else { return };
-        while let Err(error) = policy::enforce(cx, &mapped.map).await {
-            tracing::warn!(%error, "cannot keep tenants from making namespaces that are not mapped");
-            tokio::time::sleep(RETRY).await;
-        }
-    };
-    join3(ask, listen, refuse).await;
+    })
+    .await;
 }
 
 /// Those that the operator has granted, whether they are watched yet or not.

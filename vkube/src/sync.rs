@@ -119,7 +119,8 @@ pub fn scheduling(sync: &Sync) -> Result<Option<vkube_scheduler::Options>, vkube
     let scheduler = sync.nodes.as_ref().and_then(|nodes| nodes.scheduler.as_ref());
     let options = |scheduler: &vkube_crds::Scheduler| {
         let profiles = vkube_scheduler::Profile::read_all(&scheduler.profiles)?;
-        Ok(vkube_scheduler::Options { profiles, volumes: vkube_scheduler::Volumes::Elsewhere })
+        let volumes = vkube_scheduler::Volumes::Elsewhere;
+        Ok(vkube_scheduler::Options { profiles, volumes, ..Default::default() })
     };
     scheduler.map(options).transpose()
 }

@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -43,6 +44,22 @@ where
 /// A body that keeps `companion` until it has ended.
 pub fn with<T: Send + Unpin + 'static>(body: Body, companion: T) -> Body {
     Accompanied { body, companion: Some(companion) }.boxed_unsync()
+}
+
+/// Reads what is left of a body that nobody wants, as far as Go's server would and its client lets us.
+pub async fn drain(body: &mut Body) {
+    const MOST: usize = 256 * 1024;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let rest = async {
+        let mut read = 0;
+        while read <= MOST
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Who takes longer loses the connection.
+    let _ = tokio::time::timeout(PATIENCE, rest).await;
 }
 
 struct Accompanied<T> {

@@ -8,6 +8,7 @@
 //! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
 
 pub mod check;
+pub mod declared;
 pub mod error;
 pub mod evaluate;
 pub mod functions;
@@ -22,6 +23,7 @@ pub mod value;
 
 pub use self::{
     check::{Issues, Scope},
+    declared::Declared,
     error::Error,
     evaluate::{Budget, Variables},
     lazy::Lazy,

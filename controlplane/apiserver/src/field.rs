@@ -151,7 +151,8 @@ impl Errors {
 
     /// A value is none of the supported ones, which are shown in the order given.
     pub fn not_supported(&mut self, path: &Path<'_>, value: &Value, supported: &[&str]) {
-        let mut detail = format!("Unsupported value: {}", shown(value));
+        // Go has types of its own for such values, which therefore print as JSON.
+        let mut detail = format!("Unsupported value: {}", for_html(&value.to_string()));
         if !supported.is_empty() {
             let list: Vec<String> = supported.iter().map(|s| quoted(s)).collect();
             let _ = write!(detail, ": supported values: {}", list.join(", "));
@@ -210,13 +211,46 @@ fn with_detail(mut text: String, detail: &str) -> String {
     text
 }
 
-/// A string as Go's `%q` shows it, near enough for every value that passes JSON.
+/// A string as Go's `%q` shows it.
 pub fn quoted(text: &str) -> String {
-    Value::String(text.into()).to_string()
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0b' => out.push_str("\\v"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            ' '..='~' => out.push(c),
+            // Writing to a string cannot fail.
+            '\0'..='\x7f' => drop(write!(out, "\\x{:02x}", u32::from(c))),
+            _ if is_printable(c) => out.push(c),
+            '\u{80}'..='\u{ffff}' => drop(write!(out, "\\u{:04x}", u32::from(c))),
+            _ => drop(write!(out, "\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether Go prints a character beyond ASCII as it is. Rust escapes the same ones, but for marks at the
+/// beginning of a text.
+fn is_printable(c: char) -> bool {
+    let mut bytes = [0; 5];
+    bytes[0] = b'a';
+    let length = c.encode_utf8(&mut bytes[1..]).len();
+    std::str::from_utf8(&bytes[..=length]).is_ok_and(|text| !text.escape_debug().any(|c| c == '\\'))
 }
 
 /// A value as the field errors show it: strings quoted, scalars plain, structures as JSON that is fit for HTML.
 pub fn shown(value: &Value) -> String {
+    if let Value::String(text) = value {
+        return quoted(text);
+    }
     let text = value.to_string();
     if value.is_object() || value.is_array() { for_html(&text) } else { text }
 }
@@ -224,4 +258,28 @@ pub fn shown(value: &Value) -> String {
 /// JSON as Go writes it, which is fit for HTML.
 pub fn for_html(json: &str) -> String {
     json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_as_go_quotes_them() {
+        assert_eq!(quoted("a\"b\\c\n\u{7}\u{1}\u{7f}"), r#""a\"b\\c\n\a\x01\x7f""#);
+        assert_eq!(
+            quoted("é<ß>\u{301}\u{200b}\u{e000}\u{10ffff}"),
+            "\"é<ß>\u{301}\\u200b\\ue000\\U0010ffff\""
+        );
+    }
+
+    #[test]
+    fn values_of_enumerations_print_as_json_that_is_fit_for_html() {
+        let mut errors = Errors::default();
+        errors.not_supported(&Path::new("type"), &"<a>".into(), &["<b>"]);
+        assert_eq!(
+            errors.0[0].to_string(),
+            "type: Unsupported value: \"\\u003ca\\u003e\": supported values: \"<b>\""
+        );
+    }
 }

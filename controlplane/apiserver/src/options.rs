@@ -65,7 +65,7 @@ pub fn check_timeout(query: &Query) -> Result<(), ApiError> {
 }
 
 /// What is wrong with a duration such as `1h15m30.5s`.
-fn duration(text: &str) -> Result<(), String> {
+pub fn duration(text: &str) -> Result<(), String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
     if rest == "0" {

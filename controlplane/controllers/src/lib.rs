@@ -51,6 +51,7 @@ mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
+mod resource_claim;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -74,6 +75,7 @@ pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
 pub use cron_job::next_time;
 pub use metrics::Metrics;
+pub use validating_policy_status::TypeChecker;
 
 use api::Api;
 use events::Recorder;
@@ -93,6 +95,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where they count what they do.
     pub metrics: Metrics,
+    /// Who knows the types of what admission policies judge; without one, nobody is told of mistakes.
+    pub type_checker: Option<TypeChecker>,
 }
 
 /// Why the controllers ended.
@@ -192,9 +196,11 @@ controllers! {
     Disruption = "disruption-controller" => disruption::start,
     /// Keeps as many replicas as metrics ask for.
     HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
+    /// Makes the claims for devices of pods, and frees those that no pod uses.
+    ResourceClaim = "resourceclaim-controller" => resource_claim::start,
     /// Counts what namespaces use of their quotas.
     ResourceQuota = "resourcequota-controller" => resource_quota::start,
-    /// Says which generation of a validating admission policy has been seen.
+    /// Says which generation of a validating admission policy has been seen, and what its expressions get wrong.
     ValidatingPolicyStatus =
         "validatingadmissionpolicy-status-controller" => validating_policy_status::start,
     /// Signs `cluster-info` with bootstrap tokens.
@@ -276,6 +282,7 @@ struct Context {
     metrics: Metrics,
     root_ca: Option<String>,
     authority: Option<Arc<Authority>>,
+    type_checker: Option<TypeChecker>,
     shutdown: CancellationToken,
 }
 
@@ -303,6 +310,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         metrics: options.metrics,
         root_ca: options.root_ca,
         authority: options.authority,
+        type_checker: options.type_checker,
         shutdown: stop.clone(),
     };
 
@@ -362,6 +370,49 @@ mod tests {
         assert_eq!(named(&["job-controller"]), Ok(Controllers::only(&[Controller::Job])));
         assert!(named(&[]).unwrap().is_empty());
         assert_eq!(named(&["*", "-jobs"]), Err(UnknownController("jobs".to_owned())));
+    }
+
+    /// The names in the first column of the table below a heading of `docs/controllers.md`.
+    fn documented(heading: &str) -> Vec<&'static str> {
+        let text = include_str!("../../../docs/controllers.md");
+        let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split_once("` |")).map(|(cell, _)| cell);
+        cells.flat_map(|cell| cell.split("`, `")).collect()
+    }
+
+    #[test]
+    fn every_controller_of_upstream_is_documented_once_and_those_that_run_are_ours() {
+        // What kube-controller-manager 1.36 lists as the values of `--controllers`.
+        const UPSTREAM: &str = "bootstrap-signer-controller certificatesigningrequest-approving-controller
+            certificatesigningrequest-cleaner-controller certificatesigningrequest-signing-controller
+            cloud-node-lifecycle-controller clusterrole-aggregation-controller cronjob-controller
+            daemonset-controller deployment-controller device-taint-eviction-controller disruption-controller
+            endpoints-controller endpointslice-controller endpointslice-mirroring-controller
+            ephemeral-volume-controller garbage-collector-controller horizontal-pod-autoscaler-controller
+            job-controller kube-apiserver-serving-clustertrustbundle-publisher-controller
+            legacy-serviceaccount-token-cleaner-controller namespace-controller node-ipam-controller
+            node-lifecycle-controller node-route-controller persistentvolume-attach-detach-controller
+            persistentvolume-binder-controller persistentvolume-expander-controller
+            persistentvolume-protection-controller persistentvolumeclaim-protection-controller
+            pod-garbage-collector-controller podcertificaterequest-cleaner-controller replicaset-controller
+            replicationcontroller-controller resourceclaim-controller resourcepoolstatusrequest-controller
+            resourcequota-controller root-ca-certificate-publisher-controller selinux-warning-controller
+            service-cidr-controller service-lb-controller serviceaccount-controller
+            serviceaccount-token-controller statefulset-controller storage-version-migrator-controller
+            storageversion-garbage-collector-controller taint-eviction-controller token-cleaner-controller
+            ttl-after-finished-controller ttl-controller validatingadmissionpolicy-status-controller
+            volumeattributesclass-protection-controller";
+        let (runs, runs_not) = (documented("What runs"), documented("What does not run"));
+        // The time to live of jobs is one part of their controller.
+        let own = Controller::ALL.iter().map(|one| one.name()).chain(["ttl-after-finished-controller"]);
+        let (mut ours, mut told): (Vec<_>, _) = (own.collect(), runs.clone());
+        ours.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, ours);
+        let mut all = [runs, runs_not].concat();
+        all.sort_unstable();
+        assert_eq!(all, UPSTREAM.split_whitespace().collect::<Vec<_>>());
     }
 
     #[test]

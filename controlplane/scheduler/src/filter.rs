@@ -77,6 +77,9 @@ pub(crate) fn fits(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<(), Unfi
     if on(Plugin::InterPodAffinity) {
         matches_pod_affinity(pod, spec, node, cluster)?;
     }
+    if on(Plugin::DynamicResources) {
+        cluster.devices.fit(pod, node)?;
+    }
     Ok(())
 }
 
@@ -284,6 +287,6 @@ fn is_empty(selector: &LabelSelector) -> bool {
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     matches!(Selector::try_from(selector.clone()), Ok(selector) if selector.matches(labels))
 }

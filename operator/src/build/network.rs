@@ -38,7 +38,7 @@ pub(super) fn policies(identity: &Identity, settings: &Settings) -> Vec<NetworkP
     let own = own_namespaces(identity, settings);
     vec![
         deny(identity),
-        control_plane(identity, &own),
+        control_plane(identity, settings.database.is_some(), &own),
         cluster(identity, &own),
         inwards(identity, network, &own),
         outwards(identity, network, &own),
@@ -56,7 +56,7 @@ fn deny(identity: &Identity) -> NetworkPolicy {
     policy(identity, DENY, LabelSelector::default(), Vec::new(), Vec::new())
 }
 
-fn control_plane(identity: &Identity, own: &NetworkPolicyPeer) -> NetworkPolicy {
+fn control_plane(identity: &Identity, has_database: bool, own: &NetworkPolicyPeer) -> NetworkPolicy {
     let select =
         LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
     let api = NetworkPolicyIngressRule { ports: Some(vec![port("TCP", API_PORT)]), from: None };
@@ -66,7 +66,8 @@ fn control_plane(identity: &Identity, own: &NetworkPolicyPeer) -> NetworkPolicy 
                 .map(|(cidr, except)| block(cidr, except.into_iter().map(ToOwned::to_owned).collect()))
                 .to_vec(),
         ),
-        ports: Some(API_PORTS.map(|number| port("TCP", number)).to_vec()),
+        // Where a database is, only its Secret says.
+        ports: (!has_database).then(|| API_PORTS.map(|number| port("TCP", number)).to_vec()),
     };
     policy(
         identity,

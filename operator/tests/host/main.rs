@@ -6,8 +6,10 @@
 
 mod admission;
 mod argocd;
+mod authority;
 mod chaos;
 mod cluster_api;
+mod database;
 mod deletion;
 mod drift;
 mod examples;
@@ -17,4 +19,5 @@ mod lifecycle;
 mod namespaces;
 mod policies;
 mod sleep;
+mod snapshots;
 mod world;

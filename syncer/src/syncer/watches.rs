@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{join, join_all};
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
@@ -178,7 +178,6 @@ impl Syncer {
             follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
                 host.claims.all().iter().map(|object| object.metadata.clone()).collect()
             }),
-            self.events(&config.host_namespace),
         ];
         jobs.extend(further_copies(cx, &config.host_namespace));
         if config.syncs(Kind::Ingress) {
@@ -207,7 +206,7 @@ impl Syncer {
         }
         jobs.extend(self.by_rule());
         if config.namespaces.is_some() {
-            jobs.push(spaces::negotiate(cx).boxed());
+            jobs.push(spaces::listen(cx).boxed());
             jobs.push(self.mapped().boxed());
         }
         jobs
@@ -222,7 +221,6 @@ impl Syncer {
             let mut jobs = copies(cx, &place, &outstanding);
             outstanding.send_replace(jobs.len());
             jobs.extend(further_copies(cx, &place));
-            jobs.push(self.events(&place));
             let mut filled = outstanding.subscribe();
             let open = async {
                 // The sender lives as long as we do, so waiting cannot fail.
@@ -236,6 +234,18 @@ impl Syncer {
             host.forget(place);
         })
         .await;
+    }
+
+    /// Tells the events of all namespaces on the host that hold objects of the virtual cluster.
+    pub(super) async fn all_events(&self) {
+        let cx = &*self.context;
+        let config = &cx.translator.config;
+        let mapped = async {
+            if config.namespaces.is_some() {
+                spaces::each(cx, |_, place| self.events(&place), |_, _| {}).await;
+            }
+        };
+        join(self.events(&config.host_namespace), mapped).await;
     }
 
     /// Policies go to the host, and the pods that they isolate carry it in their labels.
@@ -259,7 +269,7 @@ impl Syncer {
     }
 
     /// Tells host events in the virtual cluster, one after the other: their order is part of what they tell.
-    fn events(&self, namespace: &str) -> Job<'_> {
+    pub(super) fn events(&self, namespace: &str) -> Job<'_> {
         let cx = &*self.context;
         let api = cx.api_in::<Event>(namespace);
         let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
@@ -288,8 +298,11 @@ fn copies<'a>(cx: &'a Context, namespace: &str, outstanding: &'a Outstanding) ->
             }
         })
         .boxed(),
-        cached(cx.api_in(namespace), ours(), &host.services, outstanding, enqueue_host(cx, Kind::Service))
-            .boxed(),
+        cached(cx.api_in(namespace), ours(), &host.services, outstanding, move |change| {
+            protect_reserved(cx, change);
+            enqueue_host(cx, Kind::Service)(change);
+        })
+        .boxed(),
         cached(
             cx.api_in(namespace),
             ours(),
@@ -388,6 +401,17 @@ fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + 
         if let Some(object) = change.object() {
             enqueue_origin(cx, kind, object.meta());
         }
+    }
+}
+
+/// Another replica may have made a host Service for a virtual one that it is about to store.
+fn protect_reserved(cx: &Context, change: &Change<Service>) {
+    let (None, Some(host), true) = (&change.old, &change.new, cx.translator.config.is_replicated) else {
+        return;
+    };
+    let key = cx.translator.origin(Kind::Service.name(), &host.metadata);
+    if let Some(key) = key.filter(|key| cx.virtual_side.services.get(key).is_none()) {
+        cx.pending.hold(&key).keep();
     }
 }
 

@@ -255,9 +255,8 @@ impl Sources {
     ) -> Row {
         let fact = self.facts.field(message, name);
         let is_message = ty.starts_with('#') || is_struct_scalar(&ty);
-        let is_container = ty.starts_with("[]") || ty.starts_with("{}") || ty == "bytes";
         let by_rule = is_message && !["metadata", "spec", "status", "template"].contains(&name);
-        let pointer = !is_container && (by_rule != fact.flip_pointer);
+        let pointer = by_rule != fact.flip_pointer;
 
         let mut attributes = Vec::new();
         if let Some(field) = field {

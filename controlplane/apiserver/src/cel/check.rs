@@ -3,6 +3,7 @@
 //! What nobody can know before is `dyn`, which fits everywhere.
 
 use super::{
+    declared::Declared,
     functions,
     parse::SyntaxError,
     signatures::{self, Outcome},
@@ -26,6 +27,8 @@ pub struct Scope<'s> {
     pub composed: Option<&'s [(&'s str, Type)]>,
     /// Whether it may make patches: objects of the types `Object…` and `JSONPatch`.
     pub patches: bool,
+    /// The objects whose fields are declared, if any are.
+    pub declared: Option<&'s Declared<'s>>,
 }
 
 /// Everything wrong with an expression, in the order of its text.
@@ -192,10 +195,13 @@ impl<'t> Checker<'t> {
             {
                 Type::Named("kubernetes.authorization.ResourceCheck".into())
             }
-            Type::Named(name) => match signatures::field(&name, field) {
-                Some(ty) => ty,
-                None => self.wrong(at, format!("undefined field '{field}'")),
-            },
+            Type::Named(name) => {
+                let declared = self.scope.declared.and_then(|declared| declared.field(&name, field));
+                match declared.unwrap_or_else(|| signatures::field(&name, field)) {
+                    Some(ty) => ty,
+                    None => self.wrong(at, format!("undefined field '{field}'")),
+                }
+            }
             other => {
                 let why = format!("type '{}' does not support field selection", other.shown());
                 self.wrong(at, why)

@@ -349,7 +349,7 @@ impl Parser<'_> {
                 if name == "has" {
                     return match arguments.pop().map(|a| a.kind) {
                         Some(Kind::Select { operand, field, optional: false }) if arguments.is_empty() => {
-                            self.make(at, Kind::Has { operand, field })
+                            self.make(open, Kind::Has { operand, field })
                         }
                         _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
                     };

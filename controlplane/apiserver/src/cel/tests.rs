@@ -183,7 +183,7 @@ fn too_much_work_is_cancelled() {
 }
 
 fn typed(text: &str, variables: &[(&str, Type)]) -> String {
-    let scope = Scope { variables, composed: Some(&[("n", Type::INT)]), patches: true };
+    let scope = Scope { variables, composed: Some(&[("n", Type::INT)]), patches: true, ..Scope::default() };
     match Program::parse(text).unwrap().check(text, &scope) {
         Ok(ty) => ty.to_string(),
         Err(issues) => issues.to_string(),

@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use vkube_store::{Change, Entry, Expect, Range, Write};
+use vkube_store::{Change, Entry, Expect, Write};
 
 use super::{call::Call, call::read_body, list, write};
 use crate::{
@@ -53,26 +53,17 @@ pub async fn delete_named(call: &mut Call, options: &DeleteOptions) -> Result<Ou
     delete_entry(call, entry, options).await
 }
 
-/// Deletes every object that the selectors choose.
+/// Deletes every object that a list with the same parameters answers.
 pub async fn delete_collection(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = options(call, request).await?;
-    let selection = list::selection(call)?;
-    let prefix = list::prefix(call);
-    let page = call.server.store().list(Range { prefix, ..Range::default() }).await?;
-    let revision = page.revision;
-    let mut entries = page.entries;
-    entries.retain(|entry| {
-        let (namespace, name) = call.definition.split_key(&entry.key);
-        selection.matches(namespace, name, &entry.index)
-    });
-    for entry in &entries {
+    let listing = list::listing(call).await?;
+    for entry in &listing.entries {
         match delete_entry(call, entry.clone(), &options).await {
             Ok(_) => {}
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),
         }
     }
-    let listing = list::Listing { entries, revision, continue_token: String::new(), remaining: None };
     representation::list(call, StatusCode::OK, &listing)
 }
 

@@ -92,6 +92,17 @@ pub fn invalid(errors: &mut Errors, path: &Path<'_>, layout: &str, value: &Value
     errors.push(path, Reason::Invalid, format!("Invalid value: {shown}: {why}"));
 }
 
+/// A list of values of an internal type as it prints.
+pub fn shown_list(layout: &str, list: &Value) -> String {
+    match list.as_array() {
+        None => "null".into(),
+        Some(items) => {
+            let items: Vec<String> = items.iter().map(|item| Internal::new(layout, item).compact()).collect();
+            format!("[{}]", items.join(","))
+        }
+    }
+}
+
 fn of_type(layout: &str, value: &Value) -> Printed {
     Printed::Fields(
         layouts::fields(layout)

@@ -94,6 +94,21 @@ pub fn strict_cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
     }
 }
 
+/// The address of a network interface with the length of its network's prefix, in its shortest form.
+pub fn interface_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    let Some((address, prefix)) = parse_cidr(text) else {
+        let why = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)";
+        return errors.invalid_str(path, text, why);
+    };
+    // The bits by which an IPv4 address in IPv6 form is longer.
+    const MAPPED: u8 = 96;
+    let prefix = if address.is_ipv4() && prefix > 32 { prefix - MAPPED } else { prefix };
+    let canonical = format!("{address}/{prefix}");
+    if canonical != text {
+        errors.invalid_str(path, text, &format!("must be in canonical form (\"{canonical}\")"));
+    }
+}
+
 /// Whether an address is one of a sandbox's pods, Services or load balancers: 127.64.0.0/10. They are loopback
 /// addresses, since those need no set-up, but none at which a machine's own daemons listen.
 fn is_sandbox(address: IpAddr) -> bool {

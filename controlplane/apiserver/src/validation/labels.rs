@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::names;
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, entries, list_at, map_at, str_at, strs_at};
+use crate::registry::access::{at, entries, has, list_at, map_at, str_at, strs_at};
 
 /// A key of a label.
 pub fn label_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
@@ -30,6 +30,31 @@ pub fn annotations(errors: &mut Errors, path: &Path<'_>, annotations: Option<&Ma
         for why in names::qualified_name(&key.to_lowercase()) {
             errors.invalid_str(path, key, &why);
         }
+    }
+}
+
+/// The metadata of a template: labels and annotations are all that what is made of it takes over.
+pub fn template_metadata(errors: &mut Errors, path: &Path<'_>, metadata: &Value) {
+    // Go's names of the fields, in their order, which the real server shows.
+    const OTHERS: &[(&str, &str)] = &[
+        ("/name", "name"),
+        ("/generateName", "generateName"),
+        ("/namespace", "namespace"),
+        ("/selfLink", "selfLink"),
+        ("/uid", "uID"),
+        ("/resourceVersion", "resourceVersion"),
+        ("/generation", "generation"),
+        ("/creationTimestamp", "creationTimestamp"),
+        ("/deletionTimestamp", "deletionTimestamp"),
+        ("/deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+        ("/ownerReferences", "ownerReferences"),
+        ("/finalizers", "finalizers"),
+        ("/managedFields", "managedFields"),
+    ];
+    annotations(errors, &path.child("annotations"), map_at(metadata, "/annotations"));
+    labels(errors, &path.child("labels"), map_at(metadata, "/labels"));
+    for (_, shown) in OTHERS.iter().filter(|(pointer, _)| has(metadata, pointer)) {
+        errors.forbidden(&path.child(shown), "cannot be set");
     }
 }
 

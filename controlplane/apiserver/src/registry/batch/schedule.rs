@@ -1,5 +1,7 @@
 //! Cron schedules, with the messages of the parser that the real server uses.
 
+use crate::options;
+
 /// A field of a schedule: its least and greatest value, and names for some.
 struct Bounds {
     min: u32,
@@ -57,33 +59,7 @@ fn validate_descriptor(descriptor: &str) -> Result<(), String> {
     let Some(duration) = descriptor.strip_prefix("@every ") else {
         return Err(format!("unrecognized descriptor: {descriptor}"));
     };
-    if is_duration(duration) {
-        Ok(())
-    } else {
-        Err(format!("failed to parse duration {descriptor}: time: invalid duration \"{duration}\""))
-    }
-}
-
-/// `1h30m`, as Go reads durations.
-fn is_duration(text: &str) -> bool {
-    const UNITS: [&str; 7] = ["ns", "us", "µs", "ms", "s", "m", "h"];
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return true;
-    }
-    let mut parts = 0;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (digits, after) = rest.split_at(number);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        if !digits.bytes().any(|c| c.is_ascii_digit()) || !UNITS.contains(&unit) {
-            return false;
-        }
-        parts += 1;
-        rest = after;
-    }
-    parts > 0
+    options::duration(duration).map_err(|why| format!("failed to parse duration {descriptor}: {why}"))
 }
 
 fn validate_range(expression: &str, bounds: &Bounds) -> Result<(), String> {
@@ -160,6 +136,7 @@ mod tests {
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
             ("*/0 * * * *", "step of range should be a positive number: */0"),
             ("a * * * *", "failed to parse int from a: strconv.Atoi: parsing \"a\": invalid syntax"),
+            ("@every 5", "failed to parse duration @every 5: time: missing unit in duration \"5\""),
             ("@never", "unrecognized descriptor: @never"),
             ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
         ];

@@ -24,12 +24,8 @@ impl Kind for PersistentVolume {
         set_default(volume, "/spec/persistentVolumeReclaimPolicy", "Retain");
         set_default(volume, "/spec/volumeMode", "Filesystem");
         set_default(volume, "/status/phase", "Pending");
-        round_up_quantities(volume, "/spec/capacity");
         if let Some(spec) = get_mut(volume, "/spec") {
-            default_legacy_volume(spec);
-            if has(spec, "/hostPath") {
-                set_default(spec, "/hostPath/type", "");
-            }
+            default_spec(spec);
         }
     }
 
@@ -87,6 +83,15 @@ impl Kind for PersistentVolume {
             age(volume, now),
             shown_or(volume, "/spec/volumeMode", "<unset>"),
         ]
+    }
+}
+
+/// Defaults of a volume, alone and inside of another object.
+pub fn default_spec(spec: &mut Value) {
+    round_up_quantities(spec, "/capacity");
+    default_legacy_volume(spec);
+    if has(spec, "/hostPath") {
+        set_default(spec, "/hostPath/type", "");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::persistent_volume::{BETA_CLASS, class, phase};
 use super::pod_spec::round_up_quantities;
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, get, has, make_map, map_at, remove, set, set_default, str_at};
+use crate::registry::access::{at, get, has, make_map, remove, set, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
 use crate::validation::labels;
@@ -109,14 +109,7 @@ pub fn default_claim(claim: &mut Value) {
 
 /// The template of a claim in an ephemeral volume.
 pub fn validate_template(errors: &mut Errors, path: &Path<'_>, template: &Value) {
-    let metadata = path.child("metadata");
-    labels::annotations(errors, &metadata.child("annotations"), map_at(template, "/metadata/annotations"));
-    labels::labels(errors, &metadata.child("labels"), map_at(template, "/metadata/labels"));
-    for field in ["name", "namespace", "generateName", "finalizers", "ownerReferences"] {
-        if has(template, &format!("/metadata/{field}")) {
-            errors.forbidden(&metadata.child(field), "cannot be set");
-        }
-    }
+    labels::template_metadata(errors, &path.child("metadata"), at(template, "/metadata"));
     validate_spec(errors, &path.child("spec"), at(template, "/spec"));
 }
 

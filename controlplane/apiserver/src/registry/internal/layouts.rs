@@ -303,4 +303,46 @@ pub const LAYOUTS: &[(&str, &str)] = &[
          ControllerExpandSecretRef?:SecretReference NodeExpandSecretRef?:SecretReference",
     ),
     ("SecretReference", "Name Namespace"),
+    (
+        "DeviceAttribute",
+        "IntValue?=int BoolValue?=bool StringValue?=string VersionValue?=version IntValues?=ints \
+         BoolValues?=bools StringValues?=strings VersionValues?=versions",
+    ),
+    ("ServiceCIDRSpec", "CIDRs?=cidrs"),
+    (
+        "FlowSchemaSpec",
+        "PriorityLevelConfiguration:Name MatchingPrecedence# DistinguisherMethod?:FlowDistinguisherMethod \
+         Rules?:PolicyRulesWithSubjects",
+    ),
+    ("FlowDistinguisherMethod", "Type"),
+    (
+        "PolicyRulesWithSubjects",
+        "Subjects?:Subject ResourceRules?:ResourcePolicyRule NonResourceRules?:NonResourcePolicyRule",
+    ),
+    ("Subject", "Kind User?:Name Group?:Name ServiceAccount?:ServiceAccountSubject"),
+    ("ServiceAccountSubject", "Namespace Name"),
+    ("ResourcePolicyRule", "Verbs? APIGroups? Resources? ClusterScope! Namespaces?"),
+    ("NonResourcePolicyRule", "Verbs? NonResourceURLs?"),
+    (
+        "PriorityLevelConfigurationSpec",
+        "Type Limited?:LimitedPriorityLevelConfiguration Exempt?:ExemptPriorityLevelConfiguration",
+    ),
+    (
+        "LimitedPriorityLevelConfiguration",
+        "NominalConcurrencyShares# LimitResponse:LimitResponse LendablePercent? BorrowingLimitPercent?",
+    ),
+    ("LimitResponse", "Type Queuing?:QueuingConfiguration"),
+    ("QueuingConfiguration", "Queues# HandSize# QueueLengthLimit#"),
+    ("ExemptPriorityLevelConfiguration", "NominalConcurrencyShares? LendablePercent?"),
+    (
+        "PersistentVolumeSpec",
+        "Capacity? GCEPersistentDisk? AWSElasticBlockStore? HostPath?:HostPathVolumeSource Glusterfs? \
+         NFS?:NFSVolumeSource RBD? Quobyte? ISCSI? FlexVolume? Cinder? CephFS?=cephfs FC? Flocker? AzureFile? \
+         VsphereVolume? AzureDisk? PhotonPersistentDisk? PortworxVolume? ScaleIO? Local?:LocalVolumeSource \
+         StorageOS?=storageos CSI?:CSIPersistentVolumeSource \
+         AccessModes? ClaimRef?:ObjectReference PersistentVolumeReclaimPolicy StorageClassName MountOptions? \
+         VolumeMode? NodeAffinity?:VolumeNodeAffinity VolumeAttributesClassName?",
+    ),
+    ("VolumeAttachmentSpec", "Attacher Source:VolumeAttachmentSource NodeName"),
+    ("VolumeAttachmentSource", "PersistentVolumeName? InlineVolumeSpec?:PersistentVolumeSpec"),
 ];

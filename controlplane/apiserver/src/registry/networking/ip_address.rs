@@ -43,7 +43,7 @@ impl Kind for IpAddress {
     }
 
     fn validate_update(&self, address: &Value, old: &Value) -> Errors {
-        let mut errors = self.validate(address);
+        let mut errors = Errors::default();
         let parent = at(address, "/spec/parentRef");
         if parent != at(old, "/spec/parentRef") {
             internal::invalid(&mut errors, &SPEC.child("parentRef"), "ParentReference", parent, IMMUTABLE);

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::field::{Errors, Path, Reason};
+use crate::field::{Errors, Path};
 use crate::registry::access::{at, list_at, make_map, strs_at};
+use crate::registry::internal;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, joined, name};
 use crate::validation::fields::IMMUTABLE;
@@ -24,25 +25,13 @@ impl Kind for ServiceCidr {
 
     fn validate(&self, cidr: &Value) -> Errors {
         let mut errors = Errors::default();
-        let spec = Path::new("spec");
-        let path = spec.child("cidrs");
-        match list_at(cidr, "/spec/cidrs").len() {
-            0 => errors.required(&path, "at least one CIDR required"),
-            1 | 2 => validate_cidrs(&mut errors, &path, cidr),
-            _ => {
-                let detail = format!(
-                    "Invalid value: {{\"CIDRs\":{}}}: may only hold up to 2 values",
-                    at(cidr, "/spec/cidrs")
-                );
-                errors.push(&path, Reason::Invalid, detail);
-            }
-        }
+        validate_cidrs(&mut errors, cidr);
         errors
     }
 
     /// A second family may be added, all else stays.
     fn validate_update(&self, cidr: &Value, old: &Value) -> Errors {
-        let mut errors = self.validate(cidr);
+        let mut errors = Errors::default();
         let spec = Path::new("spec");
         let path = spec.child("cidrs");
         let (new, had) = (list_at(cidr, "/spec/cidrs"), list_at(old, "/spec/cidrs"));
@@ -53,6 +42,9 @@ impl Kind for ServiceCidr {
         }
         for (index, (new, _)) in new.iter().zip(had).enumerate().filter(|(_, (new, had))| new != had) {
             errors.invalid(&path.index(index), new, IMMUTABLE);
+        }
+        if added {
+            validate_cidrs(&mut errors, cidr);
         }
         errors
     }
@@ -66,7 +58,17 @@ impl Kind for ServiceCidr {
     }
 }
 
-fn validate_cidrs(errors: &mut Errors, path: &Path<'_>, cidr: &Value) {
+fn validate_cidrs(errors: &mut Errors, cidr: &Value) {
+    let spec = Path::new("spec");
+    let path = &spec.child("cidrs");
+    match list_at(cidr, "/spec/cidrs").len() {
+        0 => return errors.required(path, "at least one CIDR required"),
+        1 | 2 => {}
+        _ => {
+            let spec = at(cidr, "/spec");
+            return internal::invalid(errors, path, "ServiceCIDRSpec", spec, "may only hold up to 2 values");
+        }
+    }
     for (index, text) in strs_at(cidr, "/spec/cidrs").enumerate() {
         ip::strict_cidr(errors, &path.index(index), text);
     }
@@ -92,3 +94,37 @@ const COLUMNS: &[Column] = &[
     ),
     AGE,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(new: &[&str], old: &[&str]) -> Vec<String> {
+        let of = |cidrs: &[&str]| {
+            if cidrs.is_empty() { json!({"spec": {}}) } else { json!({"spec": {"cidrs": cidrs}}) }
+        };
+        ServiceCidr.validate_update(&of(new), &of(old)).0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_second_family_may_be_added_but_nothing_else_changes() {
+        assert_eq!(told(&["10.0.0.0/24", "fd00::/112"], &["10.0.0.0/24"]), [""; 0]);
+        assert_eq!(
+            told(&["10.0.1.0/24"], &["10.0.0.0/24"]),
+            ["spec.cidrs[0]: Invalid value: \"10.0.1.0/24\": field is immutable"]
+        );
+        assert_eq!(told(&[], &["10.0.0.0/24"]), ["spec.cidrs: Invalid value: null: field is immutable"]);
+    }
+
+    #[test]
+    fn what_is_added_is_judged_and_what_was_there_is_not() {
+        assert_eq!(told(&["010.0.0.0/24"], &["010.0.0.0/24"]), [""; 0]);
+        assert_eq!(
+            told(&["10.0.0.0/24", "10.0.1.0/24"], &["10.0.0.0/24"]),
+            [
+                "spec.cidrs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+            ]
+        );
+    }
+}

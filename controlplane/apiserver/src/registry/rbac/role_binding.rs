@@ -117,7 +117,7 @@ const COLUMNS: &[Column] = &[
     column(
         "Role",
         "string",
-        "roleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
+        "RoleRef can reference a Role in the current namespace or a ClusterRole in the global namespace. If the RoleRef cannot be resolved, the Authorizer must return an error.",
     ),
     AGE,
     wide("Users", "string", "Users in the roleBinding"),

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use super::validate::{MOST, configuration, each, selectors};
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, list_at, make_map};
+use crate::registry::access::{at, list_at, make_map, opt_str};
+use crate::registry::core::pod_spec::is_extended;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, name};
 
@@ -48,6 +49,13 @@ fn validate(class: &Value, old: Option<&Value>) -> Errors {
     }
     if changed("/spec/config") {
         each(&mut errors, &spec.child("config"), list_at(class, "/spec/config"), MOST, configuration);
+    }
+    if let Some(name) = opt_str(class, "/spec/extendedResourceName").filter(|name| !is_extended(name)) {
+        errors.invalid_str(
+            &spec.child("extendedResourceName"),
+            name,
+            "must be a valid extended resource name",
+        );
     }
     errors
 }

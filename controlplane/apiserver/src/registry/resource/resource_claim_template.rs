@@ -9,7 +9,7 @@ use crate::registry::access::at;
 use crate::registry::internal::Internal;
 use crate::registry::kind::{Column, Kind};
 use crate::table::{AGE, NAME, age, name};
-use crate::validation::{fields, metadata::labels};
+use crate::validation::{fields, labels};
 
 /// The rules of resource claim templates.
 pub struct ResourceClaimTemplate;
@@ -22,8 +22,7 @@ impl Kind for ResourceClaimTemplate {
     fn validate(&self, template: &Value) -> Errors {
         let mut errors = Errors::default();
         let spec = Path::new("spec");
-        let metadata = spec.child("metadata");
-        labels(template.pointer("/spec/metadata/labels"), &metadata.child("labels"), &mut errors);
+        labels::template_metadata(&mut errors, &spec.child("metadata"), at(template, "/spec/metadata"));
         validate_spec(&mut errors, &spec.child("spec"), at(template, "/spec/spec"));
         errors
     }

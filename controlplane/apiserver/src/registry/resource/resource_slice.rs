@@ -1,12 +1,14 @@
 //! Resource slices: the devices that drivers offer.
 
+mod capacity;
+mod device;
 mod validate;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::field::Errors;
-use crate::registry::access::{list_mut, set_default, str_at};
+use crate::registry::access::{get_mut, list_mut, remove, set_default, str_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
 
@@ -16,10 +18,12 @@ pub struct ResourceSlice;
 impl Kind for ResourceSlice {
     fn prepare_create(&self, slice: &mut Value, writer: &Writer<'_>) {
         default_taints(slice, writer.now);
+        drop_lists(slice);
     }
 
     fn prepare_update(&self, slice: &mut Value, _old: &Value, writer: &Writer<'_>) {
         default_taints(slice, writer.now);
+        drop_lists(slice);
     }
 
     fn validate(&self, slice: &Value) -> Errors {
@@ -60,6 +64,18 @@ impl Kind for ResourceSlice {
 fn default_taints(slice: &mut Value, now: Timestamp) {
     for taint in list_mut(slice, "/spec/devices").flat_map(|device| list_mut(device, "/taints")) {
         set_default(taint, "/timeAdded", now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    }
+}
+
+/// Lists of values are not offered (`DRAListTypeAttributes` is off), so they are not kept.
+fn drop_lists(slice: &mut Value) {
+    for device in list_mut(slice, "/spec/devices") {
+        let attributes = get_mut(device, "/attributes").and_then(Value::as_object_mut);
+        for attribute in attributes.into_iter().flat_map(Map::values_mut) {
+            for list in ["/ints", "/bools", "/strings", "/versions"] {
+                remove(attribute, list);
+            }
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::cel::{Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, has, list_at, opt_str, str_at};
-use crate::validation::fields::dns_label;
+use crate::registry::access::{at, has, list_at, str_at};
+use crate::validation::fields::{dns_label, one_of};
+use crate::validation::labels::label_name;
 use crate::validation::names;
 
 /// How many requests, constraints, configurations or selectors there can be.
@@ -16,7 +17,7 @@ const DRIVER_MAX: usize = 63;
 const POOL_MAX: usize = 253;
 const IDENTIFIER_MAX: usize = 32;
 const EXPRESSION_MAX: usize = 10 * 1024;
-const PARAMETERS_MAX: usize = 10 * 1024;
+const RAW_MAX: usize = 10 * 1024;
 const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 const NO_REQUEST: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
@@ -51,35 +52,29 @@ pub fn pool_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
 
 /// The name of an attribute or a capacity: an identifier, with a domain or not.
 pub fn qualified_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
-    if name.is_empty() {
-        return errors.required(path, "name required");
-    }
     match name.split('/').collect::<Vec<_>>().as_slice() {
         [id] => identifier(errors, path, id),
         [domain, id] => {
             if domain.is_empty() {
-                errors.required(path, "the domain must not be empty");
+                errors.invalid_str(path, "", "the domain must not be empty");
             } else {
                 driver_name(errors, path, domain);
             }
             if id.is_empty() {
-                errors.required(path, "the name must not be empty");
+                errors.invalid_str(path, "", "the name must not be empty");
             } else {
                 identifier(errors, path, id);
             }
         }
-        _ => errors.invalid_str(
-            path,
-            name,
-            "a name with a domain must have exactly one slash between the domain and the name",
-        ),
+        // The real server does not look at names with more slashes.
+        _ => {}
     }
 }
 
 /// A qualified name that must have its domain.
 pub fn full_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     qualified_name(errors, path, name);
-    if !name.is_empty() && !name.contains('/') {
+    if !name.contains('/') {
         let why = "a fully qualified name must be a domain and a name separated by a slash";
         errors.invalid_str(path, name, why);
     }
@@ -159,7 +154,9 @@ pub fn each_once<K: Ord + Into<Value> + Clone>(
     key: impl Fn(&Value) -> K,
     check: impl Fn(&mut Errors, &Path<'_>, &Value),
 ) {
-    each(errors, path, items, most, check);
+    if !each(errors, path, items, most, check) {
+        return;
+    }
     let mut seen = BTreeSet::new();
     for (at, item) in items.iter().enumerate() {
         let key = key(item);
@@ -169,20 +166,22 @@ pub fn each_once<K: Ord + Into<Value> + Clone>(
     }
 }
 
-/// Checks the items of a list, which may have so many.
+/// Checks the items of a list, which may have so many; the answer is whether it has no more.
 pub fn each(
     errors: &mut Errors,
     path: &Path<'_>,
     items: &[Value],
     most: usize,
     check: impl Fn(&mut Errors, &Path<'_>, &Value),
-) {
+) -> bool {
     if items.len() > most {
         errors.too_many(path, items.len(), most);
+        return false;
     }
     for (at, item) in items.iter().enumerate() {
         check(errors, &path.index(at), item);
     }
+    true
 }
 
 /// Which devices are wanted, in CEL.
@@ -223,45 +222,81 @@ pub fn configuration(errors: &mut Errors, path: &Path<'_>, configuration: &Value
         return errors.required(&path, "");
     };
     driver_name(errors, &path.child("driver"), str_at(opaque, "/driver"));
-    let path = path.child("parameters");
-    match at(opaque, "/parameters") {
-        Value::Null => errors.required(&path, ""),
-        Value::Object(map) => {
-            if Value::Object(map.clone()).to_string().len() > PARAMETERS_MAX {
-                errors.too_long(&path, PARAMETERS_MAX);
-            }
-        }
-        _ => errors.invalid_str(&path, "<value omitted>", "must be a valid JSON object"),
+    raw_object(errors, &path.child("parameters"), at(opaque, "/parameters"));
+}
+
+/// What only drivers understand.
+pub fn raw_object(errors: &mut Errors, path: &Path<'_>, object: &Value) {
+    match object {
+        Value::Null => errors.required(path, ""),
+        _ if object.to_string().len() > RAW_MAX => errors.too_long(path, RAW_MAX),
+        Value::Object(_) => {}
+        _ => errors.invalid_str(path, "<value omitted>", "must be a valid JSON object"),
     }
 }
+
+/// What a taint does to those who do not tolerate it.
+pub const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 
 /// What a client tolerates of devices.
 pub fn tolerations(errors: &mut Errors, path: &Path<'_>, tolerations: &[Value]) {
     for (index, toleration) in tolerations.iter().enumerate() {
         let path = path.index(index);
-        let (key, operator) = (str_at(toleration, "/key"), str_at(toleration, "/operator"));
+        let key = str_at(toleration, "/key");
         if !key.is_empty() {
-            crate::validation::fields::qualified_name(errors, &path.child("key"), key);
-        } else if operator != "Exists" {
-            errors.invalid_str(&path.child("operator"), operator, "must be Exists when `key` is empty");
+            label_name(errors, &path.child("key"), key);
         }
         let value = str_at(toleration, "/value");
-        match operator {
+        match str_at(toleration, "/operator") {
             "Exists" if !value.is_empty() => {
                 errors.invalid_str(&path.child("value"), value, "must be empty for operator `Exists`");
             }
             "Exists" => {}
-            "Equal" => {
-                for why in names::label_value(value) {
-                    errors.invalid_str(&path.child("value"), value, &why);
-                }
-            }
+            "Equal" => label_value(errors, &path.child("value"), value),
+            "" => errors.required(&path.child("operator"), ""),
             other => errors.not_supported(&path.child("operator"), &other.into(), &["Equal", "Exists"]),
         }
-        if let Some(effect) = opt_str(toleration, "/effect").filter(|e| !e.is_empty())
-            && !["NoExecute", "NoSchedule"].contains(&effect)
-        {
-            errors.not_supported(&path.child("effect"), &effect.into(), &["NoExecute", "NoSchedule"]);
+        one_of(errors, &path, toleration, "effect", EFFECTS);
+    }
+}
+
+/// The value of a label.
+pub fn label_value(errors: &mut Errors, path: &Path<'_>, value: &str) {
+    for why in names::label_value(value) {
+        errors.invalid_str(path, value, &why);
+    }
+}
+
+/// The conditions that a device waits for when it is bound, and those that end the wait.
+pub fn binding_conditions(errors: &mut Errors, path: &Path<'_>, owner: &Value) {
+    const MOST: usize = 4;
+    let (wanted, failures) =
+        (list_at(owner, "/bindingConditions"), list_at(owner, "/bindingFailureConditions"));
+    let (wanted_path, failures_path) =
+        (path.child("bindingConditions"), path.child("bindingFailureConditions"));
+    for (path, list) in [(&wanted_path, wanted), (&failures_path, failures)] {
+        each(errors, path, list, MOST, |errors, path, name| {
+            label_name(errors, path, name.as_str().unwrap_or_default());
+        });
+    }
+    for (at, name) in wanted.iter().enumerate().filter(|(at, name)| wanted[..*at].contains(name)) {
+        errors.duplicate(&wanted_path.index(at), name);
+    }
+    for (at, name) in failures.iter().enumerate() {
+        if failures[..at].contains(name) {
+            errors.duplicate(&failures_path.index(at), name);
         }
+        if wanted.contains(name) {
+            let why = "bindingFailureConditions must not overlap with bindingConditions";
+            errors.invalid(&failures_path.index(at), name, why);
+        }
+    }
+    if wanted.is_empty() && !failures.is_empty() {
+        let why = "bindingConditions are required to use bindingFailureConditions";
+        errors.invalid(&wanted_path, &Value::Null, why);
+    }
+    if failures.is_empty() && !wanted.is_empty() {
+        let why = "bindingFailureConditions are required to use bindingConditions";
+        errors.invalid(&failures_path, &Value::Null, why);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::field::Errors;
 use crate::registry::access::{at, bool_at, count_at, get, has, int_at, list_at, set, set_default, str_at};
-use crate::registry::kind::{Column, Kind, Writer};
+use crate::registry::kind::{Column, Kind, NameRule, Writer};
 use crate::table::{AGE, NAME, age, column, joined, name};
 
 /// The rules of CSI drivers.
@@ -30,6 +30,11 @@ impl Kind for CsiDriver {
         if at(driver, "/spec") != at(old, "/spec") {
             set(driver, "/metadata/generation", int_at(old, "/metadata/generation") + 1);
         }
+    }
+
+    /// The name of the driver, which `validate` demands.
+    fn name_rule(&self) -> NameRule {
+        NameRule::PathSegment
     }
 
     fn unconditional_update(&self) -> bool {

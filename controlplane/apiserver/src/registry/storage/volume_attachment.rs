@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::field::Errors;
-use crate::registry::access::{bool_at, make_map, str_at};
+use crate::registry::access::{bool_at, count_at, get_mut, make_map, remove, str_at};
+use crate::registry::core::persistent_volume::default_spec;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name};
 
@@ -16,6 +17,12 @@ pub struct VolumeAttachment;
 impl Kind for VolumeAttachment {
     fn default(&self, attachment: &mut Value) {
         default_status(attachment);
+        if let Some(volume) = get_mut(attachment, "/spec/source/inlineVolumeSpec") {
+            default_spec(volume);
+            if count_at(volume, "/capacity") == 0 {
+                remove(volume, "/capacity");
+            }
+        }
     }
 
     fn prepare_create(&self, attachment: &mut Value, _writer: &Writer<'_>) {

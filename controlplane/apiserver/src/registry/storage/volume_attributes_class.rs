@@ -35,8 +35,5 @@ impl Kind for VolumeAttributesClass {
     }
 }
 
-const COLUMNS: &[Column] = &[
-    NAME,
-    column("DriverName", "string", "driverName is the name of the CSI driver This field is immutable."),
-    AGE,
-];
+const COLUMNS: &[Column] =
+    &[NAME, column("DriverName", "string", "Name of the CSI driver This field is immutable."), AGE];

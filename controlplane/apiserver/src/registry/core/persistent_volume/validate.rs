@@ -55,51 +55,93 @@ pub fn validate_access_modes(errors: &mut Errors, path: &Path<'_>, spec: &Value)
     }
 }
 
+const NOT_INLINE: &str = "may not be specified in the context of inline volumes";
+
 /// A new volume.
 pub fn validate_create(volume: &Value) -> Errors {
     let mut errors = Errors::default();
-    let spec = at(volume, "/spec");
-    if list_at(spec, "/accessModes").is_empty() {
-        errors.required(&SPEC.child("accessModes"), "");
-    }
-    validate_access_modes(&mut errors, &SPEC.child("accessModes"), spec);
-    validate_capacity(&mut errors, &SPEC.child("capacity"), map_at(spec, "/capacity"));
-    let policies = &["Delete", "Recycle", "Retain"];
-    one_of(&mut errors, &SPEC, spec, "persistentVolumeReclaimPolicy", policies);
-    if let Some(affinity) = get(spec, "/nodeAffinity") {
-        let path = SPEC.child("nodeAffinity");
-        match get(affinity, "/required") {
-            Some(selector) => validate_node_selector(&mut errors, &path.child("required"), selector),
-            None => errors.required(&path.child("required"), "must specify required node constraints"),
+    validate_spec(&mut errors, &SPEC, at(volume, "/spec"), false);
+    errors
+}
+
+/// A volume that is described inside of another object.
+pub fn validate_inline(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
+    validate_spec(errors, path, spec, true);
+}
+
+fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, inline: bool) {
+    let capacity = path.child("capacity");
+    if inline {
+        if has(spec, "/claimRef") {
+            errors.forbidden(&path.child("claimRef"), NOT_INLINE);
         }
-    }
-    validate_source(&mut errors, spec);
-    let root = str_at(spec, "/hostPath/path");
-    if !root.is_empty()
-        && root.trim_matches('/').is_empty()
-        && str_at(spec, "/persistentVolumeReclaimPolicy") == "Recycle"
-    {
-        errors.forbidden(
-            &SPEC.child("persistentVolumeReclaimPolicy"),
-            "may not be 'recycle' for a hostPath mount of '/'",
-        );
-    }
-    if let Some(class) = opt_str(spec, "/storageClassName").filter(|class| !class.is_empty()) {
-        dns_subdomain(&mut errors, &SPEC.child("storageClassName"), class);
-    }
-    one_of(&mut errors, &SPEC, spec, "volumeMode", &["Block", "Filesystem"]);
-    if let Some(class) = opt_str(spec, "/volumeAttributesClassName") {
-        let path = SPEC.child("volumeAttributesClassName");
-        if class.is_empty() {
-            errors.required(&path, "an empty string is disallowed");
-        } else {
-            dns_subdomain(&mut errors, &path, class);
+        if count_at(spec, "/capacity") > 0 {
+            errors.forbidden(&capacity, NOT_INLINE);
         }
         if !has(spec, "/csi") {
-            errors.required(&SPEC.child("csi"), "has to be specified when using volumeAttributesClassName");
+            errors.required(&path.child("csi"), "has to be specified in the context of inline volumes");
         }
     }
-    errors
+    let modes = path.child("accessModes");
+    if list_at(spec, "/accessModes").is_empty() {
+        errors.required(&modes, "");
+    }
+    validate_access_modes(errors, &modes, spec);
+    if !inline {
+        validate_capacity(errors, &capacity, map_at(spec, "/capacity"));
+    }
+    let policy = str_at(spec, "/persistentVolumeReclaimPolicy");
+    let policy_path = path.child("persistentVolumeReclaimPolicy");
+    if !inline {
+        let policies = &["Delete", "Recycle", "Retain"];
+        one_of(errors, path, spec, "persistentVolumeReclaimPolicy", policies);
+    } else if !matches!(policy, "" | "Retain") {
+        errors.forbidden(&policy_path, "may only be Retain in the context of inline volumes");
+    }
+    if let Some(affinity) = get(spec, "/nodeAffinity") {
+        let path = path.child("nodeAffinity");
+        match get(affinity, "/required") {
+            Some(selector) => validate_node_selector(errors, &path.child("required"), selector),
+            None => errors.required(&path.child("required"), "must specify required node constraints"),
+        }
+        if inline {
+            errors.forbidden(&path, NOT_INLINE);
+        }
+    }
+    validate_source(errors, path, spec);
+    let root = str_at(spec, "/hostPath/path");
+    if !root.is_empty() && root.trim_matches('/').is_empty() && policy == "Recycle" {
+        errors.forbidden(&policy_path, "may not be 'recycle' for a hostPath mount of '/'");
+    }
+    validate_classes(errors, path, spec, inline);
+}
+
+fn validate_classes(errors: &mut Errors, path: &Path<'_>, spec: &Value, inline: bool) {
+    if let Some(class) = opt_str(spec, "/storageClassName").filter(|class| !class.is_empty()) {
+        let path = path.child("storageClassName");
+        if inline {
+            errors.forbidden(&path, NOT_INLINE);
+        } else {
+            dns_subdomain(errors, &path, class);
+        }
+    }
+    if !inline {
+        one_of(errors, path, spec, "volumeMode", &["Block", "Filesystem"]);
+    } else if !matches!(str_at(spec, "/volumeMode"), "" | "Filesystem") {
+        let why = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        errors.forbidden(&path.child("volumeMode"), why);
+    }
+    if let Some(class) = opt_str(spec, "/volumeAttributesClassName") {
+        let class_path = path.child("volumeAttributesClassName");
+        if class.is_empty() {
+            errors.required(&class_path, "an empty string is disallowed");
+        } else {
+            dns_subdomain(errors, &class_path, class);
+        }
+        if !has(spec, "/csi") {
+            errors.required(&path.child("csi"), "has to be specified when using volumeAttributesClassName");
+        }
+    }
 }
 
 fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map<String, Value>>) {
@@ -124,11 +166,11 @@ fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map
     }
 }
 
-fn validate_source(errors: &mut Errors, spec: &Value) {
+fn validate_source(errors: &mut Errors, parent: &Path<'_>, spec: &Value) {
     let mut found = false;
     for field in SOURCES {
         let Some(source) = get(spec, &format!("/{field}")) else { continue };
-        let path = SPEC.child(field);
+        let path = parent.child(field);
         if found {
             errors.forbidden(&path, "may not specify more than 1 volume type");
             continue;
@@ -140,48 +182,11 @@ fn validate_source(errors: &mut Errors, spec: &Value) {
             _ => validate_legacy(errors, &path, field, source),
         }
         if *field == "local" && !has(spec, "/nodeAffinity") {
-            errors.required(&SPEC.child("nodeAffinity"), "Local volume requires node affinity");
+            errors.required(&parent.child("nodeAffinity"), "Local volume requires node affinity");
         }
     }
     if !found {
-        errors.required(&SPEC, "must specify a volume type");
-    }
-}
-
-/// A volume that is described inside of another object.
-pub fn validate_inline(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
-    const NOT_INLINE: &str = "may not be specified in the context of inline volumes";
-    if has(spec, "/claimRef") {
-        errors.forbidden(&path.child("claimRef"), NOT_INLINE);
-    }
-    if count_at(spec, "/capacity") > 0 {
-        errors.forbidden(&path.child("capacity"), NOT_INLINE);
-    }
-    if !has(spec, "/csi") {
-        errors.required(&path.child("csi"), "has to be specified in the context of inline volumes");
-    }
-    let modes = path.child("accessModes");
-    if list_at(spec, "/accessModes").is_empty() {
-        errors.required(&modes, "");
-    }
-    validate_access_modes(errors, &modes, spec);
-    let policy = str_at(spec, "/persistentVolumeReclaimPolicy");
-    if !matches!(policy, "" | "Retain") {
-        let why = "may only be Retain in the context of inline volumes";
-        errors.forbidden(&path.child("persistentVolumeReclaimPolicy"), why);
-    }
-    if has(spec, "/nodeAffinity") {
-        errors.forbidden(&path.child("nodeAffinity"), NOT_INLINE);
-    }
-    if let Some(source) = get(spec, "/csi") {
-        validate_csi(errors, &path.child("csi"), source);
-    }
-    if !str_at(spec, "/storageClassName").is_empty() {
-        errors.forbidden(&path.child("storageClassName"), NOT_INLINE);
-    }
-    if !matches!(str_at(spec, "/volumeMode"), "" | "Filesystem") {
-        let why = "may not specify volumeMode other than Filesystem in the context of inline volumes";
-        errors.forbidden(&path.child("volumeMode"), why);
+        errors.required(parent, "must specify a volume type");
     }
 }
 

@@ -10,7 +10,7 @@ use super::annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED};
 use crate::field::{Path, quoted};
 use crate::registry::access::{at, entries, get, has, int_at, list_at, map_at, str_at, strs_at};
 use crate::schema::quantity::Quantity;
-use crate::validation::names;
+use crate::validation::{ip, names};
 
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
@@ -116,7 +116,21 @@ pub fn warnings(path: &Path<'_>, pod: &Value) -> Vec<String> {
         ));
     }
     affinities(&mut warnings, &spec_path, spec);
+    addresses(&mut warnings, &spec_path, spec);
     warnings
+}
+
+/// Addresses that are read by old habits.
+fn addresses(warnings: &mut Vec<String>, path: &Path<'_>, spec: &Value) {
+    let config = path.child("dnsConfig");
+    let servers = config.child("nameservers");
+    for (at, server) in strs_at(spec, "/dnsConfig/nameservers").enumerate() {
+        warnings.extend(ip::address_warnings(&servers.index(at), server));
+    }
+    let aliases = path.child("hostAliases");
+    for (at, alias) in list_at(spec, "/hostAliases").iter().enumerate() {
+        warnings.extend(ip::address_warnings(&aliases.index(at).child("ip"), str_at(alias, "/ip")));
+    }
 }
 
 /// What is questionable about a name that becomes part of host names: `used` says where.
@@ -356,6 +370,21 @@ mod tests {
             warnings(&Path::ROOT, &pod),
             [
                 "spec.containers[0].env[2]: hides previous definition of \"a\", which may be dropped when using apply"
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_in_old_forms_are_told() {
+        let pod = json!({"spec": {
+            "dnsConfig": {"nameservers": ["10.0.0.1", "010.0.0.1"]},
+            "hostAliases": [{"ip": "2001:DB8::1"}],
+        }});
+        assert_eq!(
+            warnings(&Path::ROOT, &pod),
+            [
+                "spec.dnsConfig.nameservers[1]: non-standard IP address \"010.0.0.1\" is invalid: use \"10.0.0.1\"",
+                "spec.hostAliases[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")",
             ]
         );
     }

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, bool_at, get, has, int_at, list_at, str_at, strs_at};
 use crate::registry::flowcontrol::validate_conditions;
+use crate::registry::internal::{self, Internal};
 use crate::validation::fields::{dns_subdomain, required};
 use crate::validation::names;
 
@@ -32,7 +33,10 @@ pub fn validate(schema: &Value) -> Errors {
         let kind = at(method, "/type");
         if kind != "ByUser" && kind != "ByNamespace" {
             let path = SPEC.child("distinguisherMethod");
-            errors.not_supported(&path.child("type"), kind, &["ByNamespace", "ByUser"]);
+            // The real server shows the method, not its type.
+            let shown = Internal::new("FlowDistinguisherMethod", method).compact();
+            let detail = format!("Unsupported value: {shown}: supported values: \"ByNamespace\", \"ByUser\"");
+            errors.push(&path.child("type"), Reason::NotSupported, detail);
         }
     }
     let level = SPEC.child("priorityLevelConfiguration");
@@ -44,9 +48,9 @@ pub fn validate(schema: &Value) -> Errors {
     for (index, rule) in list_at(spec, "/rules").iter().enumerate() {
         validate_rule(&mut errors, &rules.index(index), rule);
     }
-    if let Some(fixed) = mandatory(name).filter(|fixed| fixed != spec) {
-        drop(fixed);
-        errors.invalid(&SPEC, spec, &format!("spec of '{name}' must equal the fixed value"));
+    if mandatory(name).is_some_and(|fixed| fixed != *spec) {
+        let why = format!("spec of '{name}' must equal the fixed value");
+        internal::invalid(&mut errors, &SPEC, "FlowSchemaSpec", spec, &why);
     }
     validate_conditions(&mut errors, schema);
     errors

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, int_at, opt_int, remove, str_at};
 use crate::registry::flowcontrol::validate_conditions;
+use crate::registry::internal;
 
 const SPEC: Path<'static> = Path::new("spec");
 const POSITIVE: &str = "must be positive";
@@ -43,7 +44,8 @@ pub fn validate(level: &Value) -> Errors {
         _ => errors.not_supported(&SPEC.child("type"), &kind.into(), &["Exempt", "Limited"]),
     }
     if differs_from_mandatory(name, spec) {
-        errors.invalid(&SPEC, spec, &format!("spec of '{name}' must equal the fixed value"));
+        let why = format!("spec of '{name}' must equal the fixed value");
+        internal::invalid(&mut errors, &SPEC, "PriorityLevelConfigurationSpec", spec, &why);
     }
     validate_conditions(&mut errors, level);
     errors

@@ -97,8 +97,7 @@ fn validate_port(errors: &mut Errors, path: &Path<'_>, port: &Value) {
     }
     if let (Some(number), Some(end)) = (number_or_name.as_i64(), end) {
         if end < number {
-            // It is the port that the real server shows.
-            errors.invalid(&end_path, &number.into(), "must be greater than or equal to `port`");
+            errors.invalid(&end_path, &end.into(), "must be greater than or equal to `port`");
         }
         for why in formats::port_number(end) {
             errors.invalid(&end_path, &end.into(), &why);

@@ -9,9 +9,11 @@ use crate::registry::access::{at, has, int_at, list_at, opt_str, str_at};
 use crate::registry::core::pod_spec::validate_node_selector;
 use crate::registry::internal::Internal;
 use crate::registry::resource::validate::{
-    MOST, Requests, configuration, driver_name, each, each_once, full_name, pool_name, selectors, tolerations,
+    MOST, Requests, binding_conditions, configuration, driver_name, each, each_once, full_name, pool_name,
+    raw_object, selectors, tolerations,
 };
 use crate::validation::fields::{self, dns_label, dns_subdomain, one_of, required};
+use crate::validation::{conditions, ip};
 
 const FIRST_AVAILABLE_MAX: usize = 8;
 const RESERVED_MAX: usize = 256;
@@ -151,13 +153,71 @@ fn validate_device_statuses(errors: &mut Errors, claim: &Value) {
         driver_name(errors, &path.child("driver"), str_at(device, "/driver"));
         pool_name(errors, &path.child("pool"), str_at(device, "/pool"));
         dns_label(errors, &path.child("device"), str_at(device, "/device"));
+        share(errors, &path, device);
         let id = id(device);
         let shown = format!("{}/{}/{}", id[0], id[1], id[2]);
         if !allocated.contains(&id) {
             errors.invalid_str(&path, &shown, "must be an allocated device in the claim");
         }
+        validate_device_status(errors, &path, device);
         if !seen.insert(id) {
             errors.duplicate(&path, &shown.into());
+        }
+    }
+}
+
+/// What a driver tells of an allocated device.
+fn validate_device_status(errors: &mut Errors, path: &Path<'_>, device: &Value) {
+    const CONDITIONS_MAX: usize = 8;
+    const NAME_MAX: usize = 256;
+    const HARDWARE_ADDRESS_MAX: usize = 128;
+    const ADDRESSES_MAX: usize = 16;
+    let (conditions, count) = (path.child("conditions"), list_at(device, "/conditions").len());
+    if count > CONDITIONS_MAX {
+        errors.too_many(&conditions, count, CONDITIONS_MAX);
+    }
+    conditions::validate(errors, &conditions, device);
+    if !at(device, "/data").is_null() {
+        raw_object(errors, &path.child("data"), at(device, "/data"));
+    }
+    let path = path.child("networkData");
+    let network = at(device, "/networkData");
+    for (field, most) in [("interfaceName", NAME_MAX), ("hardwareAddress", HARDWARE_ADDRESS_MAX)] {
+        if str_at(network, &format!("/{field}")).len() > most {
+            errors.too_long(&path.child(field), most);
+        }
+    }
+    let text = |address: &Value| address.as_str().unwrap_or_default().to_owned();
+    each_once(
+        errors,
+        &path.child("ips"),
+        list_at(network, "/ips"),
+        ADDRESSES_MAX,
+        text,
+        |errors, path, address| {
+            ip::interface_address(errors, path, address.as_str().unwrap_or_default());
+        },
+    );
+}
+
+/// The share of a device, by its uid.
+fn share(errors: &mut Errors, path: &Path<'_>, owner: &Value) {
+    const LENGTH: usize = 36;
+    let Some(uid) = opt_str(owner, "/shareID") else { return };
+    let path = path.child("shareID");
+    match uuid::Uuid::parse_str(uid) {
+        Err(_) => {
+            // Bare, plain, in braces, and as a URN.
+            let why = match uid.len() {
+                32 | LENGTH | 38 | 45 => "invalid UUID format".to_owned(),
+                other => format!("invalid UUID length: {other}"),
+            };
+            errors.invalid_str(&path, uid, &format!("error validating uid: {why}"));
+        }
+        Ok(_) if uid.len() == LENGTH && !uid.contains(|c: char| c.is_ascii_uppercase()) => {}
+        Ok(_) => {
+            let why = "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters";
+            errors.invalid_str(&path, uid, why);
         }
     }
 }
@@ -174,7 +234,8 @@ fn validate_allocation(errors: &mut Errors, path: &Path<'_>, allocation: &Value,
             driver_name(errors, &path.child("driver"), str_at(result, "/driver"));
             pool_name(errors, &path.child("pool"), str_at(result, "/pool"));
             dns_label(errors, &path.child("device"), str_at(result, "/device"));
-            tolerations(errors, &path.child("tolerations"), list_at(result, "/tolerations"));
+            binding_conditions(errors, path, result);
+            share(errors, path, result);
         },
     );
     let configs = list_at(allocation, "/devices/config");

@@ -1,20 +1,19 @@
 //! Everything wrong with resource slices, new or changed.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::field::{Errors, Path};
-use crate::registry::access::{at, bool_at, has, int_at, list_at, map_at, opt_str, str_at};
+use super::device;
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, bool_at, count_at, entries, has, int_at, list_at, named, opt_str, str_at};
 use crate::registry::core::pod_spec::validate_node_selector;
-use crate::registry::resource::validate::{driver_name, each_once, pool_name, qualified_name};
+use crate::registry::internal;
+use crate::registry::resource::validate::{driver_name, each_once, pool_name};
 use crate::validation::fields::{self, dns_label, dns_subdomain};
 
 const SPEC: Path<'static> = Path::new("spec");
 const DEVICES_MAX: usize = 128;
 const SPECIAL_DEVICES_MAX: usize = 64;
-const ATTRIBUTES_MAX: usize = 32;
-const VALUE_MAX: usize = 64;
 const COUNTER_SETS_MAX: usize = 8;
-const ON_DEVICES: &str = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
 
 /// A slice; `old` is what it was before an update.
 pub fn validate(slice: &Value, old: Option<&Value>) -> Errors {
@@ -39,7 +38,8 @@ pub fn validate(slice: &Value, old: Option<&Value>) -> Errors {
     let name = |item: &Value| str_at(item, "/name").to_owned();
     let selects = bool_at(spec, "/perDeviceNodeSelection");
     each_once(&mut errors, &SPEC.child("devices"), devices, most, name, |errors, path, device| {
-        validate_device(errors, path, device, selects);
+        let before = old.and_then(|old| named(list_at(old, "/spec/devices"), str_at(device, "/name")));
+        device::validate(errors, path, device, before, selects);
     });
     let sets = list_at(spec, "/sharedCounters");
     each_once(
@@ -48,14 +48,7 @@ pub fn validate(slice: &Value, old: Option<&Value>) -> Errors {
         sets,
         COUNTER_SETS_MAX,
         name,
-        |errors, path, set| {
-            if fields::required(errors, path, set, "name") {
-                dns_label(errors, &path.child("name"), str_at(set, "/name"));
-            }
-            if map_at(set, "/counters").is_none_or(Map::is_empty) {
-                errors.required(&path.child("counters"), "");
-            }
-        },
+        |errors, path, set| counters(errors, path, set, "name"),
     );
     errors
 }
@@ -93,11 +86,9 @@ fn validate_nodes(errors: &mut Errors, spec: &Value) {
         let path = SPEC.child("nodeSelector");
         validate_node_selector(errors, &path, at(spec, "/nodeSelector"));
         if list_at(spec, "/nodeSelector/nodeSelectorTerms").len() != 1 {
-            errors.invalid(
-                &path.child("nodeSelectorTerms"),
-                at(spec, "/nodeSelector/nodeSelectorTerms"),
-                "must have exactly one node selector term",
-            );
+            let terms = internal::shown_list("NodeSelectorTerm", at(spec, "/nodeSelector/nodeSelectorTerms"));
+            let detail = format!("Invalid value: {terms}: must have exactly one node selector term");
+            errors.push(&path.child("nodeSelectorTerms"), Reason::Invalid, detail);
         }
     }
     for (field, shown) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")]
@@ -121,98 +112,20 @@ fn validate_nodes(errors: &mut Errors, spec: &Value) {
     }
 }
 
-fn validate_device(errors: &mut Errors, path: &Path<'_>, device: &Value, selects: bool) {
-    dns_label(errors, &path.child("name"), str_at(device, "/name"));
-    let (attributes, capacity) = (map_at(device, "/attributes"), map_at(device, "/capacity"));
-    let count = attributes.map_or(0, Map::len) + capacity.map_or(0, Map::len);
-    if count > ATTRIBUTES_MAX {
-        let why = format!("the total number of attributes and capacities must not exceed {ATTRIBUTES_MAX}");
-        errors.invalid(path, &count.into(), &why);
+/// What is counted of devices together, under a name in this field.
+pub fn counters(errors: &mut Errors, path: &Path<'_>, owner: &Value, field: &str) {
+    const COUNTERS_MAX: usize = 32;
+    if fields::required(errors, path, owner, field) {
+        dns_label(errors, &path.child(field), str_at(owner, &format!("/{field}")));
     }
-    let entries = path.child("attributes");
-    for (name, attribute) in attributes.into_iter().flatten() {
-        let path = entries.key(name);
-        qualified_name(errors, &path, name);
-        validate_attribute(errors, &path, attribute);
-    }
-    let entries = path.child("capacity");
-    for (name, _) in capacity.into_iter().flatten() {
-        qualified_name(errors, &entries.key(name), name);
-    }
-    validate_nodes_of_device(errors, path, device, selects);
-}
-
-fn validate_attribute(errors: &mut Errors, path: &Path<'_>, attribute: &Value) {
-    let values = ["bool", "int", "string", "version"].iter().filter(|kind| attribute.get(**kind).is_some());
-    match values.count() {
-        0 => errors.invalid_str(path, "", "exactly one value must be specified"),
-        1 => {}
-        _ => errors.invalid(path, attribute, "exactly one value must be specified"),
-    }
-    for field in ["string", "version"] {
-        let text = str_at(attribute, &format!("/{field}"));
-        if field == "version" && has(attribute, "/version") && !is_semantic_version(text) {
-            let why = "must be a string compatible with semver.org spec 2.0.0";
-            errors.invalid_str(&path.child(field), text, why);
-        }
-        if text.len() > VALUE_MAX {
-            errors.too_long(&path.child(field), VALUE_MAX);
-        }
-    }
-}
-
-fn validate_nodes_of_device(errors: &mut Errors, path: &Path<'_>, device: &Value, selects: bool) {
-    let fields = ["nodeName", "nodeSelector", "allNodes"];
-    let given: Vec<&str> =
-        fields.into_iter().filter(|field| device.get(*field).is_some_and(|v| !v.is_null())).collect();
-    if !selects {
-        if !given.is_empty() {
-            let why = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
-            errors.invalid(path, &Value::Null, why);
-        }
-        return;
-    }
-    match given.as_slice() {
-        [] => errors.required(path, ON_DEVICES),
-        [_] => {}
-        several => {
-            let shown: Vec<String> = several.iter().map(|field| format!("`{field}`")).collect();
-            errors.invalid_str(path, &format!("{{{}}}", shown.join(", ")), ON_DEVICES);
-        }
-    }
-}
-
-/// `1.2.3-alpha.1+build`
-fn is_semantic_version(text: &str) -> bool {
-    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-    let (core, before) = text.split_once('-').map_or((text, None), |(core, before)| (core, Some(before)));
-    let is_number = |part: &str| {
-        !part.is_empty()
-            && part.bytes().all(|c| c.is_ascii_digit())
-            && (part.len() == 1 || !part.starts_with('0'))
-    };
-    let is_word =
-        |part: &str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    let is_identifier =
-        |part: &str| is_number(part) || is_word(part) && part.bytes().any(|c| !c.is_ascii_digit());
-    let parts: Vec<&str> = core.split('.').collect();
-    parts.len() == 3
-        && parts.iter().all(|part| is_number(part))
-        && before.is_none_or(|before| before.split('.').all(is_identifier))
-        && build.is_none_or(|build| build.split('.').all(is_word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_semantic() {
-        for text in ["1.2.3", "0.0.0-alpha.1", "1.0.0+build.001", "1.0.0--x"] {
-            assert!(is_semantic_version(text), "{text}");
-        }
-        for text in ["1.2", "01.2.3", "1.2.3-", "1.2.3-01", "v1.2.3", ""] {
-            assert!(!is_semantic_version(text), "{text}");
+    let path = path.child("counters");
+    match count_at(owner, "/counters") {
+        0 => errors.required(&path, ""),
+        count if count > COUNTERS_MAX => errors.too_many(&path, count, COUNTERS_MAX),
+        _ => {
+            for (name, _) in entries(owner, "/counters") {
+                dns_label(errors, &path.key(name), name);
+            }
         }
     }
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, list_at, opt_int, opt_str, str_at};
+use crate::registry::access::{at, get, list_at, opt_int, opt_str, str_at};
 use crate::registry::core::pod_spec::validate_csi_driver_name;
 use crate::validation::fields::immutable;
 
 const SPEC: Path<'static> = Path::new("spec");
 const POLICIES: &[&str] = &["File", "None", "ReadWriteOnceWithFSType"];
-const MODES: &[&str] = &["Ephemeral", "Persistent"];
+const MODES: &[&str] = &["Persistent", "Ephemeral"];
 const MIN_LIFETIME: i64 = 600;
 const MIN_PERIOD: i64 = 10;
 
@@ -25,8 +25,7 @@ pub fn validate_create(driver: &Value) -> Errors {
 
 /// A changed driver.
 pub fn validate_update(driver: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    validate_spec(&mut errors, at(driver, "/spec"));
+    let mut errors = validate_create(driver);
     for (field, shown) in
         [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")]
     {
@@ -76,5 +75,11 @@ fn validate_spec(errors: &mut Errors, spec: &Value) {
             &seconds.into(),
             "must be greater than or equal to 10 seconds",
         );
+    }
+    if let Some(in_secrets) = get(spec, "/serviceAccountTokenInSecrets")
+        && list_at(spec, "/tokenRequests").is_empty()
+    {
+        let why = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.invalid(&SPEC.child("serviceAccountTokenInSecrets"), in_secrets, why);
     }
 }

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
-use crate::field::{Errors, Path, Reason};
+use crate::field::{Errors, Path};
 use crate::registry::access::{at, entries, get, opt_int, opt_str, str_at};
 use crate::registry::core::persistent_volume::validate_inline;
 use crate::registry::core::pod_spec::validate_csi_driver_name;
+use crate::registry::internal;
 use crate::validation::fields::{IMMUTABLE, dns_subdomain, required};
 use crate::validation::formats;
 
@@ -32,15 +33,7 @@ pub fn validate_update(attachment: &Value, old: &Value) -> Errors {
     validate(&mut errors, attachment);
     errors.extend(errors.clone());
     if at(attachment, "/spec") != at(old, "/spec") {
-        let spec = at(attachment, "/spec");
-        let detail = format!(
-            "Invalid value: {{\"Attacher\":{},\"Source\":{{\"PersistentVolumeName\":{},\"InlineVolumeSpec\":{}}},\"NodeName\":{}}}: {IMMUTABLE}",
-            at(spec, "/attacher"),
-            at(spec, "/source/persistentVolumeName"),
-            at(spec, "/source/inlineVolumeSpec"),
-            at(spec, "/nodeName"),
-        );
-        errors.push(&SPEC, Reason::Invalid, detail);
+        internal::invalid(&mut errors, &SPEC, "VolumeAttachmentSpec", at(attachment, "/spec"), IMMUTABLE);
     }
     errors
 }
