@@ -33,7 +33,7 @@ pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
     match spaces::gate(cx, task) {
         Gate::Open => {}
         Gate::Parked => return Ok(Outcome::Done),
-        Gate::Closed => return spaces::closed(task),
+        Gate::Closed(why) => return Box::pin(spaces::closed(cx, task, why)).await,
     }
     match task.kind {
         Kind::KubernetesService => Box::pin(kubernetes_service::reconcile(cx)).await,

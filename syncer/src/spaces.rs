@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures::future::{AbortHandle, Abortable};
 use futures::stream::{FuturesUnordered, StreamExt};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::{Notify, watch};
 use vkube_crds::{Answer, answers_name, claims_name, is_namespace};
@@ -64,8 +64,8 @@ pub(crate) enum Gate {
     Open,
     /// It comes back when its namespace is open.
     Parked,
-    /// The object stays off the host.
-    Closed,
+    /// The object stays off the host, and why.
+    Closed(String),
 }
 
 impl Spaces {
@@ -134,14 +134,15 @@ pub(crate) fn gate(cx: &Context, task: &Task) -> Gate {
         return Gate::Open;
     }
     if mapped.map.host(namespace).is_none() {
-        return if mapped.only { Gate::Closed } else { Gate::Open };
+        return if mapped.only { Gate::Closed(unmapped(namespace)) } else { Gate::Open };
     }
+    let refusal = refusal(cx, namespace);
     let mut state = cx.spaces.state();
     if state.open.contains(namespace) {
         return Gate::Open;
     }
     state.parked.entry(namespace.clone()).or_default().insert(task.clone());
-    Gate::Parked
+    refusal.map_or(Gate::Parked, Gate::Closed)
 }
 
 fn goes_to_host(cx: &Context, kind: Kind) -> bool {
@@ -159,7 +160,7 @@ fn goes_to_host(cx: &Context, kind: Kind) -> bool {
 pub(crate) async fn opened(cx: &Context, namespace: &str) -> Result<()> {
     let Some(mapped) = &cx.translator.config.namespaces else { return Ok(()) };
     if mapped.map.host(namespace).is_none() {
-        return if mapped.only { Err(unmapped(namespace)) } else { Ok(()) };
+        return if mapped.only { Err(Error::Unsupported(unmapped(namespace))) } else { Ok(()) };
     }
     let mut changes = cx.spaces.opened.subscribe();
     let wait = async {
@@ -188,21 +189,34 @@ fn refusal(cx: &Context, namespace: &str) -> Option<String> {
 }
 
 /// Why objects of a namespace stay off the host.
-fn unmapped(namespace: &str) -> Error {
-    Error::Unsupported(format!("no mapping leads namespace {namespace:?} to the host"))
+fn unmapped(namespace: &str) -> String {
+    format!("no mapping leads namespace {namespace:?} to the host")
 }
 
 /// Tells the tenant of an object that stays off the host, unless it goes there only for the sake of others.
-pub(crate) fn closed(task: &Task) -> Result<Outcome> {
+pub(crate) async fn closed(cx: &Context, task: &Task, why: String) -> Result<Outcome> {
     match task.kind {
         Kind::ConfigMap | Kind::Secret | Kind::Endpoints | Kind::EndpointSlice => Ok(Outcome::Done),
-        _ => Err(unmapped(&task.key.namespace)),
+        Kind::Pod => match cx.virtual_side.pods.get(&task.key) {
+            // Its end waits for a kubelet, which it never had.
+            Some(pod) if pod.metadata.deletion_timestamp.is_some() => {
+                cx.delete_virtual::<Pod>(&pod.metadata, Some(0)).await?;
+                Ok(Outcome::Done)
+            }
+            Some(_) => Err(Error::Unsupported(why)),
+            None => Ok(Outcome::Done),
+        },
+        Kind::Service if cx.virtual_side.services.get(&task.key).is_none() => Ok(Outcome::Done),
+        _ => Err(Error::Unsupported(why)),
     }
 }
 
 /// Tells the tenant if a namespace cannot be had on the host.
 pub(crate) fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> {
     let is_there = cx.virtual_side.namespaces.get(key).is_some();
+    if !is_there {
+        cx.spaces.state().parked.remove(&key.name);
+    }
     match refusal(cx, &key.name).filter(|_| is_there) {
         Some(why) => Err(Error::Unsupported(why)),
         None => Ok(Outcome::Done),
