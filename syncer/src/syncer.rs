@@ -30,6 +30,7 @@ use crate::ledger;
 use crate::queue::Outcome;
 use crate::resources::{self, event, pod};
 use crate::sanitise::Sanitiser;
+use crate::spaces;
 use crate::watch::Outstanding;
 
 /// Objects worked on at once. Each waits for API servers most of its time; more would only burden the host.
@@ -111,17 +112,19 @@ impl Syncer {
 
     /// Brings both sides in step until `shutdown`, by what [`Syncer::follow`] sees. One replica at a time does.
     pub async fn synchronise(&self, shutdown: CancellationToken) {
+        let cx = &*self.context;
         self.is_synchronising.store(true, Ordering::Relaxed);
         let watches = all(self.optional_watches());
         let work = async {
             self.ready().await;
             tracing::info!("caches are complete, synchronising");
             let workers: FuturesUnordered<_> = (0..WORKERS).map(|_| self.work()).collect();
-            workers.collect::<Vec<()>>().await;
+            futures::future::join(workers.collect::<Vec<()>>(), spaces::ask(cx)).await;
         };
+        let tell = self.all_events();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), (), ()) = futures::future::join3(watches, work, ledger::open(&self.context)) => {}
+            ((), (), (), ()) = futures::future::join4(watches, tell, work, ledger::open(cx)) => {}
         }
     }
 
