@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::address::Address;
-use super::session::connect;
+use super::session::{ConnectError, connect};
 use crate::Error;
 
 /// Raised whenever the tables change; a schema of a newer version is refused.
@@ -68,7 +68,9 @@ pub(super) async fn prepare(address: &Address) -> Result<(), Error> {
                 Err(error @ Error::Unavailable(_)) => error,
                 result => return result,
             },
-            Err(error) if is_refusal(&error) => return Err(Error::Database(Box::new(error))),
+            Err(ConnectError::Refused(error)) if is_refusal(&error) => {
+                return Err(Error::Database(Box::new(error)));
+            }
             Err(error) => error.into(),
         };
         if begun.elapsed() >= PATIENCE {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Notify};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client};
 
@@ -29,10 +30,29 @@ const SETTINGS: &str = "
     SET max_parallel_workers_per_gather = 0;
     SET plan_cache_mode = force_generic_plan;
     SET default_transaction_isolation = 'read committed';
+    SET statement_timeout = '60s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '10s';
     SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'";
+
+/// How long it may take until a connection can be used.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the database cannot be connected to")]
+    Refused(#[from] tokio_postgres::Error),
+    #[error("the database does not answer")]
+    Late,
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
 
 /// The statements that a session has been prepared for.
 pub(super) trait Prepared: Sized + Send + Sync + 'static {
@@ -67,10 +87,11 @@ impl Hint {
 }
 
 /// A connection to the schema; what it hears on the schema's channel goes to `hint`.
-pub(super) async fn connect(
-    address: &Address,
-    hint: Option<&Arc<Hint>>,
-) -> Result<Client, tokio_postgres::Error> {
+pub(super) async fn connect(address: &Address, hint: Option<&Arc<Hint>>) -> Result<Client, ConnectError> {
+    timeout(LONGEST, set_up(address, hint)).await.map_err(|_| ConnectError::Late)?.map_err(Into::into)
+}
+
+async fn set_up(address: &Address, hint: Option<&Arc<Hint>>) -> Result<Client, tokio_postgres::Error> {
     let (client, mut connection) = address.config.connect(address.tls.clone()).await?;
     let told = hint.cloned();
     tokio::spawn(async move {
@@ -151,7 +172,7 @@ impl<S: Prepared> Slot<S> {
         }
     }
 
-    async fn connect(&self) -> Result<Session<S>, tokio_postgres::Error> {
+    async fn connect(&self) -> Result<Session<S>, ConnectError> {
         let client = connect(&self.address, self.hint.as_ref()).await?;
         let statements = S::prepare(&client).await?;
         Ok(Session { client, statements })

@@ -190,10 +190,10 @@ impl Writer {
                 if expires {
                     self.expiry = Some(Instant::now() + RETRY);
                 }
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "nothing can be written to the database"
-                );
+                // Of a database that is away the tail tells, once.
+                if !matches!(error, Error::Unavailable(_)) {
+                    tracing::error!(error = &error as &dyn std::error::Error, "a transaction failed");
+                }
                 fail(error, replies);
             }
         }

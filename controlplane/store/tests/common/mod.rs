@@ -39,6 +39,18 @@ impl Server {
         format!("host={} user=vkube dbname=postgres", self.directory)
     }
 
+    /// The same as one word.
+    pub fn uri(&self) -> String {
+        format!("postgres://vkube@{}/postgres", self.directory.replace('/', "%2F"))
+    }
+
+    /// How many schemas have a name that begins so.
+    pub fn schemas(&self, prefix: &str) -> usize {
+        let count = format!("SELECT count(*) FROM pg_namespace WHERE nspname LIKE '{prefix}%'");
+        let answer = self.ask(&format!("psql -qtA -h \"$directory\" -U vkube -d postgres -c \"{count}\""));
+        answer.trim().parse().unwrap()
+    }
+
     /// Stops it; its data stays.
     pub fn stop(&self) {
         self.tell("stop");
@@ -56,11 +68,23 @@ impl Server {
     }
 
     fn tell(&self, command: &str) {
+        assert_eq!(self.ask(command), "", "{command}");
+    }
+
+    /// What a command says on one line, if anything.
+    fn ask(&self, command: &str) -> String {
         let mut child = self.child.lock().unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{command}").unwrap();
-        let mut answer = String::new();
-        self.answers.lock().unwrap().read_line(&mut answer).unwrap();
-        assert_eq!(answer, "done\n", "{command}");
+        let mut answers = self.answers.lock().unwrap();
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(answers.read_line(&mut line).unwrap() > 0, "the server has ended: {command}");
+            if line == "done\n" {
+                return said;
+            }
+            said.push_str(&line);
+        }
     }
 
     /// A schema that nobody else has.
