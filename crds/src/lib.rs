@@ -22,8 +22,8 @@ mod sync;
 pub use access::{Access, AccessSubject, SubjectKind};
 pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
 pub use cluster::{
-    AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
-    VirtualClusterSpec,
+    AdditionalKubeconfig, Bootstrap, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef,
+    VirtualCluster, VirtualClusterSpec,
 };
 pub use cluster_api::{
     ApiEndpoint, Initialization, TemplateMetadata, VirtualControlPlane, VirtualControlPlaneSpec,

@@ -90,13 +90,9 @@ impl Syncer {
     /// Fills the caches until `shutdown`, so that names are resolved, streams find their pods, and Services get addresses.
     /// Every replica does.
     pub async fn follow(&self, shutdown: CancellationToken) {
-        let watches = async {
-            let mut jobs: FuturesUnordered<_> = self.watches().into_iter().collect();
-            while jobs.next().await.is_some() {}
-        };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = watches => {}
+            () = all(self.watches()) => {}
             () = self.forget_what_is_gone(), if self.context.translator.config.is_replicated => {}
         }
     }
@@ -116,6 +112,7 @@ impl Syncer {
     /// Brings both sides in step until `shutdown`, by what [`Syncer::follow`] sees. One replica at a time does.
     pub async fn synchronise(&self, shutdown: CancellationToken) {
         self.is_synchronising.store(true, Ordering::Relaxed);
+        let watches = all(self.optional_watches());
         let work = async {
             self.ready().await;
             tracing::info!("caches are complete, synchronising");
@@ -124,7 +121,7 @@ impl Syncer {
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), (), ()) = futures::future::join3(self.events(), work, ledger::open(&self.context)) => {}
+            ((), (), ()) = futures::future::join3(watches, work, ledger::open(&self.context)) => {}
         }
     }
 
@@ -174,4 +171,10 @@ impl Syncer {
     fn reported(&self) -> std::sync::MutexGuard<'_, HashMap<Task, String>> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does all of it at once.
+async fn all(jobs: Vec<watches::Job<'_>>) {
+    let mut jobs: FuturesUnordered<_> = jobs.into_iter().collect();
+    while jobs.next().await.is_some() {}
 }

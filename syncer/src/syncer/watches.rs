@@ -32,7 +32,6 @@ impl Syncer {
         let mut required = self.virtual_watches();
         required.extend(self.host_watches());
         self.outstanding.send_replace(required.len());
-        required.extend(self.optional_watches());
         required
     }
 
@@ -208,8 +207,8 @@ impl Syncer {
         jobs
     }
 
-    /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
-    fn optional_watches(&self) -> Vec<Job<'_>> {
+    /// Watches that names and streams do not depend on, only what is brought in step; that one of them is forbidden must not keep the rest waiting.
+    pub(super) fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
         use k8s_openapi::api::networking::v1::Ingress;
         use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -224,6 +223,7 @@ impl Syncer {
             follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
                 host.claims.all().iter().map(|object| object.metadata.clone()).collect()
             }),
+            self.events(),
         ];
         if config.syncs(Kind::Ingress) {
             jobs.push(self.optional(&host.ingresses, Kind::Ingress));
@@ -296,7 +296,7 @@ impl Syncer {
     }
 
     /// Tells host events in the virtual cluster, one after the other: their order is part of what they tell.
-    pub(super) fn events(&self) -> Job<'_> {
+    fn events(&self) -> Job<'_> {
         let cx = &*self.context;
         let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
         let tell = async move {

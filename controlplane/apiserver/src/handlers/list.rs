@@ -54,7 +54,7 @@ pub async fn list(call: &Call) -> Result<Response, ApiError> {
 /// What a list would answer.
 pub async fn listing(call: &Call) -> Result<Listing, ApiError> {
     let selection = selection(call)?;
-    collect(call, &selection, Wanted::read(call)?).await
+    collect(call, &selection, Wanted::read(call).await?).await
 }
 
 /// Which part of a list is asked for.
