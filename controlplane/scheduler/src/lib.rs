@@ -18,6 +18,7 @@ mod devices;
 pub mod events;
 mod filter;
 mod metrics;
+mod news;
 mod preempt;
 pub mod profile;
 pub mod quantity;
@@ -31,16 +32,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
-use k8s_openapi::api::{
-    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
-    policy::v1::PodDisruptionBudget,
-    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
-    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
-};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, ResourceExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use vkube_watch::feed::{self, Change, Key};
@@ -52,6 +46,7 @@ use devices::Grant;
 use events::Recorder;
 pub use metrics::Metrics;
 use metrics::Outcome;
+use news::{News, Wake, keep, wake_if, watch};
 use preempt::{Candidate, priority};
 pub use profile::{Profile, ProfileError};
 use queue::{History, Queue};
@@ -99,54 +94,6 @@ pub async fn run(client: Client, options: Options) {
     }
 }
 
-/// What the watches tell.
-enum News {
-    Node(Change<Node>),
-    Pod(Change<Pod>),
-    Budget(Change<PodDisruptionBudget>),
-    Namespace(Change<Namespace>),
-    Claim(Change<PersistentVolumeClaim>),
-    Volume(Change<PersistentVolume>),
-    Class(Change<StorageClass>),
-    Limits(Change<CSINode>),
-    Driver(Change<CSIDriver>),
-    Capacity(Change<CSIStorageCapacity>),
-    DeviceClaim(Change<ResourceClaim>),
-    Slice(Change<ResourceSlice>),
-    DeviceClass(Change<DeviceClass>),
-}
-
-type Feed = SelectAll<BoxStream<'static, News>>;
-
-fn watch(client: &Client, volumes: Volumes, devices: bool) -> Feed {
-    let mut feed = Feed::new();
-    feed.push(follow(Api::all(client.clone()), News::Node));
-    feed.push(follow(Api::all(client.clone()), News::Pod));
-    feed.push(follow(Api::all(client.clone()), News::Budget));
-    feed.push(follow(Api::all(client.clone()), News::Namespace));
-    feed.push(follow(Api::all(client.clone()), News::Claim));
-    if volumes == Volumes::Own {
-        feed.push(follow(Api::all(client.clone()), News::Volume));
-        feed.push(follow(Api::all(client.clone()), News::Class));
-        feed.push(follow(Api::all(client.clone()), News::Limits));
-        feed.push(follow(Api::all(client.clone()), News::Driver));
-        feed.push(follow(Api::all(client.clone()), News::Capacity));
-    }
-    if devices {
-        feed.push(follow(Api::all(client.clone()), News::DeviceClaim));
-        feed.push(follow(Api::all(client.clone()), News::Slice));
-        feed.push(follow(Api::all(client.clone()), News::DeviceClass));
-    }
-    feed
-}
-
-fn follow<K>(api: Api<K>, tell: fn(Change<K>) -> News) -> BoxStream<'static, News>
-where
-    K: Resource + DeserializeOwned + Send + Sync + 'static,
-{
-    feed::changes(api, "").map(tell).boxed()
-}
-
 async fn schedule(client: Client, recorder: Recorder, options: Options) {
     let mut feed = watch(&client, options.volumes, options.devices.is_some());
     let mut scheduler = Scheduler {
@@ -181,17 +128,6 @@ async fn schedule(client: Client, recorder: Recorder, options: Options) {
         }
         scheduler.work(Instant::now());
     }
-}
-
-/// Which of the pods that fit nowhere an event may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wake {
-    Nobody,
-    /// Those that look at where other pods are.
-    Related,
-    /// Those with claims of any sort, and those that look at other pods.
-    Claiming,
-    Everybody,
 }
 
 struct Scheduler {
@@ -231,6 +167,8 @@ enum Stage {
     Waiting(Vec<Key>),
     /// It is being bound.
     Binding,
+    /// It is, and counted.
+    Bound,
 }
 
 impl Scheduler {
@@ -300,6 +238,7 @@ impl Scheduler {
             return self.pod_gone(&key);
         }
         if let Some(node) = spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()) {
+            self.bound(&key);
             self.forget(&key);
             let known = self.cluster.placed(&key);
             let news = known.is_none_or(|known| known.node != node || known.pod.labels() != pod.labels());
@@ -363,7 +302,7 @@ impl Scheduler {
     fn next(&self) -> Option<Instant> {
         let ends = self.placing.values().filter_map(|placing| match placing.stage {
             Stage::Waiting(_) => Some(placing.began + BINDING),
-            Stage::Preparing | Stage::Binding => None,
+            Stage::Preparing | Stage::Binding | Stage::Bound => None,
         });
         ends.chain(self.queue.next()).min()
     }
@@ -463,14 +402,19 @@ impl Scheduler {
     fn done(&mut self, done: Done, now: Instant) {
         match done {
             Done::Told => {}
-            Done::Bound(key) => {
-                if let Some(placing) = self.placing.get(&key) {
-                    self.attempted(&placing.pod, Outcome::Scheduled, placing.began);
-                    self.metrics.took(placing.history.attempts);
-                }
-            }
+            Done::Bound(key) => self.bound(&key),
             Done::Prepared(key, prepared) => self.prepared(key, prepared),
             Done::Failed(key, why) => self.failed(&key, why, now),
+        }
+    }
+
+    /// Counts a pod that is bound, as the server or the watch says, whichever is first.
+    fn bound(&mut self, key: &Key) {
+        let Some(placing) = self.placing.get_mut(key) else { return };
+        if matches!(std::mem::replace(&mut placing.stage, Stage::Bound), Stage::Binding) {
+            let (pod, began) = (Arc::clone(&placing.pod), placing.began);
+            self.metrics.took(placing.history.attempts);
+            self.attempted(&pod, Outcome::Scheduled, began);
         }
     }
 
@@ -527,40 +471,12 @@ impl Scheduler {
     }
 }
 
-fn wake_if(news: bool, wake: Wake) -> Wake {
-    if news { wake } else { Wake::Nobody }
-}
-
 /// Whether where the pod may go depends on where other pods are.
 fn is_related(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
     let affinity = spec.affinity.as_ref();
     affinity.is_some_and(|affinity| affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some())
         || spec.topology_spread_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty())
-}
-
-/// Takes in what pods with claims may wait for; what is older than what is known is no news.
-fn keep<K: Resource>(known: &mut BTreeMap<Key, Arc<K>>, change: Change<K>) -> Wake {
-    match change {
-        Change::Applied(object) => {
-            let key = feed::key(&*object);
-            if known.get(&key).is_some_and(|known| is_older(&*object, &**known)) {
-                return Wake::Nobody;
-            }
-            known.insert(key, object);
-            Wake::Claiming
-        }
-        Change::Deleted(object) => {
-            known.remove(&feed::key(&*object));
-            Wake::Claiming
-        }
-        Change::Synced => Wake::Nobody,
-    }
-}
-
-fn is_older<K: Resource>(object: &K, known: &K) -> bool {
-    let version = |object: &K| object.meta().resource_version.as_deref()?.parse::<u64>().ok();
-    object.meta().uid == known.meta().uid && version(object) < version(known)
 }
 
 #[cfg(test)]

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{core::v1::Event, scheduling::v1::PriorityClass};
+use k8s_openapi::api::{
+    core::v1::{Event, Node, PersistentVolumeClaim},
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
+    scheduling::v1::PriorityClass,
+    storage::v1::StorageClass,
+};
+use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{
     WatchStreamExt,
