@@ -80,6 +80,7 @@ use crate::sync::Sync;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(NAMESPACES_ARE_FIXED).message("sync.toHost.namespaces is immutable"),
     validation = Rule::new(TYPE_IS_FIXED).message("backingStore.type is immutable"),
     validation = Rule::new(SCHEMA_IS_FIXED).message("backingStore.external.schema is immutable"),
     validation = Rule::new(REPLICAS_SHARE_A_DATABASE)
@@ -170,6 +171,7 @@ const HOST_NAMESPACE_IS_FIXED: &str = "(has(self.hostNamespace) && has(self.host
 const CLUSTER_DOMAIN_IS_FIXED: &str = "(has(self.networking) && has(self.networking.clusterDomain) ? self.networking.clusterDomain : 'cluster.local') == (has(oldSelf.networking) && has(oldSelf.networking.clusterDomain) ? oldSelf.networking.clusterDomain : 'cluster.local')";
 const VOLUME_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.enabled) ? (self.backingStore.volume.enabled ? 'on' : 'off') : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.enabled) ? (oldSelf.backingStore.volume.enabled ? 'on' : 'off') : '')";
 const STORAGE_CLASS_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.storageClassName) ? self.backingStore.volume.storageClassName : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.storageClassName) ? oldSelf.backingStore.volume.storageClassName : '')";
+const NAMESPACES_ARE_FIXED: &str = "(has(self.sync) && has(self.sync.toHost) && 'namespaces' in self.sync.toHost ? [self.sync.toHost['namespaces']] : []) == (has(oldSelf.sync) && has(oldSelf.sync.toHost) && 'namespaces' in oldSelf.sync.toHost ? [oldSelf.sync.toHost['namespaces']] : [])";
 const ACCESS_HAS_NAMESPACES: &str = "!has(self.access) || self.access.all(a, a.subjects.all(s, has(s.__namespace__) == (s.kind == 'ServiceAccount')))";
 // `type` may come from a policy, so the rule speaks only where the cluster itself states one.
 const SERVICE_FIELDS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.service) || !has(self.expose.type) || self.expose.type == 'LoadBalancer' || (!has(self.expose.service.loadBalancerClass) && !has(self.expose.service.loadBalancerSourceRanges) && (self.expose.type == 'NodePort' || (!has(self.expose.service.nodePort) && !has(self.expose.service.externalTrafficPolicy))))";

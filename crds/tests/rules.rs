@@ -34,6 +34,8 @@ fn immutable_fields_cannot_be_set_changed_or_unset() {
     let host = |name: &str| json!({"hostNamespace": {"name": name}});
     let domain = |name: &str| json!({"networking": {"clusterDomain": name}});
     let volume = |volume: Value| json!({"backingStore": {"volume": volume}});
+    let namespaces = |namespaces: Value| json!({"sync": {"toHost": {"namespaces": namespaces}}});
+    let mapped = |to: &str| namespaces(json!({"mappings": {"a": to}}));
     for (old, new) in [
         (json!({}), host("vc-a")),
         (host("vc-a"), host("vc-b")),
@@ -48,6 +50,12 @@ fn immutable_fields_cannot_be_set_changed_or_unset() {
         (json!({}), volume(json!({"storageClassName": "a"}))),
         (volume(json!({"storageClassName": "a"})), volume(json!({"storageClassName": "b"}))),
         (volume(json!({"storageClassName": "a"})), volume(json!({"size": "1Gi"}))),
+        (json!({}), mapped("x")),
+        (mapped("x"), mapped("y")),
+        (mapped("x"), json!({"sync": {"toHost": {}}})),
+        (mapped("x"), json!({})),
+        (mapped("x"), namespaces(json!({"mappings": {"a": "x"}, "mappingsOnly": true}))),
+        (mapped("x"), namespaces(json!({"mappings": {"a": "x"}, "extraLabels": {"team": "a"}}))),
     ] {
         assert!(!update(old.clone(), new.clone()).is_empty(), "{old} -> {new}");
         assert_eq!(update(old.clone(), old.clone()), Vec::<String>::new(), "{old}");

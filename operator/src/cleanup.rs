@@ -32,7 +32,7 @@ use crate::events;
 use crate::finalizer;
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
-use crate::reconcile::{Report, publish, remove_route, withdraw};
+use crate::reconcile::{Report, mapped, publish, remove_route, withdraw};
 
 /// In case the event of the namespace's end was lost.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -71,6 +71,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
     context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
+    context.claims.release(&identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());
@@ -92,22 +93,20 @@ async fn remove(
     forced: bool,
 ) -> Result<Option<Wait>, Error> {
     let policy = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.deletion_policy);
+    let policy = policy.unwrap_or_default();
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
     let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
     if is_ours
-        && policy.unwrap_or_default() == DeletionPolicy::Delete
+        && policy == DeletionPolicy::Delete
         && let Some(wait) = database::remove(cluster, identity, context, forced).await?
     {
         return Ok(Some(wait));
     }
-    if let Some(live) = live.filter(|_| is_ours) {
-        let wait = match policy.unwrap_or_default() {
-            DeletionPolicy::Delete => delete_namespace(&key, &live, context).await?,
-            // A namespace that goes anyway cannot be retained.
-            DeletionPolicy::Retain if live.metadata.deletion_timestamp.is_some() => Some(terminating(&live)),
-            DeletionPolicy::Retain => retire(identity, context).await?,
-        };
+    // The cluster's own first: with it goes the control plane, which fills the others.
+    let own = std::iter::once(identity.clone());
+    for place in own.chain(mapped::places(context, identity).await?) {
+        let wait = remove_place(policy, &place, context).await?;
         if wait.is_some() {
             return Ok(wait);
         }
@@ -122,6 +121,25 @@ async fn remove(
         other => other?,
     }
     Ok(None)
+}
+
+/// Removes one host namespace, or what runs in it; says what is still there.
+async fn remove_place(
+    policy: DeletionPolicy,
+    identity: &Identity,
+    context: &Context,
+) -> Result<Option<Wait>, Error> {
+    let key = Key::new::<Namespace>(None, &identity.host_namespace);
+    let live = context.host.get(&key).await?;
+    let Some(live) = live.filter(|live| identity.owns(live.metadata.labels.as_ref())) else {
+        return Ok(None);
+    };
+    match policy {
+        DeletionPolicy::Delete => delete_namespace(&key, &live, context).await,
+        // A namespace that goes anyway cannot be retained.
+        DeletionPolicy::Retain if live.metadata.deletion_timestamp.is_some() => Ok(Some(terminating(&live))),
+        DeletionPolicy::Retain => retire(identity, context).await,
+    }
 }
 
 async fn delete_namespace(key: &Key, live: &DynamicObject, context: &Context) -> Result<Option<Wait>, Error> {

@@ -10,6 +10,7 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
+use crate::claims::ClaimWatches;
 use crate::doors::Doors;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -38,6 +39,8 @@ pub struct Context {
     pub policies: Store<Policy>,
     /// Watches of kubeconfig Secrets.
     pub secrets: SecretWatches,
+    /// Watches of what control planes ask for.
+    pub claims: ClaimWatches,
     /// Where clients of sleeping clusters knock.
     pub doors: Doors,
 }
@@ -50,6 +53,7 @@ impl Context {
         metrics: Metrics,
         policies: Store<Policy>,
         secrets: SecretWatches,
+        claims: ClaimWatches,
     ) -> Self {
         let reporter =
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
@@ -62,6 +66,7 @@ impl Context {
             backoff: Backoff::default(),
             policies,
             secrets,
+            claims,
         }
     }
 

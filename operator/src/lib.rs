@@ -7,6 +7,7 @@
 mod apply;
 mod backoff;
 mod build;
+mod claims;
 mod cleanup;
 mod cluster_api;
 mod conditions;

@@ -17,6 +17,7 @@ mod certificates;
 mod database;
 mod kubeconfigs;
 mod lifetime;
+pub mod mapped;
 mod namespace;
 mod report;
 mod route;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Toleration};
 use vkube_crds::{
     Access, AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
-    ExposeType, ImagePullPolicy, Networking, Quantity, RestoreFrom, VirtualCluster, Workloads,
+    ExposeType, ImagePullPolicy, NamespaceMap, Networking, Quantity, RestoreFrom, VirtualCluster, Workloads,
     WritePermissions,
 };
 
@@ -78,6 +78,8 @@ pub struct Settings {
     pub workloads: Workloads,
     /// What the cluster shares with its host.
     pub sync: vkube_crds::Sync,
+    /// Which virtual namespaces have namespaces of their own on the host.
+    pub mapped: Option<Mapped>,
     /// Bounds of the workloads.
     pub isolation: Isolation,
     /// The cluster Secret of Argo CD, if it is to be written.
@@ -128,6 +130,15 @@ pub struct Argocd {
     pub group: String,
     /// Everything else, as asked.
     pub asked: ArgocdExport,
+}
+
+/// Virtual namespaces that have namespaces of their own on the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapped {
+    /// Which has which.
+    pub map: NamespaceMap,
+    /// Further labels of those on the host.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How clients reach the API server.
@@ -197,6 +208,7 @@ pub fn validate(
     let networking = spec.networking.clone().unwrap_or_default();
     let sync = spec.sync.clone().unwrap_or_default();
     wrong.extend((options.check)(spec));
+    let mapped = mapped(name, &sync, options, &mut wrong);
     let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
     if workloads.priority_class_name.as_ref() == Some(&priority_class) {
         wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
@@ -232,12 +244,12 @@ pub fn validate(
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
     let bootstrap = bootstrap::validate(spec.bootstrap.as_ref(), &mut wrong);
-    if database.is_some() && spec.snapshots.is_some() {
+    let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
+    if database.is_some() && snapshots.is_some() {
         wrong.push(
-            "snapshots: are kept on the volume of the embedded store; back the database up instead".into(),
+            "snapshots: are kept on a volume, which ExternalDatabase has not; back up the database".into(),
         );
     }
-    let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -265,6 +277,7 @@ pub fn validate(
         server: kubeconfig.server,
         additional: kubeconfig.additional,
         workloads,
+        mapped,
         sync,
         isolation,
         argocd,
@@ -287,6 +300,25 @@ impl Settings {
     pub fn depends_on_use(&self) -> bool {
         self.idle_lifetime.is_some() || self.rest.as_ref().is_some_and(|rest| rest.after.is_some())
     }
+}
+
+fn mapped(
+    cluster: &str,
+    sync: &vkube_crds::Sync,
+    options: &Options,
+    wrong: &mut Vec<String>,
+) -> Option<Mapped> {
+    let path = "sync.toHost.namespaces";
+    let asked = sync.namespaces()?;
+    for key in asked.extra_labels.keys().filter(|key| is_reserved(key)) {
+        wrong.push(format!("{path}.extraLabels: {key} belongs to Kubernetes or vkube"));
+    }
+    // What is wrong with the mappings themselves, `options.check` says.
+    let map = NamespaceMap::parse(cluster, &asked.rule.mappings).ok()?;
+    if map.origin(&options.namespace).is_some() {
+        wrong.push(format!("{path}: namespace {} is the operator's", options.namespace));
+    }
+    Some(Mapped { map, labels: asked.extra_labels.clone() })
 }
 
 fn certificates(asked: Option<&vkube_crds::Certificates>, wrong: &mut Vec<String>) -> (Duration, Duration) {

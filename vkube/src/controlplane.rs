@@ -8,7 +8,7 @@ mod authentication;
 mod authorization;
 mod election;
 mod hosted;
-mod link;
+pub(crate) mod link;
 mod standalone;
 pub mod store;
 

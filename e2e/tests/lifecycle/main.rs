@@ -6,6 +6,7 @@ mod commands;
 mod deletion;
 mod drift;
 mod guest;
+mod mapped;
 mod owner;
 mod snapshots;
 mod verbs;
@@ -42,6 +43,7 @@ const CASES: &[Case<Sandbox>] = cases![
     deletion::nothing_is_left_when_the_operator_restarts_meanwhile,
     deletion::a_cluster_of_the_same_name_starts_afresh,
     deletion::a_cluster_deleted_while_it_starts_leaves_nothing,
+    mapped::a_mapped_namespace_keeps_its_names_on_the_host_and_goes_with_the_virtual_one,
 ];
 
 fn main() -> ExitCode {

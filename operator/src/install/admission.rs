@@ -99,6 +99,7 @@ fn control_planes() -> Value {
             },
             "matchConditions": [{"name": "control-plane", "expression": is_one}],
             "variables": [
+                variable("home", "request.userInfo.username.split(':')[2]"),
                 variable("account", "request.userInfo.username.split(':')[3]"),
                 variable("cluster", "variables.account.substring(3)"),
                 variable("secrets", "[variables.account + '-pki', variables.account + '-store']"),
@@ -115,8 +116,8 @@ fn control_planes() -> Value {
             ],
             "validations": [
                 denial(
-                    "request.userInfo.username.split(':')[2] == request.namespace",
-                    "a control plane writes in its own namespace",
+                    "variables.home == request.namespace || (has(namespaceObject.metadata.labels) && 'vkube.dev/host-namespace' in namespaceObject.metadata.labels && namespaceObject.metadata.labels['vkube.dev/host-namespace'] == variables.home)",
+                    "a control plane writes in its own namespaces",
                 ),
                 denial(&marked("object"), "a control plane writes what carries its vkube.dev/virtual-cluster label"),
                 denial(&marked("oldObject"), "the object does not come from the control plane's tenant"),

@@ -110,8 +110,8 @@ fn tenant() -> Vec<Value> {
             APPLY,
         ),
         rule(&[""], &["pods"], &["delete", "get", "list"]),
-        // In which a control plane tells when it was used.
-        rule(&[""], &["configmaps"], &["get"]),
+        // In which a control plane tells when it was used, and asks for namespaces; and the answers.
+        rule(&[""], &["configmaps"], &["create", "get", "list", "patch", "watch"]),
         rule(&["apps"], &["statefulsets"], APPLY),
         // By which clients of a sleeping cluster reach the operator.
         rule(&["discovery.k8s.io"], &["endpointslices"], &["create", "delete", "get", "patch"]),

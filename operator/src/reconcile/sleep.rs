@@ -9,7 +9,7 @@ use vkube_crds::{Phase, annotations, labels};
 
 use super::certificates::Certificates;
 use super::steps::{Attempt, Services};
-use super::{Report, Stop, argocd, kubeconfigs};
+use super::{Report, Stop, argocd, kubeconfigs, mapped};
 use crate::build::{self, Key, Object};
 use crate::conditions::{Check, Mode};
 use crate::error::Error;
@@ -53,11 +53,15 @@ pub(super) async fn settle(
     }
     open_door(attempt, services).await?;
     let (host, identity) = (&attempt.context.host, &attempt.identity);
-    let any = Key::new::<Pod>(Some(&identity.host_namespace), "");
-    let pods = host.list(&any, &format!("{}!={CONTROL_PLANE}", labels::COMPONENT)).await?;
-    let left = pods.len();
-    for pod in pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-        host.delete(&Key { name: pod.name_any(), ..any.clone() }, pod.uid()).await?;
+    let mut left = 0;
+    let own = std::iter::once(identity.clone());
+    for place in own.chain(mapped::places(attempt.context, identity).await?) {
+        let any = Key::new::<Pod>(Some(&place.host_namespace), "");
+        let pods = host.list(&any, &format!("{}!={CONTROL_PLANE}", labels::COMPONENT)).await?;
+        left += pods.len();
+        for pod in pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            host.delete(&Key { name: pod.name_any(), ..any.clone() }, pod.uid()).await?;
+        }
     }
     if left > 0 {
         return Err(Stop::WaitFor(POD_POLL, format!("waiting for {left} pods to end")));

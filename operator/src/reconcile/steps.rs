@@ -11,7 +11,7 @@ use kube::{Resource as _, ResourceExt};
 use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep, snapshots};
+use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
 use super::{argocd, bootstrap, database, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Data, Key, Object};
@@ -58,6 +58,7 @@ pub(super) async fn attempt(
     attempt.fresh = fresh?;
     grant(&attempt).await?;
     let services = guard(&attempt, report).await?;
+    mapped::ensure(&attempt, policy.as_deref()).await?;
     let certificates = certificates::ensure(&attempt, &services, report).await?;
     let data = data(&attempt, report).await?;
     control_plane(&attempt, &certificates, &data, report).await?;

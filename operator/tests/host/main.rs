@@ -16,6 +16,7 @@ mod examples;
 mod exposure;
 mod faults;
 mod lifecycle;
+mod namespaces;
 mod policies;
 mod sleep;
 mod snapshots;

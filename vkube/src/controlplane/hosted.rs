@@ -66,6 +66,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         is_replicated: options.election.leader_elect,
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
+        namespaces: sync::namespaces(&name, &shared).map_err(|wrong| wrong.join("; "))?,
         nodes: sync::nodes(&shared),
         schedules: scheduling.is_some(),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
@@ -91,11 +92,12 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
         async move { syncer.follow(shutdown).await }
     });
     // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there; so are
-    // devices.
-    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction, Controller::ResourceClaim];
+    // devices. Taints of tenants count where the cluster schedules by them.
+    let taints = scheduling.is_none().then_some(Controller::TaintEviction);
+    let of_nodes = [Controller::NodeLifecycle, Controller::ResourceClaim].into_iter().chain(taints);
     // Without any, all pods would be orphans of nodes that are gone.
     let orphans = (!has_nodes).then_some(Controller::PodGarbage);
-    let without = of_nodes.into_iter().chain(orphans);
+    let without = of_nodes.chain(orphans);
     let enabled = without.fold(options.controllers, vkube_controllers::Controllers::without);
     let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
     let election = options.election.election(controllers.client.clone())?;
