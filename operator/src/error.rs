@@ -87,24 +87,29 @@ impl Error {
 
     /// The error and its causes in one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            // The client's own wrapper prints its cause twice; the status's message says it once.
-            let cause_text = match cause.downcast_ref::<kube::Error>() {
-                Some(kube::Error::Api(status)) => {
-                    text.push_str(": ");
-                    text.push_str(&status.message);
-                    break;
-                }
-                _ => cause.to_string(),
-            };
-            text.push_str(": ");
-            text.push_str(&cause_text);
-            source = cause.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // The client's own wrapper prints its cause twice; the status's message says it once.
+        let cause_text = match cause.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => {
+                text.push_str(": ");
+                text.push_str(&status.message);
+                break;
+            }
+            _ => cause.to_string(),
+        };
+        text.push_str(": ");
+        text.push_str(&cause_text);
+        source = cause.source();
+    }
+    text
 }
 
 /// Whether the host refused for lack of rights.

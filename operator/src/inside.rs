@@ -41,7 +41,7 @@ pub enum Error {
     #[error("malformed request")]
     Request(#[from] http::Error),
     /// An object could not be applied.
-    #[error("{what}")]
+    #[error("failed to apply {what}")]
     Object {
         /// Kind and name.
         what: String,
@@ -49,7 +49,7 @@ pub enum Error {
         source: kube::Error,
     },
     /// It refused, or did not answer.
-    #[error("{0}")]
+    #[error("failed to ask the cluster")]
     Api(#[from] kube::Error),
 }
 

@@ -244,11 +244,6 @@ pub fn validate(
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
     let bootstrap = bootstrap::validate(spec.bootstrap.as_ref(), &mut wrong);
-    if database.is_some() && spec.snapshots.is_some() {
-        wrong.push(
-            "snapshots: are kept on the volume of the embedded store; back the database up instead".into(),
-        );
-    }
     let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
     if database.is_some() && snapshots.is_some() {
         wrong.push(

@@ -1,7 +1,7 @@
 //! Writes that the cluster's owner outside has blocked.
 //!
-//! They are refused to whoever comes from outside the process, administrators too; the control plane's own controllers go
-//! on, so that what is there stays in order. Requests that store nothing, such as reviews, tokens and `exec`, are no writes.
+//! They are refused to whoever comes from outside the process, administrators too; the control plane's own controllers and the
+//! operator go on, so that what is there stays in order. Requests that store nothing, such as reviews, tokens and `exec`, are no writes.
 
 use crate::{
     authorization::Attributes,

@@ -15,7 +15,7 @@ use crate::{
     respond, routes,
     server::Server,
     status::ApiError,
-    user::User,
+    user::{OPERATOR, User},
 };
 
 const DECISION: &str = "authorization.k8s.io/decision";
@@ -60,7 +60,7 @@ async fn run(
         check_timeout(&query)?;
     }
     let within = request.extensions_mut().remove::<Arc<User>>();
-    let is_outside = within.is_none();
+    let within_process = within.is_some();
     let user = match within {
         Some(user) => user,
         None => {
@@ -70,6 +70,8 @@ async fn run(
             user
         }
     };
+    // The operator's own certificate, not whoever acts as it.
+    let is_outside = !within_process && user.name != OPERATOR;
     let name = authorization::selected_name(&info, &query);
     let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
     audit::authenticated(&own, &info);

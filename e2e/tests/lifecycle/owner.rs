@@ -76,6 +76,7 @@ apiVersion: vkube.dev/v1alpha1
 kind: VirtualCluster
 metadata: {name: furnished, namespace: default}
 spec:
+  lifecycle: {writePermissions: {blockCreate: true, blockUpdate: true}}
   bootstrap:
     manifests: |
       apiVersion: v1

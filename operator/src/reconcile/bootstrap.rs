@@ -6,6 +6,7 @@ use super::certificates::Certificates;
 use super::steps::{Attempt, Services};
 use super::{Report, Stop, snapshots};
 use crate::conditions::Check;
+use crate::error::chain;
 use crate::reason::Reason;
 
 /// Kinds may need a definition, or a webhook a pod, that is on its way.
@@ -28,7 +29,7 @@ pub(super) async fn ensure(
             Err(error) => Err(error),
         };
         if let Err(error) = applied {
-            let message = format!("failed to apply bootstrap.manifests: {}", snapshots::chain(&error));
+            let message = format!("bootstrap.manifests: {}", chain(&error));
             report.checks.bootstrap = Check::Failed(Reason::BootstrapFailed, message.clone());
             return Err(Stop::WaitFor(RETRY, message));
         }

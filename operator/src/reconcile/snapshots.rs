@@ -14,7 +14,7 @@ use super::steps::{Attempt, Services};
 use super::{Report, Stop};
 use crate::build::Key;
 use crate::conditions::Check;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::inside::{self, Inside, Kept};
 use crate::names::Identity;
 use crate::observe;
@@ -184,12 +184,4 @@ fn into(
 ) -> Result<Inside, inside::Error> {
     let address = service.and_then(|live| observe::cluster_ips(live).into_iter().next());
     Inside::new(&address.unwrap_or_default(), &identity.service_host(), authority)
-}
-
-/// An error with its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }
