@@ -20,7 +20,7 @@ mod service_account;
 mod shared;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::sync::Arc;
 

@@ -17,6 +17,7 @@ pub mod rules;
 pub mod structure;
 pub mod uri;
 pub mod validation;
+pub mod webhook;
 
 use std::{
     io::{Read, Write},
@@ -76,6 +77,8 @@ pub struct CustomResource {
     pub since: u64,
     /// The version that is stored, if it is not this one.
     pub stored: Option<Arc<Self>>,
+    /// What brings objects from one version to another, if a webhook does.
+    pub webhook: Option<Arc<webhook::Webhook>>,
 }
 
 /// An OpenAPI schema: packed text until it is first used. Few clients ask for the prose in it, and no

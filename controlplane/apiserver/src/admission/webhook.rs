@@ -8,7 +8,7 @@
 //! Webhooks are called in the order of the names of their configurations: those that change objects one
 //! after the other, those that only look at them all at once.
 
-mod client;
+pub mod client;
 mod exchange;
 mod mutating;
 mod notes;

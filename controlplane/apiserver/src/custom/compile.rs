@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{CustomResource, ScalePointers, Schema, SelectableField};
+use super::{CustomResource, ScalePointers, Schema, SelectableField, webhook::Webhook};
 use crate::{
     registry::{
         Subresource,
@@ -20,7 +20,13 @@ const VERBS: &[&str] = &["get", "patch", "update"];
 pub fn compile(definition: &Value, names: &Value, since: u64) -> Vec<Arc<CustomResource>> {
     let versions = list_at(definition, "/spec/versions");
     let stored = versions.iter().find(|v| bool_at(v, "/storage"));
-    let stored = stored.map(|v| Arc::new(CustomResource { since, ..version(definition, names, v, None) }));
+    let webhook = Webhook::read(at(definition, "/spec/conversion")).map(Arc::new);
+    let made = |v, stored| CustomResource {
+        since,
+        webhook: webhook.clone(),
+        ..version(definition, names, v, stored)
+    };
+    let stored = stored.map(|v| Arc::new(made(v, None)));
     versions
         .iter()
         .filter(|v| bool_at(v, "/served"))
@@ -28,7 +34,7 @@ pub fn compile(definition: &Value, names: &Value, since: u64) -> Vec<Arc<CustomR
             if bool_at(v, "/storage") {
                 return stored.clone();
             }
-            Some(Arc::new(CustomResource { since, ..version(definition, names, v, stored.clone()) }))
+            Some(Arc::new(made(v, stored.clone())))
         })
         .collect()
 }
@@ -62,6 +68,7 @@ fn version(
             || list_at(definition, "/spec/versions").len() > 1,
         since: 0,
         stored,
+        webhook: None,
     }
 }
 

@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// Brings an object from one version to another of the same resource.
+///
+/// What a webhook has brought there already is of that version.
 pub fn convert(mut object: Value, from: &CustomResource, to: &CustomResource) -> Value {
+    let wanted = api_version(&to.group, &to.version);
+    let from =
+        if object.get("apiVersion").and_then(Value::as_str) == Some(wanted.as_str()) { to } else { from };
     let same = from.version == to.version;
     if same && !from.revised {
         return object;
@@ -21,7 +26,7 @@ pub fn convert(mut object: Value, from: &CustomResource, to: &CustomResource) ->
     if from.stored.is_none() {
         defaults::apply_defaults(&mut object, Type::Custom(from.schema.structure()));
     }
-    metadata::set_top(&mut object, "apiVersion", Some(api_version(&to.group, &to.version).into()));
+    metadata::set_top(&mut object, "apiVersion", Some(wanted.into()));
     metadata::set_top(&mut object, "kind", Some(to.kind.as_str().into()));
     // What cannot be decoded (metadata that an older server let pass) is shown as it is.
     match decode::decode(object.clone(), Type::Custom(to.schema.structure())) {

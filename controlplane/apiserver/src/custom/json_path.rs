@@ -60,7 +60,7 @@ impl JsonPath {
 
     /// The values at the path.
     pub fn find<'v>(&self, root: &'v Value) -> Vec<&'v Value> {
-        follow(&self.0, root)
+        Search { left: MAX_LOOKS }.follow(&self.0, root)
     }
 
     /// The path of names that it is, if it is nothing more.
@@ -213,36 +213,94 @@ fn unquoted(text: &str) -> Option<String> {
     Some(inside.replace(&format!("\\{quote}"), &quote.to_string()).replace("\\.", "."))
 }
 
-fn follow<'v>(steps: &[Step], root: &'v Value) -> Vec<&'v Value> {
-    let mut found = vec![root];
-    for step in steps {
-        found = found.into_iter().flat_map(|value| take(step, value)).collect();
-    }
-    found
+/// How many values a search may look at: steps into everything below multiply, and whoever defines a column must not
+/// keep the server busy with them.
+const MAX_LOOKS: u32 = 1_000_000;
+
+/// A search that ends when it has looked at too much; what it has found by then is what there is.
+struct Search {
+    left: u32,
 }
 
-fn take<'v>(step: &Step, value: &'v Value) -> Vec<&'v Value> {
-    match (step, value) {
-        (Step::Field(name), Value::Object(map)) => map.get(name).into_iter().collect(),
-        (Step::All, Value::Object(map)) => map.values().collect(),
-        (Step::All, Value::Array(items)) => items.iter().collect(),
-        (Step::Index(index), Value::Array(items)) => at(items, *index).into_iter().collect(),
-        (Step::Slice(from, to, by), Value::Array(items)) => slice(items, *from, *to, *by),
-        (Step::Union(paths), _) => paths.iter().flat_map(|path| follow(path, value)).collect(),
-        (Step::Filter(left, right), Value::Array(items)) => {
-            items.iter().filter(|item| holds(item, left, right.as_ref())).collect()
+impl Search {
+    fn look(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
+
+    fn follow<'v>(&mut self, steps: &[Step], root: &'v Value) -> Vec<&'v Value> {
+        let mut found = vec![root];
+        for step in steps {
+            let mut next = Vec::new();
+            for value in found {
+                self.take(step, value, &mut next);
+            }
+            found = next;
         }
-        (Step::Deep, _) => {
-            let mut all = vec![value];
-            let children: Vec<&Value> = match value {
-                Value::Object(map) => map.values().collect(),
-                Value::Array(items) => items.iter().collect(),
-                _ => Vec::new(),
-            };
-            all.extend(children.into_iter().flat_map(|child| take(step, child)));
-            all
+        found
+    }
+
+    fn add<'v>(&mut self, values: impl IntoIterator<Item = &'v Value>, found: &mut Vec<&'v Value>) {
+        found.extend(values.into_iter().take_while(|_| self.look()));
+    }
+
+    fn take<'v>(&mut self, step: &Step, value: &'v Value, found: &mut Vec<&'v Value>) {
+        if !self.look() {
+            return;
         }
-        _ => Vec::new(),
+        match (step, value) {
+            (Step::Field(name), Value::Object(map)) => self.add(map.get(name), found),
+            (Step::All, Value::Object(map)) => self.add(map.values(), found),
+            (Step::All, Value::Array(items)) => self.add(items, found),
+            (Step::Index(index), Value::Array(items)) => self.add(at(items, *index), found),
+            (Step::Slice(from, to, by), Value::Array(items)) => {
+                self.add(slice(items, *from, *to, *by), found);
+            }
+            (Step::Union(paths), _) => {
+                for path in paths {
+                    let of_path = self.follow(path, value);
+                    self.add(of_path, found);
+                }
+            }
+            (Step::Filter(left, right), Value::Array(items)) => {
+                for item in items {
+                    if self.holds(item, left, right.as_ref()) {
+                        self.add([item], found);
+                    }
+                }
+            }
+            (Step::Deep, _) => {
+                found.push(value);
+                match value {
+                    Value::Object(map) => map.values().for_each(|child| self.take(step, child, found)),
+                    Value::Array(items) => items.iter().for_each(|child| self.take(step, child, found)),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn holds(&mut self, item: &Value, left: &Operand, right: Option<&(Comparison, Operand)>) -> bool {
+        let mut value = |operand: &Operand| match operand {
+            Operand::Path(steps) => self.follow(steps, item).first().map(|v| (*v).clone()),
+            Operand::Literal(value) => Some(value.clone()),
+        };
+        let Some((comparison, right)) = right else { return value(left).is_some() };
+        let (Some(left), Some(right)) = (value(left), value(right)) else { return false };
+        let order = match (&left, &right) {
+            (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+            (Value::Number(_), Value::Number(_)) => left.as_f64().partial_cmp(&right.as_f64()),
+            _ => (left == right).then_some(Ordering::Equal),
+        };
+        match comparison {
+            Comparison::Equal => order == Some(Ordering::Equal),
+            Comparison::NotEqual => order != Some(Ordering::Equal),
+            Comparison::Less => order == Some(Ordering::Less),
+            Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
+            Comparison::Greater => order == Some(Ordering::Greater),
+            Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
+        }
     }
 }
 
@@ -260,28 +318,6 @@ fn slice(items: &[Value], from: Option<i64>, to: Option<i64>, by: i64) -> Vec<&V
     let (from, to) = (place(from, 0), place(to, length));
     let by = usize::try_from(by).unwrap_or(1).max(1);
     items.get(from..to).unwrap_or_default().iter().step_by(by).collect()
-}
-
-fn holds(item: &Value, left: &Operand, right: Option<&(Comparison, Operand)>) -> bool {
-    let value = |operand: &Operand| match operand {
-        Operand::Path(steps) => follow(steps, item).first().map(|v| (*v).clone()),
-        Operand::Literal(value) => Some(value.clone()),
-    };
-    let Some((comparison, right)) = right else { return value(left).is_some() };
-    let (Some(left), Some(right)) = (value(left), value(right)) else { return false };
-    let order = match (&left, &right) {
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
-        (Value::Number(_), Value::Number(_)) => left.as_f64().partial_cmp(&right.as_f64()),
-        _ => (left == right).then_some(Ordering::Equal),
-    };
-    match comparison {
-        Comparison::Equal => order == Some(Ordering::Equal),
-        Comparison::NotEqual => order != Some(Ordering::Equal),
-        Comparison::Less => order == Some(Ordering::Less),
-        Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
-        Comparison::Greater => order == Some(Ordering::Greater),
-        Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
-    }
 }
 
 #[cfg(test)]
@@ -312,6 +348,13 @@ mod tests {
         assert_eq!(find(".metadata.annotations['a.b/c']"), ["x"]);
         assert_eq!(find("..n"), [1, 2, 3]);
         assert!(find(".absent.x").is_empty());
+    }
+
+    #[test]
+    fn a_search_that_multiplies_ends() {
+        let deep = (0..60).fold(json!({"a": 1}), |inner, _| json!({"a": inner}));
+        let found = JsonPath::parse(&format!("{}a", "..*".repeat(40).trim_end_matches('*'))).unwrap();
+        assert!(found.find(&deep).len() <= MAX_LOOKS as usize);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{call::Call, call::read_body, list, write};
 use crate::{
     admission::{Attributes, Operation, Shared},
     body::{Request, Response},
+    custom::webhook,
     documents, metadata,
     options::{DeleteOptions, Propagation},
     representation,
@@ -40,10 +41,16 @@ pub async fn delete(call: &mut Call, request: &mut Request) -> Result<Response, 
         );
     }
     match delete_named(call, &options).await? {
-        Outcome::Waiting(object) => call.respond(StatusCode::OK, object),
-        Outcome::Gone(object) if returns_object(&call.definition) => call.respond(StatusCode::OK, object),
+        Outcome::Waiting(object) => answer(call, object).await,
+        Outcome::Gone(object) if returns_object(&call.definition) => answer(call, object).await,
         Outcome::Gone(object) => success(call, &object),
     }
+}
+
+/// The answer that carries an object of the stored version.
+async fn answer(call: &Call, object: Value) -> Result<Response, ApiError> {
+    let object = webhook::convert(&call.server, object, &call.definition.stored(), &call.definition).await?;
+    call.respond_as_is(StatusCode::OK, &object)
 }
 
 /// Deletes the object that the path names.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::{call::Call, list::newest_at_least};
-use crate::{body::Response, status::ApiError};
+use crate::{body::Response, custom::webhook, status::ApiError};
 
 /// Answers the object as stored.
 pub async fn get(call: &Call) -> Result<Response, ApiError> {
@@ -16,6 +16,7 @@ pub async fn get(call: &Call) -> Result<Response, ApiError> {
         })?;
         newest_at_least(call, revision).await?;
     }
-    let entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
+    let mut entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
+    webhook::bring_entries(call, std::slice::from_mut(&mut entry)).await?;
     call.respond_stored(StatusCode::OK, entry.value)
 }

@@ -16,6 +16,7 @@ use vkube_store::{Entry, Range};
 use super::call::Call;
 use crate::{
     body::Response,
+    custom::webhook,
     field::{Errors, Path},
     representation,
     resource::Definition,
@@ -47,7 +48,8 @@ pub async fn list(call: &Call) -> Result<Response, ApiError> {
     if wanted.limit == 0 && wanted.after.is_none() {
         return whole(call, selection, wanted.at).await;
     }
-    let listing = collect(call, &selection, wanted).await?;
+    let mut listing = collect(call, &selection, wanted).await?;
+    webhook::bring_entries(call, &mut listing.entries).await?;
     representation::list(call, StatusCode::OK, &listing)
 }
 
@@ -107,6 +109,7 @@ async fn whole(call: &Call, selection: Selection, at: Option<u64>) -> Result<Res
             return representation::stream(call, StatusCode::OK, writer, &listing, parts);
         }
     }
+    webhook::bring_entries(call, &mut listing.entries).await?;
     representation::list(call, StatusCode::OK, &listing)
 }
 

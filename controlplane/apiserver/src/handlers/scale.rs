@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{call::Call, call::read_body, patch, write};
 use crate::{
     body::{Request, Response},
+    custom::webhook,
     documents::{self, Expected},
     field::{Errors, Path},
     managed_fields::{self, Reset},
@@ -26,7 +27,8 @@ const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 /// Answers the scale.
 pub async fn get(call: &Call) -> Result<Response, ApiError> {
-    let entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
+    let mut entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
+    webhook::bring_entries(call, std::slice::from_mut(&mut entry)).await?;
     let object = call.definition.stored().convert(stored::decode(&entry)?, &call.definition);
     if let Definition::Custom(_) = &call.definition {
         let (spec, ..) = pointers(&call.definition);

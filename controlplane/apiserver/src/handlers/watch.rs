@@ -1,7 +1,7 @@
 //! Watches: a stream of what happens to objects
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -15,6 +15,7 @@ use super::{call::Call, list};
 use crate::{
     body::{self, BoxError, Response},
     codec,
+    custom::webhook,
     field::{Errors, Path},
     negotiation::{Encoding, Target},
     representation,
@@ -63,6 +64,7 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
             after = page.revision;
             initial = page.entries;
             initial.retain(|entry| list::selects(call, &selection, entry));
+            webhook::bring_entries(call, &mut initial).await?;
         }
         Start::Now => after = store.newest().await?,
         Start::After(revision) => after = revision,
@@ -198,9 +200,14 @@ impl Watching {
                 signal = self.signals.next() => match signal? {
                     Signal::Progress(revision) => self.seen = revision,
                     Signal::Event(event) => {
-                        self.seen = event.revision;
-                        if let Some(frame) = self.event(&event) {
-                            self.bookmarked = event.revision;
+                        let revision = event.revision;
+                        self.seen = revision;
+                        let frame = match brought(&self.encoder.call, event).await {
+                            Ok(event) => self.event(&event),
+                            Err(error) => Some(Err(error.into())),
+                        };
+                        if let Some(frame) = frame {
+                            self.bookmarked = revision;
                             self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
                             return Some(frame);
                         }
@@ -235,6 +242,17 @@ impl Watching {
                 .map(|previous| self.encoder.at_revision("DELETED", previous, event.revision)),
         }
     }
+}
+
+/// An event with its objects at the version that the client asked for, where a webhook brings them there.
+async fn brought(call: &Call, event: Arc<Event>) -> Result<Arc<Event>, ApiError> {
+    if !webhook::is_asked(&call.definition) {
+        return Ok(event);
+    }
+    let mut event = Arc::unwrap_or_clone(event);
+    webhook::bring_entries(call, std::slice::from_mut(&mut event.entry)).await?;
+    webhook::bring_entries(call, event.previous.as_mut_slice()).await?;
+    Ok(Arc::new(event))
 }
 
 /// Turns entries into frames of the stream.

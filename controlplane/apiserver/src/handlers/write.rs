@@ -11,6 +11,7 @@ use super::{call::Call, parts, scale};
 use crate::{
     admission::{Attributes, Operation, Shared},
     body::Response,
+    custom::webhook,
     field::{Errors, Path},
     managed_fields, metadata,
     resource::Definition,
@@ -42,12 +43,18 @@ pub struct Written {
     pub created: bool,
     /// The same object as it was stored, if it was.
     stored: Option<Vec<u8>>,
+    /// The object at the version of the request, where it takes a webhook to get there.
+    shown: Option<Value>,
 }
 
 impl Written {
     /// The answer: 201 for a new object.
     pub fn respond(self, call: &Call) -> Result<Response, ApiError> {
         let code = if self.created { StatusCode::CREATED } else { StatusCode::OK };
+        if let Some(mut shown) = self.shown {
+            metadata::set(&mut shown, "resourceVersion", metadata::text(&self.object, "resourceVersion"));
+            return call.respond_as_is(code, &shown);
+        }
         match self.stored {
             Some(stored) if call.takes_stored() => Ok(call.respond_plain(code, stored)),
             _ => call.respond(code, self.object),
@@ -58,12 +65,17 @@ impl Written {
     fn committed(mut object: Value, document: &Document, revisions: &[u64], created: bool) -> Self {
         set_revision(&mut object, revisions);
         let stored = revisions.last().map(|revision| document.at(*revision));
-        Self { object, created, stored }
+        Self { object, created, stored, shown: None }
     }
 
     /// What nothing was stored of.
     const fn unstored(object: Value, created: bool) -> Self {
-        Self { object, created, stored: None }
+        Self { object, created, stored: None, shown: None }
+    }
+
+    /// With what the client is shown.
+    fn showing(self, shown: Option<Value>) -> Self {
+        Self { shown, ..self }
     }
 }
 
@@ -93,7 +105,8 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     let warned = call.warnings.len();
     call.warnings.extend(definition.rules().warnings(&object, None));
     consent(call, &definition, Operation::Create, None, &object, options).await?;
-    object = definition.convert(object, &stored_definition);
+    let shown = webhook::is_asked(&definition).then(|| object.clone());
+    object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
 
     let key = stored_definition.key(metadata::namespace(&object), &name);
     if stored_definition.is("", "services") {
@@ -103,12 +116,12 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
         if call.server.store().get(&key, None).await?.is_some() {
             return Err(ApiError::already_exists(call.definition.group_resource(), &name));
         }
-        return Ok(Written::unstored(object, true));
+        return Ok(Written::unstored(object, true).showing(shown));
     }
     let document = stored::encode(&mut object, &stored_definition)?;
     let change = Change::Put { document: document.clone(), ttl: time_to_live(&stored_definition) };
     match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
-        Ok(revisions) => Ok(Written::committed(object, &document, &revisions, true)),
+        Ok(revisions) => Ok(Written::committed(object, &document, &revisions, true).showing(shown)),
         Err(error) => Err(taken(call, error, &name)),
     }
 }
@@ -187,8 +200,12 @@ where
             return create(call, object, options).await;
         };
         let old = stored::decode(&entry)?;
-        let converted =
-            call.definition.is_converted().then(|| stored_definition.convert(old.clone(), &call.definition));
+        let converted = if call.definition.is_converted() {
+            let (from, to) = (&stored_definition, &call.definition);
+            Some(webhook::convert(&call.server, old.clone(), from, to).await?)
+        } else {
+            None
+        };
         let live = converted.as_ref().unwrap_or(&old);
         let mut object = change(call, Some(live))?;
         check_namespace(call, &mut object)?;
@@ -200,7 +217,10 @@ where
         own_fields(call, Some(live), &mut object, options)?;
         let definition = call.definition.judged();
         object = call.definition.convert(object, &definition);
-        let old = stored_definition.convert(old, &definition);
+        let old = match converted {
+            Some(converted) if webhook::is_asked(&definition) => converted,
+            _ => stored_definition.convert(old, &definition),
+        };
         match store_update(call, &definition, &entry, &old, object, options).await? {
             Some(written) => return Ok(written),
             // What a patch makes has the live version, unless the patch itself demands one: the next try tells.
@@ -293,9 +313,10 @@ async fn store_update(
     managed_fields::keep_times(old, &mut object);
     let unchanged = object == *old;
     let stored_definition = definition.stored();
-    let mut object = definition.convert(object, &stored_definition);
+    let shown = webhook::is_asked(definition).then(|| object.clone());
+    let mut object = webhook::convert(&call.server, object, definition, &stored_definition).await?;
     if unchanged || options.dry_run {
-        return Ok(Some(Written::unstored(object, false)));
+        return Ok(Some(Written::unstored(object, false).showing(shown)));
     }
     let held = |object: &Value| {
         !metadata::finalizers(object).is_empty() || super::delete::has_content(definition, object)
@@ -315,7 +336,7 @@ async fn store_update(
         return match call.server.store().commit(vec![write]).await {
             Ok(_) => {
                 super::delete::after(call, definition, &object).await;
-                Ok(Some(Written::unstored(object, false)))
+                Ok(Some(Written::unstored(object, false).showing(shown)))
             }
             Err(vkube_store::Error::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
@@ -334,7 +355,7 @@ async fn store_update(
             if services {
                 call.server.parts.allocator.release(old, Some(&object)).await;
             }
-            Ok(Some(Written::committed(object, &document, &revisions, false)))
+            Ok(Some(Written::committed(object, &document, &revisions, false).showing(shown)))
         }
         Err(error) => {
             if services {

@@ -108,8 +108,20 @@ impl Client {
 
     /// Sends a document and waits for the answer.
     pub async fn post(&self, server: &Server, body: Bytes, timeout: Duration) -> Result<Bytes, Error> {
+        let query = format!("?timeout={}s", timeout.as_secs());
+        self.send(server, &query, body, timeout).await
+    }
+
+    /// Sends a document with a query and waits for the answer.
+    pub async fn send(
+        &self,
+        server: &Server,
+        query: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, Error> {
         let place = self.place()?;
-        let query = format!("{}?timeout={}s", place.path, timeout.as_secs());
+        let query = format!("{}{query}", place.path);
         let url = format!("https://{}{query}", place.authority);
         let call = |why: String| Error::Call { url: url.clone(), why };
         let exchange = self.exchange(server, &place, &query, body);

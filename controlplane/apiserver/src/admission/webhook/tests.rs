@@ -70,15 +70,19 @@ impl Hook {
                 let service = service_fn(move |request: http::Request<Incoming>| {
                     let reviews = reviews.clone();
                     async move {
-                        assert_eq!(request.uri().to_string(), "/review?timeout=10s");
+                        let asked = request.uri().to_string();
+                        assert!(
+                            matches!(asked.as_str(), "/review?timeout=10s" | "/review?timeout=30s"),
+                            "{asked}"
+                        );
                         let body = request.into_body().collect().await.unwrap().to_bytes();
                         let review: Value = serde_json::from_slice(&body).unwrap();
                         let mut response = answers(&review["request"]);
                         response["uid"] = review["request"]["uid"].clone();
-                        reviews.lock().unwrap().push(review);
                         let answer = json!({
-                            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response,
+                            "apiVersion": review["apiVersion"], "kind": review["kind"], "response": response,
                         });
+                        reviews.lock().unwrap().push(review);
                         Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from(answer.to_string()))))
                     }
                 });
@@ -356,5 +360,75 @@ async fn owners_survive_a_webhook_that_breaks_them() {
     let called = || !hook.seen.lock().unwrap().is_empty();
     let made = dry_until(&fixture, &map("x", json!({"a": "1"})), |_, _| called()).await;
     assert_eq!(made["metadata"]["managedFields"][0]["operation"], "Update", "{made}");
+    fixture.0.stop().await;
+}
+
+/// Versions of a widget that call its size differently: `size` in the first, `amount` in the second.
+fn converted(request: &Value) -> Value {
+    let wanted = &request["desiredAPIVersion"];
+    let convert = |object: &Value| {
+        let mut object = object.clone();
+        let (from, to) = if *wanted == "example.com/v2" { ("size", "amount") } else { ("amount", "size") };
+        let spec = object["spec"].as_object_mut().unwrap();
+        if let Some(number) = spec.remove(from) {
+            spec.insert(to.into(), number);
+        }
+        object["apiVersion"] = wanted.clone();
+        object["metadata"]["annotations"] = json!({"converted": "yes"});
+        object["metadata"]["finalizers"] = json!(["example.com/none"]);
+        object
+    };
+    let objects = request["objects"].as_array().unwrap();
+    if objects.iter().any(|object| object["metadata"]["name"] == "bad") {
+        return json!({"result": {"status": "Failure", "message": "no such luck"}});
+    }
+    let objects: Vec<Value> = objects.iter().map(convert).collect();
+    json!({"result": {"status": "Success"}, "convertedObjects": objects})
+}
+
+#[tokio::test]
+async fn a_webhook_brings_custom_objects_from_version_to_version() {
+    let (fixture, hook) = (Fixture::start().await, Hook::start(converted).await);
+    let schema = |field: &str| {
+        json!({"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            field: {"type": "integer"}, "shape": {"type": "string", "default": "round"},
+        }}}}})
+    };
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [
+                {"name": "v1", "served": true, "storage": true, "schema": schema("size")},
+                {"name": "v2", "served": true, "storage": false, "schema": schema("amount")},
+            ],
+            "conversion": {"strategy": "Webhook", "webhook": {
+                "conversionReviewVersions": ["v1"], "clientConfig": hook.at_url(),
+            }},
+        },
+    });
+    fixture.define(&definition).await;
+    let v2 = "/apis/example.com/v2/namespaces/default/widgets";
+    let new = |name: &str| json!({"apiVersion": "example.com/v2", "kind": "Widget", "metadata": {"name": name}, "spec": {"amount": 3}});
+    let made = fixture.create(v2, &new("w")).await;
+    assert_eq!(made["spec"], json!({"amount": 3, "shape": "round"}));
+    let (_, stored) = fixture.get(&v2.replace("v2", "v1")).await;
+    assert_eq!(stored["items"][0]["spec"], json!({"size": 3, "shape": "round"}));
+    let (_, one) = fixture.get(&format!("{v2}/w")).await;
+    assert_eq!((&one["spec"]["amount"], &one["apiVersion"]), (&json!(3), &json!("example.com/v2")));
+    assert_eq!(one["metadata"]["annotations"], json!({"converted": "yes"}));
+    assert!(one["metadata"]["finalizers"].is_null(), "{one}");
+    assert_eq!(one["metadata"]["uid"], made["metadata"]["uid"]);
+    let change = json!({"spec": {"amount": 4}});
+    let (_, changed) = fixture.call(Method::PATCH, &format!("{v2}/w"), &change).await;
+    assert_eq!(changed["spec"]["amount"], 4, "{changed}");
+    let (_, list) = fixture.get(v2).await;
+    assert_eq!(list["items"][0]["spec"]["amount"], 4);
+    let (status, refused) = fixture.call(Method::POST, v2, &new("bad")).await;
+    assert_eq!(status.as_u16(), 500);
+    assert_eq!(refused["message"], "conversion webhook for example.com/v2, Kind=Widget failed: no such luck");
+    let (_, deleted) = fixture.call(Method::DELETE, &format!("{v2}/w"), &Value::Null).await;
+    assert_eq!(deleted["status"], "Success", "{deleted}");
     fixture.0.stop().await;
 }
