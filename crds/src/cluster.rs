@@ -6,8 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::access::Access;
+use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::export::Export;
 use crate::lifetime::{DeleteAfter, SleepRule, WritePermissions};
 use crate::schemas;
@@ -149,6 +149,9 @@ pub struct VirtualClusterSpec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clusterRole"])
     )]
     pub access: Vec<Access>,
+    /// What is applied inside the cluster before it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
     /// Snapshots that are taken by schedule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Snapshots>,
@@ -224,6 +227,16 @@ pub struct HostNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::string_map")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What is applied inside the cluster before it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrap {
+    /// Objects as YAML documents, applied in their order as the field manager `vkube-bootstrap`: once for each text. What is
+    /// changed or deleted inside afterwards stays so, and what goes from the text stays inside.
+    #[schemars(length(min = 1, max = 65536))]
+    pub manifests: String,
 }
 
 /// Names inside the cluster.

@@ -3,8 +3,8 @@
 //! Types only, no I/O: what a user may write, what the operator reports, and the CRD manifests generated from both.
 //! A field exists here only if the operator acts on it.
 
-mod backing_store;
 mod access;
+mod backing_store;
 mod cluster;
 mod cluster_api;
 mod export;
@@ -20,11 +20,11 @@ mod snapshots;
 mod status;
 mod sync;
 
-pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
 pub use access::{Access, AccessSubject, SubjectKind};
+pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
 pub use cluster::{
-    AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
-    VirtualClusterSpec,
+    AdditionalKubeconfig, Bootstrap, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef,
+    VirtualCluster, VirtualClusterSpec,
 };
 pub use cluster_api::{
     ApiEndpoint, Initialization, TemplateMetadata, VirtualControlPlane, VirtualControlPlaneSpec,

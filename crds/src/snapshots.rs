@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::schemas;
 
 /// Snapshots that are taken by schedule. They are files on the cluster's volume, hold every object with its Secrets but no
-/// data of the tenant's volumes, and go with the volume.
+/// data of the tenant's volumes, and go with the volume. Not for clusters whose store is a database outside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshots {

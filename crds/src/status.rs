@@ -68,6 +68,10 @@ pub struct VirtualClusterStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub certificates: Vec<CertificateStatus>,
+    /// A hash of the `bootstrap.manifests` that were applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub bootstrapped: Option<String>,
     /// The snapshots that are kept, where `spec.snapshots` asks for some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<SnapshotsStatus>,

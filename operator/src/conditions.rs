@@ -65,13 +65,15 @@ pub struct Checks {
     pub restored: Check,
     /// Argo CD knows the cluster.
     pub argocd: Check,
+    /// The manifests that the cluster begins with were applied.
+    pub bootstrap: Check,
     /// Snapshots are taken. A cluster that lacks one is ready all the same.
     pub snapshots: Check,
 }
 
 impl Checks {
     /// What makes the cluster ready, in the order of the steps.
-    fn all(&self) -> [(&'static str, &Check); 11] {
+    fn all(&self) -> [(&'static str, &Check); 12] {
         [
             ("PolicyAccepted", &self.policy),
             ("NamespaceReady", &self.namespace),
@@ -84,6 +86,7 @@ impl Checks {
             ("Restored", &self.restored),
             ("KubeconfigReady", &self.kubeconfig),
             ("ArgoCDExported", &self.argocd),
+            ("Bootstrapped", &self.bootstrap),
         ]
     }
 }

@@ -9,14 +9,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response};
 use jiff::Timestamp;
+use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::client::Body;
 use kube::config::AuthInfo;
-use kube::{Client, Config};
+use kube::discovery::{self, Scope};
+use kube::{Client, Config, ResourceExt};
 use serde::Deserialize;
 use x509_parser::pem::Pem;
 
 use crate::pki::{self, Authority, Life, Subject};
 
+/// Field manager of objects that are applied inside.
+const BOOTSTRAP_MANAGER: &str = "vkube-bootstrap";
 /// The operator inside a cluster.
 const USER: &str = "system:vkube-operator";
 const VALIDITY: Duration = Duration::from_mins(10);
@@ -36,6 +40,14 @@ pub enum Error {
     /// The request could not be made.
     #[error("malformed request")]
     Request(#[from] http::Error),
+    /// An object could not be applied.
+    #[error("{what}")]
+    Object {
+        /// Kind and name.
+        what: String,
+        /// The cluster's answer.
+        source: kube::Error,
+    },
     /// It refused, or did not answer.
     #[error("{0}")]
     Api(#[from] kube::Error),
@@ -76,6 +88,28 @@ impl Inside {
             ..AuthInfo::default()
         };
         Ok(Self { client: Client::try_from(config)? })
+    }
+
+    /// Applies objects one after the other; those of namespaces without one go to `default`.
+    pub async fn apply(&self, objects: &[DynamicObject]) -> Result<(), Error> {
+        let params = PatchParams::apply(BOOTSTRAP_MANAGER).force();
+        for object in objects {
+            let types = object.types.as_ref().map(GroupVersionKind::try_from);
+            let Some(Ok(kind)) = types else { continue };
+            let name = object.name_any();
+            let described = || format!("{} {name}", kind.kind);
+            let failed = |source| Error::Object { what: described(), source };
+            let (resource, capabilities) =
+                discovery::pinned_kind(&self.client, &kind).await.map_err(failed)?;
+            let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
+                let namespace = object.namespace().unwrap_or_else(|| "default".into());
+                Api::namespaced_with(self.client.clone(), &namespace, &resource)
+            } else {
+                Api::all_with(self.client.clone(), &resource)
+            };
+            api.patch(&name, &params, &Patch::Apply(object)).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The snapshots that are kept, the oldest first.

@@ -85,6 +85,8 @@ reasons! {
     CaSecretMissing,
     /// The Secret with the certificate authority holds none that can sign.
     CaSecretInvalid,
+    /// A manifest that the cluster begins with could not be applied; it is tried again.
+    BootstrapFailed,
     /// Snapshots are taken as asked.
     SnapshotTaken,
     /// A snapshot that was due could not be taken; it is tried again.

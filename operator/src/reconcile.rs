@@ -12,6 +12,7 @@
 //! Any step may be the last that ran; the next attempt finds out from the host how far it came.
 
 mod argocd;
+mod bootstrap;
 mod certificates;
 mod database;
 mod kubeconfigs;

@@ -3,6 +3,7 @@
 //! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
 //! its shape.
 
+pub mod bootstrap;
 mod database;
 mod isolation;
 pub mod rest;
@@ -99,6 +100,8 @@ pub struct Settings {
     pub access: Vec<Access>,
     /// Writes that are refused.
     pub write_permissions: WritePermissions,
+    /// What is applied inside before the cluster is ready.
+    pub bootstrap: Option<bootstrap::Bootstrap>,
     /// Snapshots by schedule.
     pub snapshots: Option<snapshots::Snapshots>,
     /// The snapshot that the cluster starts from.
@@ -240,7 +243,18 @@ pub fn validate(
         &mut wrong,
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
+    let bootstrap = bootstrap::validate(spec.bootstrap.as_ref(), &mut wrong);
+    if database.is_some() && spec.snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on the volume of the embedded store; back the database up instead".into(),
+        );
+    }
     let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
+    if database.is_some() && snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on a volume, which ExternalDatabase has not; back up the database".into(),
+        );
+    }
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -280,6 +294,7 @@ pub fn validate(
         ca_secret: ca_secret.map(|secret| secret.name),
         access: spec.access.clone(),
         write_permissions: lifecycle.write_permissions.unwrap_or_default(),
+        bootstrap,
         snapshots,
         restore_from: spec.restore_from.clone(),
     })

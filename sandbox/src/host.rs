@@ -3,7 +3,7 @@
 //! Everything is kept in one directory, and starting again with the same directory goes on where the last
 //! run stopped.
 
-mod install;
+pub mod install;
 mod kubeconfig;
 mod ranges;
 
@@ -273,7 +273,7 @@ impl Sandbox {
         let isolated = self.node.is_isolated();
         (options.progress)(Step::Node { name: NODE.into(), isolated });
         if options.install {
-            install::apply(&self.client, &options.image).await?;
+            install::apply(&self.client, &options.image, install::Operator::Pod).await?;
             Box::pin(within(install::await_operator(&self.client), "the operator")).await?;
             (options.progress)(Step::Operator);
         }

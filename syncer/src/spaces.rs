@@ -265,7 +265,10 @@ pub(crate) async fn each<W: Future<Output = ()>>(
 pub(crate) async fn ask(cx: &Context) {
     let Some(mapped) = &cx.translator.config.namespaces else { return };
     if mapped.only {
-        persist("keep tenants from making namespaces that are not mapped", || policy::enforce(cx, &mapped.map)).await;
+        persist("keep tenants from making namespaces that are not mapped", || {
+            policy::enforce(cx, &mapped.map)
+        })
+        .await;
     }
     loop {
         persist("ask for namespaces on the host", || claim(cx)).await;

@@ -91,13 +91,9 @@ impl Syncer {
     /// Fills the caches until `shutdown`, so that names are resolved, streams find their pods, and Services get addresses.
     /// Every replica does.
     pub async fn follow(&self, shutdown: CancellationToken) {
-        let watches = async {
-            let mut jobs: FuturesUnordered<_> = self.watches().into_iter().collect();
-            while jobs.next().await.is_some() {}
-        };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = watches => {}
+            () = all(self.watches()) => {}
             () = self.forget_what_is_gone(), if self.context.translator.config.is_replicated => {}
         }
     }
@@ -118,6 +114,7 @@ impl Syncer {
     pub async fn synchronise(&self, shutdown: CancellationToken) {
         let cx = &*self.context;
         self.is_synchronising.store(true, Ordering::Relaxed);
+        let watches = all(self.optional_watches());
         let work = async {
             self.ready().await;
             tracing::info!("caches are complete, synchronising");
@@ -127,7 +124,7 @@ impl Syncer {
         let tell = self.all_events();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), (), ()) = futures::future::join3(tell, work, ledger::open(cx)) => {}
+            ((), (), (), ()) = futures::future::join4(watches, tell, work, ledger::open(cx)) => {}
         }
     }
 
@@ -177,4 +174,10 @@ impl Syncer {
     fn reported(&self) -> std::sync::MutexGuard<'_, HashMap<Task, String>> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does all of it at once.
+async fn all(jobs: Vec<watches::Job<'_>>) {
+    let mut jobs: FuturesUnordered<_> = jobs.into_iter().collect();
+    while jobs.next().await.is_some() {}
 }

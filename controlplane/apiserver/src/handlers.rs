@@ -7,6 +7,7 @@ pub mod delete;
 pub mod eviction;
 pub mod get;
 pub mod list;
+mod log_options;
 pub mod parts;
 pub mod patch;
 pub mod reviews;

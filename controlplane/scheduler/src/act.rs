@@ -158,6 +158,17 @@ impl Hand {
         api.replace_status(&name, &PostParams::default(), &claim).await
     }
 
+    /// Has a claim give back devices that its pod cannot use where it could run.
+    pub async fn take_back(&self, claim: &ResourceClaim) {
+        let (namespace, name) = feed::key(claim);
+        let api: Api<ResourceClaim> = Api::namespaced(self.client.clone(), &namespace);
+        let mut claim = claim.clone();
+        claim.status = None;
+        if let Err(error) = api.replace_status(&name, &PostParams::default(), &claim).await {
+            tracing::debug!(%error, namespace, name, "devices not taken back");
+        }
+    }
+
     async fn promise(&self, volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> kube::Result<()> {
         let reference = claim.object_ref(&());
         let annotations = json!({"pv.kubernetes.io/bound-by-controller": "yes"});

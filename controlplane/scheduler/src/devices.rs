@@ -205,14 +205,33 @@ impl Devices {
         let is_new = |grant: &Grant| self.allocation(&vkube_watch::feed::key(&*grant.claim)).is_none();
         let new: Vec<_> = grants.iter().filter(|one| is_new(one)).map(|one| Arc::clone(&one.claim)).collect();
         if !new.is_empty() {
-            let pools = pools::on(self.slices.values().map(AsRef::as_ref), node);
+            let in_use = self.in_use();
+            let pools = pools::on(self.slices.values().map(AsRef::as_ref), node, &in_use);
             let search = Search { claims: &new, pools: &pools, classes: &self.classes, selector, node };
-            let mut found = search.run(&self.in_use())?.into_iter();
+            let mut found = search.run(&in_use)?.into_iter();
             for grant in grants.iter_mut().filter(|one| is_new(one)) {
                 grant.allocation = found.next();
             }
         }
         Ok(grants)
+    }
+
+    /// A claim of a pod that fits nowhere which has devices out of some node's reach, and which nobody else uses.
+    pub fn idle<'a>(
+        &self,
+        pod: &Pod,
+        nodes: impl Iterator<Item = &'a Node> + Clone,
+    ) -> Option<Arc<ResourceClaim>> {
+        self.selector.as_ref()?;
+        let keys = claims_of(pod).unwrap_or_default();
+        let mut claims = keys.iter().filter_map(|key| self.claims.get(key));
+        let is_idle = |claim: &&Arc<ResourceClaim>| {
+            let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
+            let selector = allocation.and_then(|allocation| allocation.node_selector.as_ref());
+            consumers(claim).iter().all(|one| Some(&one.uid) == pod.metadata.uid.as_ref())
+                && selector.is_some_and(|one| nodes.clone().any(|node| !matches_node_selector(one, node)))
+        };
+        claims.find(is_idle).cloned()
     }
 
     /// The devices that nobody else can have.

@@ -11,6 +11,7 @@ use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
 };
+use vkube_usage::taints;
 
 use super::{
     profile::Plugin,
@@ -110,15 +111,17 @@ pub(crate) fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let key = toleration.key.as_deref().unwrap_or_default();
-    if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        _ => toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default(),
-    }
+    let toleration = taints::Toleration {
+        key: toleration.key.as_deref(),
+        operator: toleration.operator.as_deref(),
+        value: toleration.value.as_deref(),
+        effect: toleration.effect.as_deref(),
+    };
+    toleration.tolerates(taints::Taint {
+        key: &taint.key,
+        value: taint.value.as_deref(),
+        effect: &taint.effect,
+    })
 }
 
 pub(crate) fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {

@@ -384,6 +384,13 @@ impl Scheduler {
                 }
                 self.queue.unschedulable(key, now);
                 self.attempted(&pod, Outcome::Unschedulable, now);
+                if let Some(claim) = self.cluster.devices.idle(&pod, self.cluster.nodes()) {
+                    let hand = self.hand.clone();
+                    self.writes.spawn(async move {
+                        hand.take_back(&claim).await;
+                        Done::Told
+                    });
+                }
                 self.report(&pod, Reason::Unschedulable, message);
             }
         }

@@ -76,7 +76,7 @@ impl Cluster {
     }
 
     /// All nodes, by name.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> + Clone {
         self.nodes.values().map(AsRef::as_ref)
     }
 

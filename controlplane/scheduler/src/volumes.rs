@@ -155,7 +155,7 @@ impl Volumes {
     /// Whether the class has room for the claim where the node reaches it, as far as its driver publishes that.
     fn has_space(&self, claim: &PersistentVolumeClaim, class: &StorageClass, node: &Node) -> bool {
         let driver = self.drivers.get(&(String::new(), class.provisioner.clone()));
-        if !driver.is_some_and(|driver| driver.spec.storage_capacity == Some(true)) {
+        if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
             return true;
         }
         let size = requested(claim);

@@ -26,6 +26,7 @@ const CASES: &[Case<Sandbox>] = cases![
     verbs::kubectl_finds_its_plugin,
     owner::who_has_access_is_said_outside,
     owner::blocked_writes_are_refused_and_what_runs_goes_on,
+    owner::a_cluster_begins_with_its_manifests,
     owner::kubectl_wakes_a_sleeping_cluster,
     snapshots::a_snapshot_brings_back_what_was_deleted,
     snapshots::a_cluster_starts_from_the_snapshot_of_another,

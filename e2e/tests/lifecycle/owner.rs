@@ -67,3 +67,38 @@ pub fn kubectl_wakes_a_sleeping_cluster(sandbox: &Sandbox) {
     assert_eq!(tenant.ok("kubectl get configmap dream -o name"), "configmap/dream\n");
     guest.await_ready();
 }
+
+pub fn a_cluster_begins_with_its_manifests(sandbox: &Sandbox) {
+    let host = &sandbox.host;
+    host.apply(
+        r"
+apiVersion: vkube.dev/v1alpha1
+kind: VirtualCluster
+metadata: {name: furnished, namespace: default}
+spec:
+  bootstrap:
+    manifests: |
+      apiVersion: v1
+      kind: Namespace
+      metadata: {name: team}
+      ---
+      apiVersion: apiextensions.k8s.io/v1
+      kind: CustomResourceDefinition
+      metadata: {name: crews.example.com}
+      spec:
+        group: example.com
+        scope: Namespaced
+        names: {plural: crews, singular: crew, kind: Crew}
+        versions:
+        - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
+      ---
+      apiVersion: example.com/v1
+      kind: Crew
+      metadata: {name: first, namespace: team}
+",
+    );
+    host.ok("kubectl wait --for=condition=Ready virtualcluster/furnished --timeout=60s");
+    let tenant = sandbox.connect("default", "furnished");
+    assert_eq!(tenant.ok("kubectl -n team get crews -o name"), "crew.example.com/first\n");
+    host.ok("vkube delete furnished --no-wait");
+}

@@ -16,6 +16,7 @@ fn all_well() -> Checks {
         kubeconfig: well(),
         restored: well(),
         argocd: well(),
+        bootstrap: well(),
         snapshots: well(),
     }
 }

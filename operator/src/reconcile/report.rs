@@ -47,6 +47,8 @@ pub struct Report {
     pub delete_at: Option<Time>,
     /// When it was used last, where that counts.
     pub last_activity: Option<Time>,
+    /// The hash of the manifests that were applied inside.
+    pub bootstrapped: Option<String>,
     /// The snapshots that are kept.
     pub snapshots: Option<SnapshotsStatus>,
     /// The snapshot that the cluster was brought to.
@@ -65,6 +67,7 @@ impl Report {
         Self {
             checks: Checks {
                 argocd: asked(exported),
+                bootstrap: asked(cluster.spec.bootstrap.is_some()),
                 restored: asked(cluster.spec.restore_from.is_some()),
                 snapshots: asked(cluster.spec.snapshots.is_some()),
                 ..Checks::default()
@@ -81,6 +84,7 @@ impl Report {
             argocd_secret: status.argocd_secret_ref,
             delete_at: status.delete_at,
             last_activity: status.last_activity_time,
+            bootstrapped: status.bootstrapped,
             snapshots: status.snapshots,
             restored_from: status.restored_from,
             renewal: None,
@@ -122,6 +126,7 @@ impl Report {
             argocd_secret_ref: self.argocd_secret.clone(),
             delete_at: self.delete_at.clone(),
             last_activity_time: self.last_activity.clone(),
+            bootstrapped: self.bootstrapped.clone(),
             snapshots: self.snapshots.clone(),
             restored_from: self.restored_from.clone(),
         }

@@ -44,16 +44,18 @@ pub(super) async fn ensure(
     let taken =
         report.snapshots.as_ref().and_then(|all| all.last.as_ref()?.taken.as_ref().map(|time| time.0));
     let since = taken.or(created).unwrap_or(now);
-    let due = wanted.due(since, next);
-    if due.is_none_or(|due| due > now) {
+    let coming = wanted.due(since, next);
+    let Some(due) = coming.filter(|due| *due <= now) else {
         let last = report.snapshots.as_ref().and_then(|all| all.last.clone());
         report.checks.snapshots = taken_or_not(last.as_ref());
-        if let Some(due) = due {
-            report.look_again(due.duration_since(now).unsigned_abs());
+        if let Some(coming) = coming {
+            report.look_again(coming.duration_since(now).unsigned_abs());
         }
         return;
-    }
-    match take(attempt, services, certificates, wanted, now).await {
+    };
+    let taken = take(attempt, services, certificates, wanted, due).await;
+    attempt.context.metrics.snapshot(taken.is_ok());
+    match taken {
         Ok(status) => {
             report.checks.snapshots = taken_or_not(status.last.as_ref());
             report.snapshots = Some(status);
@@ -82,15 +84,14 @@ async fn take(
     services: &Services,
     certificates: &Certificates,
     wanted: &Snapshots,
-    now: Timestamp,
+    due: Timestamp,
 ) -> Result<SnapshotsStatus, inside::Error> {
     let inside = own(attempt, services, certificates)?;
     let mut kept = scheduled(inside.snapshots().await?);
     // One that an attempt before took, and could not tell of, counts.
-    let recent =
-        kept.last().is_some_and(|last| now.duration_since(last.taken) < RETRY.try_into().unwrap_or_default());
-    if !recent {
-        kept.push(inside.take(&format!("{PREFIX}{}", now.strftime("%Y%m%d-%H%M%S"))).await?);
+    let is_there = kept.last().is_some_and(|last| last.taken >= due);
+    if !is_there {
+        kept.push(inside.take(&format!("{PREFIX}{}", Timestamp::now().strftime("%Y%m%d-%H%M%S"))).await?);
     }
     while kept.len() > wanted.keep {
         inside.forget(&kept.remove(0).name).await?;
@@ -148,7 +149,7 @@ async fn bring(
 }
 
 /// Into this cluster.
-fn own(
+pub(super) fn own(
     attempt: &Attempt<'_>,
     services: &Services,
     certificates: &Certificates,
@@ -185,7 +186,8 @@ fn into(
     Inside::new(&address.unwrap_or_default(), &identity.service_host(), authority)
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),

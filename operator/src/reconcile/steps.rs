@@ -12,7 +12,7 @@ use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, 
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
-use super::{argocd, database, lifetime};
+use super::{argocd, bootstrap, database, lifetime};
 use crate::apply::Applied;
 use crate::build::{self, Data, Key, Object};
 use crate::conditions::Check;
@@ -70,6 +70,7 @@ pub(super) async fn attempt(
     snapshots::restore(&attempt, &services, &certificates, report).await?;
     kubeconfigs::ensure(&attempt, &certificates, report).await?;
     argocd::ensure(&attempt, &certificates, report).await?;
+    bootstrap::ensure(&attempt, &services, &certificates, report).await?;
     snapshots::ensure(&attempt, &services, &certificates, report).await;
     kubeconfigs::reachable(&attempt, report)
 }
@@ -117,6 +118,7 @@ async fn resolve(
     violations.extend(policy::constrain_export(&settings, &own_namespace, exportable));
     if !violations.is_empty() {
         let message = violations.join("; ");
+        context.metrics.violated();
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
         return Err(Stop::Stalled(Reason::PolicyRejected, message));
     }

@@ -1,7 +1,6 @@
 //! Clusters that sleep by their own rule.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -62,26 +61,27 @@ async fn the_last_use_decides_when_a_cluster_sleeps_and_ends() {
 }
 
 /// An address of this machine that an EndpointSlice may have: one of a sandbox's.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 9);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 9);
 
-/// When the cluster of [`asleep`] was made, in seconds since 1970.
-static MADE: AtomicI64 = AtomicI64::new(0);
+/// The schedule `once SECONDS` is a second after that time, any other is never.
+pub fn once(schedule: &str, _: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    let made = schedule.strip_prefix("once ").and_then(|text| text.parse().ok());
+    let due = made.filter(|made| after.as_second() <= *made);
+    Ok(due.map(|made| Timestamp::from_second(made + 1).unwrap()))
+}
 
-/// The schedule `once` is a second after [`MADE`], any other is never.
-fn once(schedule: &str, _: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
-    let made = MADE.load(Ordering::SeqCst);
-    let is_due = schedule == "once" && after.as_second() <= made;
-    Ok(is_due.then(|| Timestamp::from_second(made + 1).unwrap()))
+/// The rule by which a cluster sleeps a second after it was made, until it is woken.
+pub fn once_after(cluster: &VirtualCluster) -> serde_json::Value {
+    let made = cluster.metadata.creation_timestamp.as_ref().unwrap().0.as_second();
+    json!({"lifecycle": {"sleep": {"schedule": format!("once {made}"), "wakeOnConnect": true}}})
 }
 
 /// A cluster that went to sleep and wakes when it is connected to.
 async fn asleep(world: &World) -> VirtualCluster {
-    let sleep =
-        |schedule: &str| json!({"lifecycle": {"sleep": {"schedule": schedule, "wakeOnConnect": true}}});
-    let made = world.create("demo", sleep("never")).await.metadata.creation_timestamp.unwrap();
-    MADE.store(made.0.as_second(), Ordering::SeqCst);
+    let rule = json!({"lifecycle": {"sleep": {"schedule": "never", "wakeOnConnect": true}}});
+    let made = world.create("demo", rule).await;
     world.ready("demo").await;
-    world.merge(&world.clusters(), "demo", json!({"spec": sleep("once")})).await;
+    world.merge(&world.clusters(), "demo", json!({"spec": once_after(&made)})).await;
     world.condition("demo", "Ready", "False", "Sleeping").await
 }
 

@@ -29,13 +29,17 @@ const EVENTS: usize = 64;
 pub(super) type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Syncer {
-    /// All watches. Sets the number of caches that have to fill.
+    /// The watches that names and streams depend on. Sets the number of caches that have to fill first.
     pub(super) fn watches(&self) -> Vec<Job<'_>> {
-        let mut required = self.virtual_watches();
-        required.extend(self.host_watches());
-        self.outstanding.send_replace(required.len());
-        required.extend(self.optional_watches());
-        required
+        let cx = &*self.context;
+        let mut jobs = self.virtual_watches();
+        jobs.extend(self.host_watches());
+        self.outstanding.send_replace(jobs.len());
+        if cx.translator.config.namespaces.is_some() {
+            jobs.push(spaces::listen(cx).boxed());
+            jobs.push(self.mapped().boxed());
+        }
+        jobs
     }
 
     fn virtual_watches(&self) -> Vec<Job<'_>> {
@@ -162,8 +166,8 @@ impl Syncer {
         jobs
     }
 
-    /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
-    fn optional_watches(&self) -> Vec<Job<'_>> {
+    /// Watches that names and streams do not depend on, only what is brought in step; that one of them is forbidden must not keep the rest waiting.
+    pub(super) fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
         use k8s_openapi::api::networking::v1::Ingress;
         use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -205,10 +209,6 @@ impl Syncer {
             }));
         }
         jobs.extend(self.by_rule());
-        if config.namespaces.is_some() {
-            jobs.push(spaces::listen(cx).boxed());
-            jobs.push(self.mapped().boxed());
-        }
         jobs
     }
 

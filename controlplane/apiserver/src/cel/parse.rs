@@ -438,6 +438,7 @@ impl Parser<'_> {
                     Kind::Comprehension(comprehension)
                 }
                 Expanded::Bind(name, parts) => Kind::Bind { name, parts },
+                Expanded::Sorted(name, body) => Kind::Bind { name, parts: Box::new([target, body]) },
                 Expanded::OptionalMap(name, body, flat) => {
                     Kind::OptionalMap { name, parts: Box::new([target, body]), flat }
                 }

@@ -3,6 +3,8 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::custom::checks::Checks;
 
+mod costs;
+
 fn evaluate(text: &str, this: &Json, schema: &Json) -> Result<String, String> {
     let checks = Checks::compile(schema);
     let program = Program::parse(text).map_err(|e| e.to_string())?;

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{call::Call, call::read_body};
+use super::{call::Call, call::read_body, write};
 use crate::{
     body::{Request, Response},
     documents,
@@ -21,6 +21,7 @@ pub async fn review(call: &mut Call, request: &mut Request) -> Result<Response, 
     let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
     let body = read_body(request).await?;
     let mut review = documents::read(call, request.headers(), &body, options.field_validation)?;
+    write::check_namespace(call, &mut review)?;
     let plural = call.definition.plural().to_owned();
     crate::metadata::set_top(&mut review, "status", None);
     if !matches!(plural.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews") {

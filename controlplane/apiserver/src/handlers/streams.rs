@@ -1,8 +1,9 @@
 //! Streams: logs, exec, attach, port-forward and proxies, handed to whoever runs the pods.
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{call::Call, write::admit_given};
+use super::{call::Call, log_options, write::admit_given};
 use crate::{
     admission::Operation,
     body::{self, Request, Response},
@@ -17,12 +18,26 @@ pub async fn connect(call: &mut Call, request: &mut Request) -> Result<Response,
     if let Some(mut options) = connect_options(call) {
         admit_given(call, Operation::Connect, &mut options, false).await?;
     }
+    let is_log = call.info.subresource == "log";
+    if is_log {
+        log_options::check(&call.query, &call.info.name)?;
+    }
     let plain = plain_name(&call.info.name);
     let key = call.definition.key(call.namespace(), plain);
     let entry = call.server.store().get(&key, None).await?.ok_or_else(|| call.not_found())?;
     let object = stored::decode(&entry)?;
     if call.definition.is("", "pods") && call.info.subresource != "proxy" {
         check_container(call, &object)?;
+        let node = object.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+        if node.is_empty() && is_log {
+            let mut nothing = Response::new(body::empty());
+            *nothing.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(nothing);
+        }
+        if node.is_empty() {
+            let why = format!("pod {} does not have a host assigned", call.info.name);
+            return Err(ApiError::bad_request(why));
+        }
     }
     let Some(connector) = &call.server.parts.connector else {
         return Err(ApiError::unavailable("no node serves streams of this cluster"));

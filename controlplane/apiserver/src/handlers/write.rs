@@ -377,7 +377,7 @@ pub fn time_to_live(definition: &Definition) -> Option<std::time::Duration> {
 }
 
 /// The namespace of an object is that of the path.
-fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> {
+pub fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     let given = metadata::namespace(object);
     if !call.definition.namespaced() {
         if !given.is_empty() {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::names;
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, quoted};
 use crate::registry::access::{at, entries, has, list_at, map_at, str_at, strs_at};
 
 /// A key of a label.
@@ -99,6 +99,46 @@ pub fn is_valid(selector_value: &Value) -> bool {
     let mut errors = Errors::default();
     selector(&mut errors, &Path::ROOT, selector_value);
     errors.is_empty()
+}
+
+/// Why a selector cannot be evaluated, as Go's parser of requirements tells it.
+pub fn unusable(selector: &Value) -> Option<String> {
+    let key = |key: &str| {
+        let why = names::qualified_name(key);
+        (!why.is_empty()).then(|| format!("key: Invalid value: {}: {}", quoted(key), why.join("; ")))
+    };
+    let value = |name: &str, at: usize, value: &str| {
+        let why = names::label_value(value);
+        (!why.is_empty())
+            .then(|| format!("values[{at}][{name}]: Invalid value: {}: {}", quoted(value), why.join("; ")))
+    };
+    let of_label = |(name, text): (&String, &Value)| {
+        key(name).or_else(|| value(name, 0, text.as_str().unwrap_or_default()))
+    };
+    let of_expression = |expression: &Value| {
+        let (name, operator) = (str_at(expression, "/key"), str_at(expression, "/operator"));
+        let given = list_at(expression, "/values");
+        if !matches!(operator, "In" | "NotIn" | "Exists" | "DoesNotExist") {
+            return Some(format!("{} is not a valid label selector operator", quoted(operator)));
+        }
+        if let Some(why) = key(name) {
+            return Some(why);
+        }
+        match operator {
+            "In" | "NotIn" if given.is_empty() => Some(
+                "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
+                    .to_owned(),
+            ),
+            "Exists" | "DoesNotExist" if !given.is_empty() => Some(format!(
+                "values: Invalid value: {}: values set must be empty for exists and does not exist",
+                at(expression, "/values")
+            )),
+            _ => strs_at(expression, "/values").enumerate().find_map(|(at, text)| value(name, at, text)),
+        }
+    };
+    entries(selector, "/matchLabels")
+        .find_map(of_label)
+        .or_else(|| list_at(selector, "/matchExpressions").iter().find_map(of_expression))
 }
 
 /// Whether labels are selected. An absent selector selects nothing.

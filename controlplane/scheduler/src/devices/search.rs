@@ -13,11 +13,12 @@ use k8s_openapi::api::{
     },
 };
 use kube::ResourceExt;
+use vkube_usage::taints;
 use vkube_watch::feed::Key;
 
 use super::{
     DeviceId, DeviceSelector,
-    pools::{Offer, Pool, Reach},
+    pools::{Offer, Pool, Reach, consumption},
     requests,
 };
 
@@ -290,17 +291,17 @@ fn covers(named: &str, request: &str) -> bool {
 }
 
 fn tolerates(toleration: &DeviceToleration, taint: &DeviceTaint) -> bool {
-    let is = |wanted: &Option<String>, given: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == given)
+    let toleration = taints::Toleration {
+        key: toleration.key.as_deref(),
+        operator: toleration.operator.as_deref(),
+        value: toleration.value.as_deref(),
+        effect: toleration.effect.as_deref(),
     };
-    is(&toleration.key, &taint.key)
-        && is(&toleration.effect, &taint.effect)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            _ => {
-                toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
-        }
+    toleration.tolerates(taints::Taint {
+        key: &taint.key,
+        value: taint.value.as_deref(),
+        effect: &taint.effect,
+    })
 }
 
 /// A search under way.
@@ -369,7 +370,29 @@ impl<'s> Attempt<'s, '_> {
             claim.and_then(|claim| claim.spec.devices.as_ref()?.constraints.as_deref()).unwrap_or_default();
         !taken
             && own.len() < MAX_RESULTS
+            && (want.admin || self.has_counters(choice))
             && constraints.iter().all(|constraint| self.keeps(constraint, choice, want, &own))
+    }
+
+    /// Whether the pool has what the device takes of it, besides those that are chosen already.
+    fn has_counters(&self, choice: Choice<'s>) -> bool {
+        if consumption(choice.offer.device).next().is_none() {
+            return true;
+        }
+        let id = &choice.offer.id;
+        let is_own = |pool: &&Pool<'_>| pool.driver == id.driver && pool.name == id.pool;
+        let Some(pool) = self.search.pools.iter().find(is_own) else { return false };
+        let mut left = pool.left.clone();
+        let counted = |other: &&Choice<'s>| {
+            let same = other.offer.id.driver == id.driver && other.offer.id.pool == id.pool;
+            same && self.want(**other).is_some_and(|want| !want.admin)
+        };
+        let all = self.chosen.iter().filter(counted).chain([&choice]);
+        all.flat_map(|one| consumption(one.offer.device)).all(|(counter, amount)| {
+            let Some(left) = left.get_mut(&counter) else { return false };
+            *left -= amount;
+            *left >= 0
+        })
     }
 
     fn want(&self, choice: Choice<'_>) -> Option<&'s Want<'s>> {

@@ -192,6 +192,33 @@ fn tainted_devices_go_to_who_tolerates_that() {
 }
 
 #[test]
+fn devices_that_share_counters_are_given_out_while_those_last() {
+    let part = |name: &str, memory: &str| {
+        let counters = json!({"memory": {"value": memory}});
+        json!({
+            "name": name, "attributes": {"model": {"string": "part"}},
+            "consumesCounters": [{"counterSet": "gpu", "counters": counters}],
+        })
+    };
+    let one = |name: &str| claim(name, json!({"requests": [exactly("r", model("part"))]}));
+    let mut devices = with(&[one("a"), one("b")]);
+    let mut shared =
+        slice("m", json!({"nodeName": "n"}), json!([part("big", "30Gi"), part("small", "10Gi")]));
+    shared["spec"]["sharedCounters"] = json!([{"name": "gpu", "counters": {"memory": {"value": "40Gi"}}}]);
+    keep(&mut devices.slices, shared.clone());
+    let both = pod("both", &["a", "b"]);
+    let given_to_both = given(&devices, &both, &node("n"));
+    assert_eq!(given_to_both, Ok(vec!["r=m/big".to_owned(), "r=m/small".to_owned()]));
+
+    shared["spec"]["sharedCounters"][0]["counters"]["memory"]["value"] = json!("35Gi");
+    keep(&mut devices.slices, shared);
+    assert!(devices.fit(&both, &node("n")).is_err());
+    let grants = devices.grants(&pod("first", &["a"]), &node("n")).unwrap();
+    devices.promise(&grants);
+    assert!(devices.fit(&pod("second", &["b"]), &node("n")).is_err(), "too little is left");
+}
+
+#[test]
 fn pools_that_are_being_updated_are_not_given_out() {
     let mut devices = with(&[claim("c", json!({"requests": [exactly("r", model("new"))]}))]);
     let mut newer = slice("n2", json!({"nodeName": "n"}), json!([gpu("9", "new")]));
@@ -231,12 +258,20 @@ fn a_claim_with_devices_ties_its_pods_to_where_they_are() {
         },
         "reservedFor": [{"resource": "pods", "name": "p", "uid": "p"}],
     });
-    let devices = with(&[shared]);
+    let mut devices = with(&[shared.clone()]);
     let refusal = devices.fit(&pod("p", &["c"]), &node("other")).unwrap_err();
     assert_eq!(refusal.reasons, ["resourceclaim not available on the node"]);
     assert!(devices.grants(&pod("p", &["c"]), &node("n")).unwrap().is_empty(), "it uses it already");
     let grants = devices.grants(&pod("second", &["c"]), &node("n")).unwrap();
     assert!(grants.len() == 1 && grants[0].allocation.is_none(), "it only has to be noted");
+
+    let (here, nodes) = (node("n"), [node("n"), node("other")]);
+    assert!(devices.idle(&pod("second", &["c"]), nodes.iter()).is_none(), "another uses it");
+    assert!(devices.idle(&pod("p", &["c"]), nodes.iter()).is_some());
+    assert!(devices.idle(&pod("p", &["c"]), [&here].into_iter()).is_none(), "its devices are in reach");
+    shared["status"]["reservedFor"] = json!([]);
+    keep(&mut devices.claims, shared);
+    assert!(devices.idle(&pod("second", &["c"]), nodes.iter()).is_some());
 }
 
 #[test]

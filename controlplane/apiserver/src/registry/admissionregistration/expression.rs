@@ -85,6 +85,7 @@ pub fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues>
         composed: environment.variables,
         patches: environment.patches,
         declared: environment.objects.map(|objects| objects.declared),
+        measured: None,
     };
     program.check(text, &scope)
 }

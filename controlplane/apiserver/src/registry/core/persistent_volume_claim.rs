@@ -25,13 +25,11 @@ impl Kind for PersistentVolumeClaim {
 
     fn prepare_create(&self, claim: &mut Value, _writer: &Writer<'_>) {
         set(claim, "/status", json!({"phase": "Pending"}));
-        normalize_data_sources(claim);
+        normalize_data_sources(claim, &Value::Null);
     }
 
     fn prepare_update(&self, claim: &mut Value, old: &Value, _writer: &Writer<'_>) {
-        if !has(old, "/spec/dataSource") && !has(old, "/spec/dataSourceRef") {
-            normalize_data_sources(claim);
-        }
+        normalize_data_sources(claim, old);
     }
 
     fn prepare_status_update(&self, claim: &mut Value, _old: &Value) {
@@ -113,31 +111,31 @@ pub fn validate_template(errors: &mut Errors, path: &Path<'_>, template: &Value)
     validate_spec(errors, &path.child("spec"), at(template, "/spec"));
 }
 
-/// `dataSource` and `dataSourceRef` say the same where both can.
-fn normalize_data_sources(claim: &mut Value) {
-    match (get(claim, "/spec/dataSource").cloned(), get(claim, "/spec/dataSourceRef").cloned()) {
-        (Some(source), None) => {
-            let kind = str_at(&source, "/kind");
-            let known = matches!(
-                (str_at(&source, "/apiGroup"), kind),
-                ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-            );
-            if known {
-                set(claim, "/spec/dataSourceRef", source);
-            } else {
-                remove(claim, "/spec/dataSource");
-            }
-        }
-        (None, Some(reference)) if str_at(&reference, "/namespace").is_empty() => {
-            set(
-                claim,
-                "/spec/dataSource",
-                json!({
-                    "apiGroup": at(&reference, "/apiGroup"),
-                    "kind": at(&reference, "/kind"),
-                    "name": at(&reference, "/name"),
-                }),
-            );
+/// `dataSource` and `dataSourceRef` say the same where both can. Sources that nobody can use are not kept,
+/// unless they were there before (KEP-1495), nor are those of other namespaces
+/// (`CrossNamespaceVolumeDataSource` is off).
+fn normalize_data_sources(claim: &mut Value, old: &Value) {
+    const SOURCE: &str = "/spec/dataSource";
+    const REFERENCE: &str = "/spec/dataSourceRef";
+    if !has(old, REFERENCE) && !str_at(claim, "/spec/dataSourceRef/namespace").is_empty() {
+        remove(claim, REFERENCE);
+    }
+    let usable = matches!(
+        (str_at(claim, "/spec/dataSource/apiGroup"), str_at(claim, "/spec/dataSource/kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    );
+    if !has(old, SOURCE) && !usable {
+        remove(claim, SOURCE);
+    }
+    match (get(claim, SOURCE).cloned(), get(claim, REFERENCE)) {
+        (Some(source), None) => set(claim, REFERENCE, source),
+        (None, Some(reference)) if str_at(reference, "/namespace").is_empty() => {
+            let same = json!({
+                "apiGroup": at(reference, "/apiGroup"),
+                "kind": at(reference, "/kind"),
+                "name": at(reference, "/name"),
+            });
+            set(claim, SOURCE, same);
         }
         _ => {}
     }
@@ -166,3 +164,34 @@ const COLUMNS: &[Column] = &[
         "volumeMode defines what type of volume is required by the claim. Value of Filesystem is implied when not included in claim spec.",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn normalized(spec: Value, old: Value) -> Value {
+        let mut claim = json!({"spec": spec});
+        normalize_data_sources(&mut claim, &json!({"spec": old}));
+        claim["spec"].clone()
+    }
+
+    #[test]
+    fn a_source_that_nobody_can_use_gives_way_to_the_reference() {
+        let (unusable, usable) = (
+            json!({"apiGroup": null, "kind": "Other", "name": "a"}),
+            json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "b"}),
+        );
+        assert_eq!(normalized(json!({"dataSource": unusable}), json!({})), json!({}));
+        let both = json!({"dataSource": usable, "dataSourceRef": usable});
+        assert_eq!(normalized(json!({"dataSource": unusable, "dataSourceRef": usable}), json!({})), both);
+        assert_eq!(normalized(json!({"dataSource": usable}), json!({})), both);
+        assert_eq!(normalized(json!({"dataSourceRef": usable}), both.clone()), both);
+    }
+
+    #[test]
+    fn a_reference_to_another_namespace_is_not_kept() {
+        let elsewhere =
+            json!({"apiGroup": null, "kind": "PersistentVolumeClaim", "name": "b", "namespace": "n"});
+        assert_eq!(normalized(json!({"dataSourceRef": elsewhere}), json!({})), json!({}));
+    }
+}

@@ -308,6 +308,9 @@ pub const LAYOUTS: &[(&str, &str)] = &[
         "IntValue?=int BoolValue?=bool StringValue?=string VersionValue?=version IntValues?=ints \
          BoolValues?=bools StringValues?=strings VersionValues?=versions",
     ),
+    ("NodeConfigSource", "ConfigMap?:ConfigMapNodeConfigSource"),
+    ("ConfigMapNodeConfigSource", "Namespace Name UID ResourceVersion KubeletConfigKey"),
+    ("AuditAnnotation", "Key ValueExpression"),
     ("ServiceCIDRSpec", "CIDRs?=cidrs"),
     (
         "FlowSchemaSpec",

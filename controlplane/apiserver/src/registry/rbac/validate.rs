@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::role_binding::GROUP;
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, has, list_at, str_at};
-use crate::validation::names;
+use crate::validation::{labels, names};
 
 /// What is wrong with a role, or with a cluster role.
 pub fn role(role: &Value, namespaced: bool) -> Errors {
@@ -20,6 +20,13 @@ pub fn role(role: &Value, namespaced: bool) -> Errors {
             &Path::new("aggregationRule.clusterRoleSelectors"),
             "at least one clusterRoleSelector required if aggregationRule is non-nil",
         );
+    }
+    let list = Path::new("aggregationRule.clusterRoleSelectors");
+    for (index, selector) in list_at(role, "/aggregationRule/clusterRoleSelectors").iter().enumerate() {
+        labels::selector(&mut errors, &list.index(index), selector);
+        if let Some(why) = labels::unusable(selector) {
+            errors.invalid(&list.index(index), &Value::Null, &format!("invalid label selector: {why}"));
+        }
     }
     errors
 }
@@ -129,4 +136,31 @@ pub fn changed_binding(new: &Value, old: &Value, namespaced: bool) -> Errors {
         errors.push(&Path::new("roleRef"), Reason::Invalid, shown);
     }
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(selector: Value) -> Vec<String> {
+        let aggregated = json!({"aggregationRule": {"clusterRoleSelectors": [selector]}});
+        role(&aggregated, false).0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn roles_are_aggregated_by_selectors_that_can_be_evaluated() {
+        assert_eq!(told(json!({"matchLabels": {"a": "b"}})), [""; 0]);
+        assert_eq!(
+            told(json!({"matchExpressions": [{"key": "a", "operator": "X"}]})),
+            [
+                "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"X\": not a valid selector operator",
+                "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector: \"X\" is not a valid label selector operator",
+            ]
+        );
+        assert_eq!(
+            told(json!({"matchExpressions": [{"key": "a", "operator": "In"}]}))[1],
+            "aggregationRule.clusterRoleSelectors[0]: Invalid value: null: invalid label selector: values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
+        );
+    }
 }

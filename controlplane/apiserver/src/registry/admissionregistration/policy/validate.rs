@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::cel::Type;
-use crate::field::{Errors, Path};
+use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, get, has, list_at, opt_str, str_at, strs_at};
 use crate::registry::admissionregistration::expression::{
     self, Environment, is_identifier, validate_conditions,
 };
 use crate::registry::admissionregistration::matching::{FAILURE_POLICIES, validate_match_resources};
+use crate::registry::internal;
 use crate::validation::fields::{qualified_name, required, required_one_of};
 use crate::validation::{conditions, names};
 
@@ -38,8 +39,10 @@ pub fn validate_validating(policy: &Value, old: Option<&Value>) -> Errors {
     }
     let list = SPEC.child("auditAnnotations");
     if annotations.len() > MAX_ANNOTATIONS {
-        let why = format!("must not have more than {MAX_ANNOTATIONS} auditAnnotations");
-        errors.invalid(&list, at(spec, "/auditAnnotations"), &why);
+        let shown = internal::shown_list("AuditAnnotation", at(spec, "/auditAnnotations"));
+        let why =
+            format!("Invalid value: {shown}: must not have more than {MAX_ANNOTATIONS} auditAnnotations");
+        errors.push(&list, Reason::Invalid, why);
     }
     let mut seen = BTreeSet::new();
     for (index, annotation) in annotations.iter().enumerate() {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path, Reason, quoted};
 use crate::registry::access::{at, entries, get, list_at, str_at, strs_at};
 use crate::registry::core::pod_spec::{validate_amount, validate_taint_effect};
+use crate::registry::internal;
 use crate::validation::{ip, labels, names};
 
 const METADATA: Path<'static> = Path::new("metadata");
@@ -82,7 +83,8 @@ fn validate_config_source(errors: &mut Errors, node: &Value) {
     let Some(source) = get(node, "/spec/configSource") else { return };
     let path = SPEC.child("configSource");
     let Some(map) = get(source, "/configMap") else {
-        return errors.invalid(&path, source, "exactly one reference subfield must be non-nil");
+        let why = "exactly one reference subfield must be non-nil";
+        return internal::invalid(errors, &path, "NodeConfigSource", source, why);
     };
     let path = path.child("configMap");
     for field in ["uid", "resourceVersion"] {

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::field::{Errors, Path, shown};
+use crate::field::{Errors, Path, Reason, shown};
 use crate::registry::access::{
     at, get, get_mut, has, int_at, list_at, list_mut, opt_int, restore, set, str_at,
 };
 use crate::registry::core::pod_spec::{
     self, APP_ARMOR, MIRROR, is_sidecar, qos_class, validate_image_of_pod, validate_tolerations,
 };
-use crate::registry::internal::Internal;
+use crate::registry::internal::{self, Internal};
 use crate::validation::fields::{self, dns_subdomain, qualified_name};
 use crate::validation::{diff, formats, ip};
 
@@ -199,13 +199,14 @@ fn validate_gated(errors: &mut Errors, munged: &mut Value, old: &Value) {
     let required = node.child("requiredDuringSchedulingIgnoredDuringExecution");
     let path = required.child("nodeSelectorTerms");
     if !old_terms.is_empty() && old_terms.len() != new_terms.len() {
+        let shown = internal::shown_list("NodeSelectorTerm", at(munged, TERMS));
         let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        errors.invalid(&path, &new_terms.into(), why);
+        errors.push(&path, Reason::Invalid, format!("Invalid value: {shown}: {why}"));
     } else {
         for (index, (new, old)) in new_terms.iter().zip(old_terms).enumerate() {
             if !only_adds(new, old) {
                 let why = "only additions are allowed (no mutations or deletions)";
-                errors.invalid(&path.index(index), new, why);
+                internal::invalid(errors, &path.index(index), "NodeSelectorTerm", new, why);
             }
         }
     }
@@ -442,7 +443,7 @@ fn validate_addresses(errors: &mut Errors, pod: &Value, field: &str) {
             let list: Vec<String> =
                 addresses.iter().map(|a| format!("{{\"IP\":{}}}", shown(at(a, "/ip")))).collect();
             let detail = format!("Invalid value: [{}]: {why}", list.join(","));
-            errors.push(&path, crate::field::Reason::Invalid, detail);
+            errors.push(&path, Reason::Invalid, detail);
         }
     }
 }

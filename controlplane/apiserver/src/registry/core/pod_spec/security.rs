@@ -8,6 +8,7 @@ use super::Subject;
 use super::volumes::validate_descending_path;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, list_at, map_at, opt_int, opt_str, str_at, strs_at};
+use crate::registry::internal;
 use crate::validation::fields::{is_true, one_of};
 use crate::validation::formats;
 
@@ -33,18 +34,12 @@ pub fn validate_security_context(
     validate_seccomp(errors, &path.child("seccompProfile"), at(context, "/seccompProfile"));
     if at(context, "/allowPrivilegeEscalation") == &Value::Bool(false) {
         if is_true(context, "/privileged") {
-            errors.invalid(
-                path,
-                context,
-                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-            );
+            let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+            internal::invalid(errors, path, "SecurityContext", context, why);
         }
         for _ in strs_at(context, "/capabilities/add").filter(|capability| *capability == "CAP_SYS_ADMIN") {
-            errors.invalid(
-                path,
-                context,
-                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
-            );
+            let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            internal::invalid(errors, path, "SecurityContext", context, why);
         }
     }
     validate_app_armor(errors, &path.child("appArmorProfile"), at(context, "/appArmorProfile"));
@@ -139,7 +134,8 @@ fn validate_seccomp(errors: &mut Errors, path: &Path<'_>, profile: &Value) {
         (true, None) => errors.required(&file_path, "must be set when seccomp type is Localhost"),
         (true, Some(file)) => validate_descending_path(errors, &file_path, file),
         (false, Some(_)) => {
-            errors.invalid(&file_path, profile, "can only be set when seccomp type is Localhost");
+            let why = "can only be set when seccomp type is Localhost";
+            internal::invalid(errors, &file_path, "Profile", profile, why);
         }
         (false, None) => {}
     }
@@ -249,4 +245,21 @@ fn validate_windows(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
             errors.forbidden(&path.child("securityContext").child(field), WHY);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn profiles_that_do_not_fit_print_as_the_real_server_has_them() {
+        let mut errors = Errors::default();
+        let profile = json!({"type": "RuntimeDefault", "localhostProfile": "x"});
+        validate_seccomp(&mut errors, &Path::new("p"), &profile);
+        assert_eq!(
+            errors.0[0].to_string(),
+            r#"p.localhostProfile: Invalid value: {"Type":"RuntimeDefault","LocalhostProfile":"x"}: can only be set when seccomp type is Localhost"#
+        );
+    }
 }

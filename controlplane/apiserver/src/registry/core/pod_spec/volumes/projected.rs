@@ -8,6 +8,7 @@ use super::{validate_item, validate_local_path, validate_mode};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, int_at, list_at, opt_str, str_at};
 use crate::registry::core::pod_spec::environment::validate_downward_file;
+use crate::registry::internal;
 use crate::validation::fields::required;
 use crate::validation::{formats, labels};
 
@@ -97,7 +98,10 @@ fn validate_token(errors: &mut Errors, volume: &Path<'_>, path: &Path<'_>, token
 
 fn validate_trust_bundle(errors: &mut Errors, path: &Path<'_>, bundle: &Value) {
     match (opt_str(bundle, "/name"), opt_str(bundle, "/signerName")) {
-        (Some(_), Some(_)) => errors.invalid(path, bundle, "only one of name and signerName may be used"),
+        (Some(_), Some(_)) => {
+            let why = "only one of name and signerName may be used";
+            internal::invalid(errors, path, "ClusterTrustBundleProjection", bundle, why);
+        }
         (Some(name), None) => {
             if name.is_empty() {
                 errors.required(&path.child("name"), "must be a valid object name");
