@@ -78,6 +78,8 @@ pub mod annotations {
     pub const OBJECT_KIND: &str = "vkube.dev/object-kind";
     /// On a host namespace that a virtual one has for itself: the virtual one.
     pub const OBJECT_NAME: &str = "vkube.dev/object-name";
+    /// On a host namespace that a virtual one has for itself: the UID of that one.
+    pub const OBJECT_UID: &str = "vkube.dev/object-uid";
     /// On a host namespace: its cluster was deleted with `deletionPolicy: Retain`; a cluster of the same name may adopt it.
     pub const RETAINED: &str = "vkube.dev/retained";
 }

@@ -36,7 +36,7 @@ pub fn mapped_namespace(
     settings: &Settings,
     policy: Option<&str>,
     host: &str,
-    namespace: &str,
+    (namespace, uid): (&str, &str),
 ) -> Namespace {
     let mut built = self::namespace(identity, settings, policy);
     built.metadata.name = Some(host.to_owned());
@@ -47,6 +47,7 @@ pub fn mapped_namespace(
     built.metadata.annotations.get_or_insert_default().extend([
         (annotations::OBJECT_KIND.to_owned(), "Namespace".to_owned()),
         (annotations::OBJECT_NAME.to_owned(), namespace.to_owned()),
+        (annotations::OBJECT_UID.to_owned(), uid.to_owned()),
     ]);
     built
 }

@@ -116,14 +116,18 @@ fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
         mk(json!({"isolation": {"resourceQuota": off, "limitRange": off, "networkPolicy": off}}));
     let built = guards(&identity, &settings);
     let optional = optional(&identity);
-    assert_eq!(optional.len(), 12);
+    assert_eq!(optional.len(), 13);
     assert!(built.iter().all(|object| !optional.contains(&object.key)));
     let (_, everything) = mk(json!({
         "expose": {"type": "NodePort"},
         "sync": {"toHost": {"ingresses.networking.k8s.io": {}}},
     }));
     let (_, by_name) = mk(json!({"expose": {"type": "Ingress", "externalAddress": "a.example.com"}}));
-    let built = [guards(&identity, &everything), guards(&identity, &by_name)].concat();
+    let (_, replicated) = mk(json!({
+        "replicas": 2,
+        "backingStore": {"type": "ExternalDatabase", "external": {"secretRef": {"name": "database"}}},
+    }));
+    let built = [everything, by_name, replicated].map(|settings| guards(&identity, &settings)).concat();
     assert!(optional.iter().all(|key| built.iter().any(|object| object.key == *key)));
 }
 

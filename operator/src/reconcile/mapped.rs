@@ -50,9 +50,9 @@ pub(super) async fn ensure(attempt: &Attempt<'_>, policy: Option<&str>) -> Resul
     let claims = data(&claims);
 
     let mut answers = BTreeMap::new();
-    for namespace in claims.keys() {
+    for (namespace, uid) in &claims {
         let answer = match mapped.map.host(namespace) {
-            Some(host) => provide(attempt, mapped, policy, namespace, &host).await?,
+            Some(host) => provide(attempt, mapped, policy, (namespace, uid), &host).await?,
             None => Some(Answer::Refused(format!("no mapping leads namespace {namespace} to the host"))),
         };
         answers.extend(answer.map(|answer| (namespace.clone(), answer)));
@@ -76,7 +76,7 @@ async fn provide(
     attempt: &Attempt<'_>,
     mapped: &Mapped,
     policy: Option<&str>,
-    namespace: &str,
+    (namespace, uid): (&str, &str),
     host: &str,
 ) -> Result<Option<Answer>, Stop> {
     let (context, identity) = (attempt.context, &attempt.identity);
@@ -105,7 +105,7 @@ async fn provide(
         adopt(context.host.client(), &place).await?;
     }
     let live = context.host.get(&key).await?.unwrap_or(live);
-    let built = build::mapped_namespace(identity, &attempt.settings, policy, host, namespace);
+    let built = build::mapped_namespace(identity, &attempt.settings, policy, host, (namespace, uid));
     let applied = context.host.apply_over(Some(live), Object::of(built), &place).await?;
     let Applied::Ours { .. } = applied else { return Ok(None) };
     apply(attempt, &place, vec![build::grant_in(&place, &context.options)]).await?;

@@ -77,6 +77,7 @@ async fn a_mapped_namespace_is_made_bounded_and_opened_to_its_control_plane_alon
     assert_eq!(label(&namespace, "cost-center").as_deref(), Some("42"));
     assert_eq!(label(&namespace, "vkube.dev/host-namespace").as_deref(), Some(home.as_str()));
     assert_eq!(namespace.annotations()["vkube.dev/object-name"], "team-a");
+    assert_eq!(namespace.annotations()["vkube.dev/object-uid"], "uid-of-team-a");
 
     let count =
         |here: usize, there: usize, what: &str| assert!(here > 0 && here == there, "{what}: {here} {there}");
