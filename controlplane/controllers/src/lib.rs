@@ -413,7 +413,7 @@ mod tests {
         let named = |names: &[&str]| Controllers::named(names.iter().copied());
         let set = named(&["*", "-job", "tokencleaner", "-nodeipam", "-ttl-controller"]).unwrap();
         assert!(set.contains(Controller::TokenCleaner) && !set.contains(Controller::Job));
-assert!(set.contains(Controller::Deployment) && set.contains(Controller::NodeLifecycle));
+        assert!(set.contains(Controller::Deployment) && set.contains(Controller::NodeLifecycle));
     }
 
     #[test]
