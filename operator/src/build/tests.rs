@@ -119,6 +119,8 @@ fn what_is_switched_off_is_not_built_but_known_to_be_removed() {
     assert_eq!(optional.len(), 13);
     assert!(built.iter().all(|object| !optional.contains(&object.key)));
     let (_, everything) = mk(json!({
+        "replicas": 2,
+        "backingStore": {"type": "ExternalDatabase", "external": {"secretRef": {"name": "db"}}},
         "expose": {"type": "NodePort"},
         "sync": {"toHost": {"ingresses.networking.k8s.io": {}}},
     }));

@@ -126,7 +126,7 @@ impl Tail {
             // It is what listens, also while nothing is written here.
             let listens = slot.get().await;
             let looked = self.catch_up().await;
-            self.note(listens.err().as_ref().or(looked.as_ref().err()));
+            self.note(listens.err().as_ref().or_else(|| looked.as_ref().err()));
             let Some(writer) = writer.upgrade() else { return };
             if let Ok(State { expires_in: Some(millis), .. }) = looked {
                 expire_later(&writer, millis);

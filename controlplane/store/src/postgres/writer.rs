@@ -149,7 +149,7 @@ impl Writer {
                     round.replies.push(reply);
                 }
                 Some(Command::Expire(at)) => {
-                    self.expiry = Some(self.expiry.map_or(at, |known| known.min(at)))
+                    self.expiry = Some(self.expiry.map_or(at, |known| known.min(at)));
                 }
                 Some(Command::Close(closed)) => round.closing = Some(closed),
                 None => round.closing = Some(oneshot::channel().0),
@@ -232,7 +232,7 @@ impl Writer {
         let keys: Vec<&[u8]> = keys.into_iter().collect();
         let wanted: [&(dyn ToSql + Sync); 1] = [&keys];
         // Sent together, answered in this order: what is looked at is the state under the lock.
-        let (_, locked, found, expired) = futures::try_join!(
+        let ((), locked, found, expired) = futures::try_join!(
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
             client.query_one(&statements.lock, &[]),
             client.query(&statements.current, &wanted),

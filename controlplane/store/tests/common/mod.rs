@@ -1,6 +1,7 @@
 //! A PostgreSQL server for tests, where the machine has one installed.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(clippy::unwrap_used, clippy::unused_self, reason = "all of this is for tests")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
