@@ -84,29 +84,25 @@ pub(crate) struct Devices {
     pub selector: Option<DeviceSelector>,
 }
 
-/// The claims of a pod, or why they are not there yet.
-fn claims_of(pod: &Pod) -> Result<Vec<Key>, String> {
+/// The claims of a pod, and whether they were made for it; or why they are not there yet.
+fn claims_of(pod: &Pod) -> Result<Vec<(Key, bool)>, String> {
     let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
     let spec = pod.spec.iter().flat_map(|spec| spec.resource_claims.iter().flatten());
     let made = pod.status.as_ref().and_then(|status| status.resource_claim_statuses.as_deref());
     let mut keys = Vec::new();
     for claim in spec {
-        let name = match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
-            (Some(name), _) => Some(name),
+        let (claim, own) = match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+            (Some(claim), _) => (Some(claim), false),
             (None, Some(_)) => {
                 let made = made.unwrap_or_default().iter().find(|one| one.name == claim.name);
-                let made = made.ok_or_else(|| {
-                    format!(
-                        "pod \"{namespace}/{name}\": pod claim \"{}\": resource claim not created yet",
-                        claim.name
-                    )
-                })?;
-                // The pod turned out to need none.
-                made.resource_claim_name.as_ref()
+                let made =
+                    made.ok_or_else(|| format!("pod \"{namespace}/{name}\": ResourceClaim not created yet"))?;
+                // The pod may turn out to need none.
+                (made.resource_claim_name.as_ref(), true)
             }
-            (None, None) => None,
+            (None, None) => (None, false),
         };
-        keys.extend(name.map(|name| (namespace.clone(), name.clone())));
+        keys.extend(claim.map(|claim| ((namespace.clone(), claim.clone()), own)));
     }
     Ok(keys)
 }
@@ -135,21 +131,35 @@ impl Devices {
         written.or_else(|| self.promised.get(key))
     }
 
-    /// Why the pod can go nowhere, whatever the node.
-    pub fn obstacle(&self, pod: &Pod) -> Option<String> {
+    /// Why the pod is not tried at all: its claims are not there.
+    pub fn absence(&self, pod: &Pod) -> Option<String> {
         self.selector.as_ref()?;
         let keys = match claims_of(pod) {
             Ok(keys) => keys,
             Err(why) => return Some(why),
         };
-        for key in keys {
-            let name = &key.1;
-            let Some(claim) = self.claims.get(&key) else {
+        keys.into_iter().find_map(|((namespace, name), own)| {
+            let Some(claim) = self.claims.get(&(namespace.clone(), name.clone())) else {
                 return Some(format!("resourceclaim.resource.k8s.io \"{name}\" not found"));
             };
             if claim.metadata.deletion_timestamp.is_some() {
                 return Some(format!("resourceclaim \"{name}\" is being deleted"));
             }
+            let is_owner = claim.owner_references().iter().any(|one| Some(&one.uid) == pod.metadata.uid.as_ref());
+            (own && !is_owner).then(|| {
+                let pod = pod.name_any();
+                format!(
+                    "ResourceClaim {namespace}/{name} was not created for pod {namespace}/{pod} (pod is not owner)"
+                )
+            })
+        })
+    }
+
+    /// Why the pod can go nowhere, whatever the node.
+    pub fn obstacle(&self, pod: &Pod) -> Option<String> {
+        self.selector.as_ref()?;
+        for (key, _) in claims_of(pod).unwrap_or_default() {
+            let Some(claim) = self.claims.get(&key) else { continue };
             if !is_reserved_for(claim, pod) && consumers(claim).len() >= MAX_CONSUMERS {
                 return Some("resourceclaim in use".to_owned());
             }
@@ -178,7 +188,7 @@ impl Devices {
         if !has_claims(pod) || self.selector.is_none() {
             return Ok(());
         }
-        for key in claims_of(pod).unwrap_or_default() {
+        for (key, _) in claims_of(pod).unwrap_or_default() {
             let selector = self.allocation(&key).and_then(|allocation| allocation.node_selector.as_ref());
             if selector.is_some_and(|selector| !matches_node_selector(selector, node)) {
                 return Err(Unfit::resolvable("resourceclaim not available on the node"));
@@ -196,7 +206,7 @@ impl Devices {
             return Ok(Vec::new());
         };
         let mut grants = Vec::new();
-        for key in claims_of(pod)? {
+        for (key, _) in claims_of(pod)? {
             let Some(claim) = self.claims.get(&key) else { continue };
             if self.allocation(&key).is_none() || !is_reserved_for(claim, pod) {
                 grants.push(Grant { claim: Arc::clone(claim), allocation: None });
@@ -224,7 +234,7 @@ impl Devices {
     ) -> Option<Arc<ResourceClaim>> {
         self.selector.as_ref()?;
         let keys = claims_of(pod).unwrap_or_default();
-        let mut claims = keys.iter().filter_map(|key| self.claims.get(key));
+        let mut claims = keys.iter().filter_map(|(key, _)| self.claims.get(key));
         let is_idle = |claim: &&Arc<ResourceClaim>| {
             let allocation = claim.status.as_ref().and_then(|status| status.allocation.as_ref());
             let selector = allocation.and_then(|allocation| allocation.node_selector.as_ref());

@@ -48,6 +48,7 @@ pub use metrics::Metrics;
 use metrics::Outcome;
 use news::{News, Wake, keep, wake_if, watch};
 use preempt::{Candidate, priority};
+use profile::Plugin;
 pub use profile::{Profile, ProfileError};
 use queue::{History, Queue};
 use state::Cluster;
@@ -309,6 +310,13 @@ impl Scheduler {
 
     fn try_one(&mut self, key: &Key, now: Instant) {
         let Some(pod) = self.queue.get(key).cloned() else { return };
+        let profile = self.cluster.profile(&pod);
+        let minds = profile.is_some_and(|profile| profile.filters(Plugin::DynamicResources));
+        if let Some(why) = self.cluster.devices.absence(&pod).filter(|_| minds) {
+            // That is nothing to tell of: whoever makes the claims is on it.
+            tracing::debug!(pod = pod.name_any(), why, "not tried yet");
+            return self.queue.unschedulable(key, now);
+        }
         match decide(&pod, &self.cluster, &self.nominated) {
             Decision::Bind(node) => self.place(&pod, node, now),
             Decision::Preempt(candidate, message) => {

@@ -236,15 +236,20 @@ fn a_pod_waits_for_claims_and_classes_that_are_not_there() {
         ]}),
     )]);
     assert_eq!(devices.obstacle(&pod("p", &["c"])).unwrap(), "request r: device class none does not exist");
-    let missing = devices.obstacle(&pod("p", &["x"])).unwrap();
+    assert_eq!(devices.absence(&pod("p", &["c"])), None);
+    let missing = devices.absence(&pod("p", &["x"])).unwrap();
     assert_eq!(missing, "resourceclaim.resource.k8s.io \"x\" not found");
     let mut templated = pod("p", &[]);
     let claims = json!([{"name": "gpu", "resourceClaimTemplateName": "t"}]);
     templated.spec.as_mut().unwrap().resource_claims = serde_json::from_value(claims).unwrap();
-    let why = devices.obstacle(&templated).unwrap();
-    assert_eq!(why, "pod \"ns/p\": pod claim \"gpu\": resource claim not created yet");
+    let why = devices.absence(&templated).unwrap();
+    assert_eq!(why, "pod \"ns/p\": ResourceClaim not created yet");
+    let statuses = json!({"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "c"}]});
+    templated.status = serde_json::from_value(statuses).unwrap();
+    let why = devices.absence(&templated).unwrap();
+    assert_eq!(why, "ResourceClaim ns/c was not created for pod ns/p (pod is not owner)");
     let elsewhere = Devices { selector: None, ..devices };
-    assert_eq!(elsewhere.obstacle(&templated), None, "whose devices they are sees to it");
+    assert_eq!(elsewhere.absence(&templated), None, "whose devices they are sees to it");
 }
 
 #[test]
