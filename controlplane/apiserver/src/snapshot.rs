@@ -77,7 +77,7 @@ pub async fn serve(
             shelf(server)?.remove(name).await?;
             Ok(respond::text(StatusCode::OK, "ok"))
         }
-        (_, ["snapshot"] | ["snapshots"] | ["snapshots", _]) => Err(ApiError::method_not_allowed()),
+        (_, ["snapshot" | "snapshots"] | ["snapshots", _]) => Err(ApiError::method_not_allowed()),
         _ => Ok(respond::page_not_found()),
     }
 }

@@ -154,7 +154,7 @@ async fn going_to_sleep_and_waking_converge_wherever_the_operator_dies() {
             {
                 world.condition("demo", "Ready", "False", "Sleeping").await;
                 let bell = |slice: Option<&EndpointSlice>| slice.is_some();
-                world.until(slices.clone(), "demo-doorbell", "there", bell).await
+                world.until(slices.clone(), "demo-doorbell", "there", bell).await;
             }
         );
         world.stop_operator().await;

@@ -113,7 +113,7 @@ fn gone<T>(deleted: Result<T, kube::Error>) -> Result<(), kube::Error> {
 
 /// The bindings, by name.
 fn wanted(asked: &[Access]) -> BTreeMap<String, ClusterRoleBinding> {
-    asked.iter().map(|access| binding(access)).map(|binding| (binding.name_any(), binding)).collect()
+    asked.iter().map(binding).map(|binding| (binding.name_any(), binding)).collect()
 }
 
 fn binding(access: &Access) -> ClusterRoleBinding {
