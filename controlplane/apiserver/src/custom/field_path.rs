@@ -110,7 +110,7 @@ mod tests {
         let of = |names: &[&str]| Ok(names.iter().map(ToString::to_string).collect());
         assert_eq!(steps(".spec.replicas"), of(&["spec", "replicas"]));
         assert_eq!(steps(".a['b.c/d'].e"), of(&["a", "b.c/d", "e"]));
-        assert_eq!(steps("['a\\'b\\\\']"), of(&["a'b\\"]));
+        assert_eq!(steps("['a\\'b\\n']"), of(&["a'b\n"]));
         assert_eq!(steps(""), of(&[]));
     }
 
