@@ -6,12 +6,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Access;
+use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::export::Export;
-use crate::lifetime::{DeleteAfter, SleepRule};
+use crate::lifetime::{DeleteAfter, SleepRule, WritePermissions};
 use crate::schemas;
 use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
 };
+use crate::snapshots::{RestoreFrom, Snapshots};
 use crate::status::VirtualClusterStatus;
 use crate::sync::Sync;
 
@@ -77,8 +80,15 @@ use crate::sync::Sync;
     validation = Rule::new(CLUSTER_DOMAIN_IS_FIXED).message("networking.clusterDomain is immutable"),
     validation = Rule::new(VOLUME_IS_FIXED).message("backingStore.volume.enabled is immutable"),
     validation = Rule::new(STORAGE_CLASS_IS_FIXED).message("backingStore.volume.storageClassName is immutable"),
+    validation = Rule::new(NAMESPACES_ARE_FIXED).message("sync.toHost.namespaces is immutable"),
+    validation = Rule::new(TYPE_IS_FIXED).message("backingStore.type is immutable"),
+    validation = Rule::new(SCHEMA_IS_FIXED).message("backingStore.external.schema is immutable"),
+    validation = Rule::new(REPLICAS_SHARE_A_DATABASE)
+        .message("replicas: more than one need backingStore.type ExternalDatabase"),
     validation = Rule::new(DETAILS_FIT_THE_TYPE)
         .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
+    validation = Rule::new(ACCESS_HAS_NAMESPACES)
+        .message("access: a ServiceAccount has a namespace, and nobody else has one"),
     validation = Rule::new(SERVICE_FIELDS_FIT_THE_TYPE)
         .message("expose.service: nodePort and externalTrafficPolicy need type NodePort or LoadBalancer; loadBalancerClass and loadBalancerSourceRanges need type LoadBalancer")
 )]
@@ -90,9 +100,10 @@ pub struct VirtualClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^v?1\.[0-9]+$"))]
     pub version: Option<String>,
-    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays.
+    /// `1` runs the cluster, `0` puts it to sleep: control plane and pods go, the data stays. With a database outside, up to
+    /// `5` serve it at once; one of them at a time synchronises with the host.
     #[serde(default = "running", skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1))]
+    #[schemars(range(min = 0, max = 5))]
     pub replicas: Option<i32>,
     /// Pausing and deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +141,23 @@ pub struct VirtualClusterSpec {
     /// What keeps the workloads within bounds on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
+    /// Who may do what inside the cluster, besides whom the cluster itself names. What is said here is put back when it is
+    /// changed inside, and goes when it goes here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["clusterRole"])
+    )]
+    pub access: Vec<Access>,
+    /// What is applied inside the cluster before it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
+    /// Snapshots that are taken by schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<Snapshots>,
+    /// A snapshot that the cluster starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<RestoreFrom>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
@@ -143,6 +171,8 @@ const HOST_NAMESPACE_IS_FIXED: &str = "(has(self.hostNamespace) && has(self.host
 const CLUSTER_DOMAIN_IS_FIXED: &str = "(has(self.networking) && has(self.networking.clusterDomain) ? self.networking.clusterDomain : 'cluster.local') == (has(oldSelf.networking) && has(oldSelf.networking.clusterDomain) ? oldSelf.networking.clusterDomain : 'cluster.local')";
 const VOLUME_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.enabled) ? (self.backingStore.volume.enabled ? 'on' : 'off') : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.enabled) ? (oldSelf.backingStore.volume.enabled ? 'on' : 'off') : '')";
 const STORAGE_CLASS_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.storageClassName) ? self.backingStore.volume.storageClassName : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.storageClassName) ? oldSelf.backingStore.volume.storageClassName : '')";
+const NAMESPACES_ARE_FIXED: &str = "(has(self.sync) && has(self.sync.toHost) && 'namespaces' in self.sync.toHost ? [self.sync.toHost['namespaces']] : []) == (has(oldSelf.sync) && has(oldSelf.sync.toHost) && 'namespaces' in oldSelf.sync.toHost ? [oldSelf.sync.toHost['namespaces']] : [])";
+const ACCESS_HAS_NAMESPACES: &str = "!has(self.access) || self.access.all(a, a.subjects.all(s, has(s.__namespace__) == (s.kind == 'ServiceAccount')))";
 // `type` may come from a policy, so the rule speaks only where the cluster itself states one.
 const SERVICE_FIELDS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.service) || !has(self.expose.type) || self.expose.type == 'LoadBalancer' || (!has(self.expose.service.loadBalancerClass) && !has(self.expose.service.loadBalancerSourceRanges) && (self.expose.type == 'NodePort' || (!has(self.expose.service.nodePort) && !has(self.expose.service.externalTrafficPolicy))))";
 const DETAILS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.type) || ((self.expose.type == 'Ingress' || !has(self.expose.ingress)) && (self.expose.type == 'Gateway' || !has(self.expose.gateway)))";
@@ -175,6 +205,9 @@ pub struct Lifecycle {
     /// When the cluster is deleted by itself. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_after: Option<DeleteAfter>,
+    /// Writes that the API server refuses to all but the cluster's own controllers, such as for a freeze. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_permissions: Option<WritePermissions>,
 }
 
 /// The namespace on the host that holds the cluster.
@@ -194,6 +227,16 @@ pub struct HostNamespace {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::string_map")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What is applied inside the cluster before it is ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrap {
+    /// Objects as YAML documents, applied in their order as the field manager `vkube-bootstrap`: once for each text. What is
+    /// changed or deleted inside afterwards stays so, and what goes from the text stays inside.
+    #[schemars(length(min = 1, max = 65536))]
+    pub manifests: String,
 }
 
 /// Names inside the cluster.

@@ -3,22 +3,28 @@
 //! Types only, no I/O: what a user may write, what the operator reports, and the CRD manifests generated from both.
 //! A field exists here only if the operator acts on it.
 
+mod access;
+mod backing_store;
 mod cluster;
 mod cluster_api;
 mod export;
 mod exposure;
 mod lifetime;
 mod manifest;
+mod namespaces;
 mod policy;
 mod quantity;
 mod schemas;
 mod settings;
+mod snapshots;
 mod status;
 mod sync;
 
+pub use access::{Access, AccessSubject, SubjectKind};
+pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
 pub use cluster::{
-    AdditionalKubeconfig, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef, VirtualCluster,
-    VirtualClusterSpec,
+    AdditionalKubeconfig, Bootstrap, HostNamespace, Kubeconfig, Lifecycle, Networking, PolicyRef,
+    VirtualCluster, VirtualClusterSpec,
 };
 pub use cluster_api::{
     ApiEndpoint, Initialization, TemplateMetadata, VirtualControlPlane, VirtualControlPlaneSpec,
@@ -27,8 +33,9 @@ pub use cluster_api::{
 };
 pub use export::{ArgocdExport, ClusterApiExport, Export, SecretRef};
 pub use exposure::{ExposeGateway, ExposeIngress, GatewayRef};
-pub use lifetime::{DeleteAfter, SleepRule};
+pub use lifetime::{DeleteAfter, SleepRule, WritePermissions};
 pub use manifest::{policy_crd, virtual_cluster_crd};
+pub use namespaces::{Answer, NamespaceMap, answers_name, claims_name, is_namespace};
 pub use policy::{
     Constraints, PolicySelector, PolicySettings, VirtualClusterPolicy, VirtualClusterPolicySpec,
     VirtualClusterPolicyStatus,
@@ -36,14 +43,15 @@ pub use policy::{
 pub use quantity::Quantity;
 pub use settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
-    ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, NetworkPolicy, PodSecurity, ResourceQuota,
-    Resources, Volume, Workloads,
+    ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, LocalSecret, NetworkPolicy, PodSecurity,
+    ResourceQuota, Resources, Volume, Workloads,
 };
+pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
 pub use status::{
     CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
     VirtualClusterStatus,
 };
-pub use sync::{NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
+pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";
@@ -66,6 +74,10 @@ pub mod annotations {
     pub const ROTATE_CA: &str = "vkube.dev/rotate-ca";
     /// A time, as RFC 3339 has it: a cluster that sleeps by its own rule is awake from then on, until the next time to sleep.
     pub const WAKE: &str = "vkube.dev/wake";
+    /// On a host namespace that a virtual one has for itself: `Namespace`.
+    pub const OBJECT_KIND: &str = "vkube.dev/object-kind";
+    /// On a host namespace that a virtual one has for itself: the virtual one.
+    pub const OBJECT_NAME: &str = "vkube.dev/object-name";
     /// On a host namespace: its cluster was deleted with `deletionPolicy: Retain`; a cluster of the same name may adopt it.
     pub const RETAINED: &str = "vkube.dev/retained";
 }
@@ -82,6 +94,8 @@ pub mod labels {
     pub const CLUSTER_UID: &str = "vkube.dev/cluster-uid";
     /// On a host namespace: the policy that shaped it.
     pub const POLICY: &str = "vkube.dev/policy";
+    /// On every host namespace of a cluster that has several: the one that its control plane runs in.
+    pub const HOST_NAMESPACE: &str = "vkube.dev/host-namespace";
     /// On a host pod: what it is, `control-plane` for the control plane itself.
     pub const COMPONENT: &str = "vkube.dev/component";
     /// On a tenant's pod: a NetworkPolicy of the tenant's says who may reach it, so the host's permission does not count.

@@ -41,4 +41,23 @@ pub struct SleepRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub timezone: Option<String>,
+    /// Wake when somebody connects to the API server: the operator takes the connection, wakes the cluster and passes the
+    /// connection on once it answers. Default: `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_on_connect: Option<bool>,
+}
+
+/// Writes that are refused to all but the cluster's own controllers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WritePermissions {
+    /// Nothing is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_create: Option<bool>,
+    /// Nothing is updated or patched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_update: Option<bool>,
+    /// Nothing is deleted or evicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_delete: Option<bool>,
 }

@@ -116,6 +116,11 @@ pub struct Constraints {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]
     pub allowed_host_names: Vec<String>,
+    /// Namespaces on the host that clusters may have for virtual ones (`sync.toHost.namespaces`): whole names, or a
+    /// beginning followed by `*`. Empty: all that are free, which may be one that somebody else is to have later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub allowed_host_namespaces: Vec<String>,
     /// Storage classes allowed. Empty: all, and the host's default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backing_store::{BackingStoreType, EXTERNAL_FITS_THE_TYPE, ExternalStore};
 use crate::exposure::{ExposeGateway, ExposeIngress};
 use crate::{Quantity, schemas};
 
@@ -81,9 +83,17 @@ impl ImagePullPolicy {
 }
 
 /// Where the virtual cluster's objects are stored.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(EXTERNAL_FITS_THE_TYPE)
+    .message("backingStore: type ExternalDatabase needs external and has no volume; Embedded has no external"))]
 pub struct BackingStore {
+    /// Who keeps them. Immutable. Default: `Embedded`.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<BackingStoreType>,
+    /// The database, for `ExternalDatabase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalStore>,
     /// The volume of the embedded store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<Volume>,
@@ -222,6 +232,19 @@ pub struct Certificates {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::duration")]
     pub renew_before: Option<String>,
+    /// A Secret of type `kubernetes.io/tls`, beside the VirtualCluster, with the certificate authority that signs for this
+    /// cluster. When it changes, all that it signed is issued anew. Default: an authority of the cluster's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalSecret>,
+}
+
+/// A Secret in the namespace of the VirtualCluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalSecret {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
 }
 
 /// Where and as what the tenant's pods run on the host, whatever they ask for themselves.

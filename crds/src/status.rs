@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::SecretRef;
 use crate::schemas;
+use crate::snapshots::SnapshotsStatus;
 
 /// What the operator reports of a virtual cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,11 +52,11 @@ pub struct VirtualClusterStatus {
     /// When a person or tool from outside asked the cluster for something last, to the minute; known only where
     /// `lifecycle` depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "time")]
+    #[schemars(schema_with = "schemas::time")]
     pub last_activity_time: Option<Time>,
     /// When the cluster will be deleted by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "time")]
+    #[schemars(schema_with = "schemas::time")]
     pub delete_at: Option<Time>,
     /// The policy in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +68,17 @@ pub struct VirtualClusterStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub certificates: Vec<CertificateStatus>,
+    /// A hash of the `bootstrap.manifests` that were applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub bootstrapped: Option<String>,
+    /// The snapshots that are kept, where `spec.snapshots` asks for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotsStatus>,
+    /// The snapshot that the cluster was brought to last, as `cluster/snapshot`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub restored_from: Option<String>,
 }
 
 /// One word for the state of a cluster, derived from its conditions.
@@ -141,7 +153,7 @@ pub struct KubeconfigStatus {
     #[schemars(length(max = 64))]
     pub ca_hash: String,
     /// When its client certificate ends.
-    #[schemars(schema_with = "time")]
+    #[schemars(schema_with = "schemas::time")]
     pub not_after: Option<Time>,
 }
 
@@ -198,10 +210,6 @@ pub struct CertificateStatus {
     #[schemars(length(max = 253))]
     pub name: String,
     /// When it ends.
-    #[schemars(schema_with = "time")]
+    #[schemars(schema_with = "schemas::time")]
     pub not_after: Option<Time>,
-}
-
-fn time(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "string", "format": "date-time"})
 }

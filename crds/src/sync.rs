@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schemas;
 
+/// The resource whose objects are mapped instead of copied.
+pub const NAMESPACES: &str = "namespaces";
+
 /// What a virtual cluster shares with its host, besides what pods need. Resources are named `plural.group`, as
 /// `certificates.cert-manager.io`; those of the core group by their plural alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,9 +31,14 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Whether any resource is named.
+    /// Whether any resource is named whose objects are copied.
     pub fn has_rules(&self) -> bool {
-        !self.to_host.is_empty() || !self.from_host.is_empty()
+        self.to_host.keys().any(|resource| resource != NAMESPACES) || !self.from_host.is_empty()
+    }
+
+    /// How virtual namespaces get namespaces of their own on the host, if any do.
+    pub fn namespaces(&self) -> Option<&ToHost> {
+        self.to_host.get(NAMESPACES).filter(|namespaces| namespaces.rule.enabled != Some(false))
     }
 }
 
@@ -44,6 +52,14 @@ pub struct ToHost {
     /// For `configmaps` and `secrets`: all of them, and not only those that a synchronised object refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
+    /// For `namespaces`: whether those without a mapping stay off the host, instead of sharing the cluster's own.
+    /// Default: `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mappings_only: Option<bool>,
+    /// For `namespaces`: further labels of those on the host; those of Kubernetes and vkube cannot be set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::string_map")]
+    pub extra_labels: BTreeMap<String, String>,
 }
 
 /// How a resource is synchronised, whichever way it goes.
@@ -63,7 +79,9 @@ pub struct SyncRule {
     pub selector: Option<LabelSelector>,
     /// What appears where, as `namespace/name`: of the host's namespaced resources, there and in the virtual cluster, `*`
     /// as the name standing for all objects; of `services` on their way to the host, here and there. No namespace on the
-    /// host, as in `/name`, stands for the cluster's own.
+    /// host, as in `/name`, stands for the cluster's own. Of `namespaces` on their way to the host: a virtual one and the
+    /// one that it has on the host for itself, or patterns of both with one `*` each, `${name}` standing there for the
+    /// cluster's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::mappings")]
     pub mappings: BTreeMap<String, String>,

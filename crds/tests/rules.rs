@@ -34,6 +34,8 @@ fn immutable_fields_cannot_be_set_changed_or_unset() {
     let host = |name: &str| json!({"hostNamespace": {"name": name}});
     let domain = |name: &str| json!({"networking": {"clusterDomain": name}});
     let volume = |volume: Value| json!({"backingStore": {"volume": volume}});
+    let namespaces = |namespaces: Value| json!({"sync": {"toHost": {"namespaces": namespaces}}});
+    let mapped = |to: &str| namespaces(json!({"mappings": {"a": to}}));
     for (old, new) in [
         (json!({}), host("vc-a")),
         (host("vc-a"), host("vc-b")),
@@ -48,10 +50,50 @@ fn immutable_fields_cannot_be_set_changed_or_unset() {
         (json!({}), volume(json!({"storageClassName": "a"}))),
         (volume(json!({"storageClassName": "a"})), volume(json!({"storageClassName": "b"}))),
         (volume(json!({"storageClassName": "a"})), volume(json!({"size": "1Gi"}))),
+        (json!({}), mapped("x")),
+        (mapped("x"), mapped("y")),
+        (mapped("x"), json!({"sync": {"toHost": {}}})),
+        (mapped("x"), json!({})),
+        (mapped("x"), namespaces(json!({"mappings": {"a": "x"}, "mappingsOnly": true}))),
+        (mapped("x"), namespaces(json!({"mappings": {"a": "x"}, "extraLabels": {"team": "a"}}))),
     ] {
         assert!(!update(old.clone(), new.clone()).is_empty(), "{old} -> {new}");
         assert_eq!(update(old.clone(), old.clone()), Vec::<String>::new(), "{old}");
     }
+}
+
+#[test]
+fn a_store_is_of_one_type_for_ever_and_has_what_the_type_needs() {
+    let database = |more: Value| {
+        let mut external = json!({"secretRef": {"name": "db"}});
+        external.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"replicas": 3, "backingStore": {"type": "ExternalDatabase", "external": external}})
+    };
+    assert_eq!(refusals(&mk("demo", database(json!({}))), None), Vec::<String>::new());
+    for wrong in [
+        json!({"replicas": 2}),
+        json!({"replicas": 2, "backingStore": {"type": "Embedded"}}),
+        json!({"backingStore": {"type": "ExternalDatabase"}}),
+        json!({"backingStore": {"external": {"secretRef": {"name": "db"}}}}),
+        json!({"backingStore": {
+            "type": "ExternalDatabase", "external": {"secretRef": {"name": "db"}}, "volume": {"size": "1Gi"},
+        }}),
+    ] {
+        assert!(!refusals(&mk("demo", wrong.clone()), None).is_empty(), "{wrong}");
+    }
+    let named = |schema: &str| database(json!({"schema": schema}));
+    for (old, new) in [
+        (json!({}), database(json!({}))),
+        (database(json!({})), json!({})),
+        (named("a"), named("b")),
+        (named("a"), database(json!({}))),
+        (database(json!({})), named("a")),
+    ] {
+        assert!(!update(old.clone(), new.clone()).is_empty(), "{old} -> {new}");
+    }
+    let moved = database(json!({"endpoint": "postgres://u@elsewhere/d"}));
+    assert_eq!(update(database(json!({})), moved), Vec::<String>::new());
+    assert_eq!(update(json!({}), json!({"backingStore": {"type": "Embedded"}})), Vec::<String>::new());
 }
 
 #[test]
@@ -67,6 +109,23 @@ fn other_fields_change_freely() {
         (json!({"expose": {"type": "LoadBalancer"}}), json!({})),
     ] {
         assert_eq!(update(old.clone(), new.clone()), Vec::<String>::new(), "{old} -> {new}");
+    }
+}
+
+#[test]
+fn service_accounts_have_a_namespace_and_users_have_none() {
+    let access = |subject: Value| {
+        let access =
+            json!([{"clusterRole": "view", "subjects": [{"kind": "User", "name": "jane"}, subject]}]);
+        refusals(&mk("demo", json!({"access": access})), None)
+    };
+    assert!(access(json!({"kind": "Group", "name": "devs"})).is_empty());
+    assert!(access(json!({"kind": "ServiceAccount", "name": "ci", "namespace": "default"})).is_empty());
+    for wrong in [
+        json!({"kind": "ServiceAccount", "name": "ci"}),
+        json!({"kind": "User", "name": "joe", "namespace": "default"}),
+    ] {
+        assert!(!access(wrong.clone()).is_empty(), "{wrong}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! The targets share values of the types of the API, made of the fuzzer's bytes.
 
 pub mod targets;
+pub mod world;
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Map, Value, json};

@@ -2,6 +2,8 @@
 
 pub mod apply;
 pub mod cel;
+pub mod configuration;
+pub mod custom;
 pub mod json;
 pub mod json_path;
 pub mod patches;
@@ -23,6 +25,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("apply", apply::fuzz),
     ("selectors", selectors::fuzz),
     ("cel", cel::fuzz),
+    ("configuration", configuration::fuzz),
+    ("custom", custom::fuzz),
     ("json_path", json_path::fuzz),
     ("url", url::fuzz),
     ("requests", requests::fuzz),

@@ -1,51 +1,15 @@
 //! Each target for a short while, with the same inputs every time: texts that mean something, and what chance
 //! makes of them. `fuzz/run` looks further, and goes by coverage.
 
-use vkube_fuzz::targets::ALL;
+use std::path::Path;
 
-/// Inputs that begin with what chooses a type or an object, and go on with a text.
-const SEEDS: &[(&str, &[&str])] = &[
-    (
-        "json",
-        &[
-            "\u{1}{\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"labels\":{\"a\":null}},\"spec\":{\"replicas\":1e2}}",
-            "\u{20}{\"metadata\":{\"creationTimestamp\":\"2026-01-01T00:00:00Z\"},\"spec\":[{}, \"\\ud83e\\udd80\"]}",
-        ],
-    ),
-    (
-        "yaml",
-        &[
-            "a: &x {b: [1, 0x1f, ~, yes]}\nc: *x\n<<: {d: |\n  text\n}\n",
-            "- 'it''s'\n- \"\\u00e9\\n\"\n- >-\n  folded\n  text\n- !!str 5\n- 2026-01-01\n",
-        ],
-    ),
-    (
-        "selectors",
-        &["\0a in (b, c),!d,e!=f,g=h", "\0metadata.name=a,spec.nodeName!=b\\,c", "\0a>5,b notin ()"],
-    ),
-    (
-        "cel",
-        &[
-            "\0self.items.all(i, i.name.matches('^a+$') && size(i.name) < 10 ? true : has(i.x))",
-            "\0[1, 2, 3].map(x, x * 2).exists(x, x == 4) || {'a': b'\\x00'}['a'] == b'' || duration('1h') > duration('5m')",
-            "\0quantity('1Gi').isGreaterThan(quantity('1M')) && ip('10.0.0.1').isLoopback() && url('https://a/b').getHost() == ''",
-        ],
-    ),
-    (
-        "json_path",
-        &[
-            "\0{.spec.containers[?(@.name=='a')].ports[0:2:-1]['x','y']}",
-            "\0.a..b[*]",
-            "\0{range .a[*]}{.b}{end}",
-        ],
-    ),
-];
+use vkube_fuzz::targets::ALL;
 
 /// How often each target is tried: what takes longer, less often.
 fn rounds(target: &str) -> u32 {
     match target {
         "requests" => 150,
-        "apply" => 600,
+        "apply" | "custom" => 600,
         _ => 2_500,
     }
 }
@@ -70,12 +34,12 @@ impl Chance {
     }
 
     /// Any bytes, or one of the seeds with some changes.
-    fn input(&mut self, seeds: &[&str]) -> Vec<u8> {
+    fn input(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         if seeds.is_empty() || self.below(5) == 0 {
             let length = self.below(1500);
             return self.bytes(length);
         }
-        let mut input = seeds[self.below(seeds.len())].as_bytes().to_vec();
+        let mut input = seeds[self.below(seeds.len())].clone();
         for _ in 0..self.below(8) {
             let at = self.below(input.len());
             match self.below(5) {
@@ -97,13 +61,22 @@ impl Chance {
     }
 }
 
+/// What `fuzz/seeds` has for a target: inputs that mean something, and those that once made it fail.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    let mut files: Vec<_> =
+        std::fs::read_dir(directory).into_iter().flatten().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
 fn tried(name: &str) {
     let (_, target) = ALL.iter().find(|(known, _)| *known == name).unwrap();
-    let seeds = SEEDS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, seeds)| seeds);
-    seeds.iter().for_each(|seed| target(seed.as_bytes()));
+    let seeds = seeds(name);
+    seeds.iter().for_each(|seed| target(seed));
     let mut chance = Chance(name.len() as u64);
     for round in 0..rounds(name) {
-        let input = chance.input(seeds);
+        let input = chance.input(&seeds);
         let outcome = std::panic::catch_unwind(|| target(&input));
         assert!(outcome.is_ok(), "{name} fails in round {round} with {:?}", String::from_utf8_lossy(&input));
     }
@@ -121,7 +94,12 @@ fn whatever_patches_clients_send_are_carried_out_or_refused() {
 
 #[test]
 fn whatever_expressions_and_selectors_clients_send_mean_something_or_nothing() {
-    ["selectors", "cel", "json_path", "url"].into_iter().for_each(tried);
+    ["selectors", "cel", "json_path", "url", "configuration"].into_iter().for_each(tried);
+}
+
+#[test]
+fn whatever_resources_clients_define_are_served_or_refused() {
+    tried("custom");
 }
 
 #[test]

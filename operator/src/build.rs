@@ -12,6 +12,8 @@
 
 mod argocd;
 mod control_plane;
+mod database;
+mod doorbell;
 mod identity;
 mod namespace;
 mod network;
@@ -24,8 +26,10 @@ mod service;
 mod tests;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, MALLOC, stateful_set, volume_claim};
-pub use namespace::namespace;
+pub use control_plane::{API_PORT, DNS_PORT, Data, MALLOC, stateful_set, volume_claim};
+pub use database::{database_hash, database_secret};
+pub use doorbell::{doorbell, doorbells};
+pub use namespace::{mapped_namespace, namespace};
 pub use object::{Key, Object};
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
 pub use secrets::{ADMIN, KUBECONFIG_KEY, Kubeconfig, kubeconfig_secret, kubeconfig_type, pki_secret};
@@ -40,6 +44,36 @@ pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
         Object::of(identity::operator_in_host_namespace(identity, options)),
         Object::of(identity::operator_beside_cluster(identity, options)),
     ]
+}
+
+/// What lets the operator work in a further host namespace of the cluster.
+pub fn grant_in(place: &Identity, options: &Options) -> Object {
+    Object::of(identity::operator_in_host_namespace(place, options))
+}
+
+/// What has to be in a further host namespace `place` of the cluster before the first pod.
+pub fn guards_in(place: &Identity, home: &str, settings: &Settings) -> Vec<Object> {
+    let mut objects: Vec<Object> = bounds(place, settings);
+    objects.extend([identity::role_binding(place), identity::sync_binding(place)].map(|mut binding| {
+        for subject in binding.subjects.iter_mut().flatten() {
+            subject.namespace = Some(home.to_owned());
+        }
+        Object::of(binding)
+    }));
+    objects
+}
+
+/// Objects that [`guards_in`] builds only under some settings, and that go when it no longer does.
+pub fn optional_in(place: &Identity) -> Vec<Key> {
+    quota::keys(place).into_iter().chain(network::keys(place)).collect()
+}
+
+/// What keeps the workloads of a namespace within bounds.
+fn bounds(identity: &Identity, settings: &Settings) -> Vec<Object> {
+    let mut objects: Vec<Object> = quota::quotas(identity, settings).into_iter().map(Object::of).collect();
+    objects.extend(quota::limits(identity, settings).map(Object::of));
+    objects.extend(network::policies(identity, settings).into_iter().map(Object::of));
+    objects
 }
 
 /// What lets the operator write a cluster's Secret beside Argo CD.
@@ -62,9 +96,8 @@ pub fn guards(identity: &Identity, settings: &Settings) -> Vec<Object> {
     }
     objects.extend(service::external(identity, settings).map(Object::of));
     objects.extend(routes::ingress(identity, settings).map(Object::of));
-    objects.extend(quota::quotas(identity, settings).into_iter().map(Object::of));
-    objects.extend(quota::limits(identity, settings).map(Object::of));
-    objects.extend(network::policies(identity, settings).into_iter().map(Object::of));
+    objects.extend(database::disruption_budget(identity, settings).map(Object::of));
+    objects.extend(bounds(identity, settings));
     objects
 }
 
@@ -74,6 +107,7 @@ pub fn optional(identity: &Identity) -> Vec<Key> {
         service::external_key(identity),
         routes::ingress_key(identity),
         identity::cluster_sync_key(identity),
+        database::disruption_budget_key(identity),
     ];
     keys.extend(quota::keys(identity));
     keys.extend(network::keys(identity));

@@ -8,6 +8,8 @@
 //! - Waiting is for a watch: the host namespace wakes the cluster when it disappears.
 //! - `vkube.dev/force-delete: "true"` releases the finalizer after one try at everything.
 
+mod database;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -30,7 +32,7 @@ use crate::events;
 use crate::finalizer;
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
-use crate::reconcile::{Report, publish, remove_route, withdraw};
+use crate::reconcile::{Report, mapped, publish, remove_route, withdraw};
 
 /// In case the event of the namespace's end was lost.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -53,7 +55,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         report(cluster, context, waits_for.into()).await?;
         return Ok(Action::await_change());
     }
-    match remove(cluster, &identity, context).await {
+    match remove(cluster, &identity, context, forced).await {
         Ok(None) => {}
         Ok(Some(Wait(waits_for, again))) if !forced => {
             report(cluster, context, waits_for).await?;
@@ -67,7 +69,9 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
         }
     }
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
+    context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
+    context.claims.release(&identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());
@@ -86,17 +90,23 @@ async fn remove(
     cluster: &VirtualCluster,
     identity: &Identity,
     context: &Context,
+    forced: bool,
 ) -> Result<Option<Wait>, Error> {
     let policy = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.deletion_policy);
+    let policy = policy.unwrap_or_default();
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
-    if let Some(live) = live.filter(|live| identity.owns(live.metadata.labels.as_ref())) {
-        let wait = match policy.unwrap_or_default() {
-            DeletionPolicy::Delete => delete_namespace(&key, &live, context).await?,
-            // A namespace that goes anyway cannot be retained.
-            DeletionPolicy::Retain if live.metadata.deletion_timestamp.is_some() => Some(terminating(&live)),
-            DeletionPolicy::Retain => retire(identity, context).await?,
-        };
+    let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
+    if is_ours
+        && policy == DeletionPolicy::Delete
+        && let Some(wait) = database::remove(cluster, identity, context, forced).await?
+    {
+        return Ok(Some(wait));
+    }
+    // The cluster's own first: with it goes the control plane, which fills the others.
+    let own = std::iter::once(identity.clone());
+    for place in own.chain(mapped::places(context, identity).await?) {
+        let wait = remove_place(policy, &place, context).await?;
         if wait.is_some() {
             return Ok(wait);
         }
@@ -111,6 +121,25 @@ async fn remove(
         other => other?,
     }
     Ok(None)
+}
+
+/// Removes one host namespace, or what runs in it; says what is still there.
+async fn remove_place(
+    policy: DeletionPolicy,
+    identity: &Identity,
+    context: &Context,
+) -> Result<Option<Wait>, Error> {
+    let key = Key::new::<Namespace>(None, &identity.host_namespace);
+    let live = context.host.get(&key).await?;
+    let Some(live) = live.filter(|live| identity.owns(live.metadata.labels.as_ref())) else {
+        return Ok(None);
+    };
+    match policy {
+        DeletionPolicy::Delete => delete_namespace(&key, &live, context).await,
+        // A namespace that goes anyway cannot be retained.
+        DeletionPolicy::Retain if live.metadata.deletion_timestamp.is_some() => Ok(Some(terminating(&live))),
+        DeletionPolicy::Retain => retire(identity, context).await,
+    }
 }
 
 async fn delete_namespace(key: &Key, live: &DynamicObject, context: &Context) -> Result<Option<Wait>, Error> {

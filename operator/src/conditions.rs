@@ -61,13 +61,19 @@ pub struct Checks {
     pub available: Check,
     /// The kubeconfig is there.
     pub kubeconfig: Check,
+    /// The cluster was brought to the snapshot that it is to start from.
+    pub restored: Check,
     /// Argo CD knows the cluster.
     pub argocd: Check,
+    /// The manifests that the cluster begins with were applied.
+    pub bootstrap: Check,
+    /// Snapshots are taken. A cluster that lacks one is ready all the same.
+    pub snapshots: Check,
 }
 
 impl Checks {
-    /// In the order of the steps.
-    fn all(&self) -> [(&'static str, &Check); 10] {
+    /// What makes the cluster ready, in the order of the steps.
+    fn all(&self) -> [(&'static str, &Check); 12] {
         [
             ("PolicyAccepted", &self.policy),
             ("NamespaceReady", &self.namespace),
@@ -77,8 +83,10 @@ impl Checks {
             ("BackingStoreReady", &self.store),
             ("ControlPlaneReady", &self.control_plane),
             ("Available", &self.available),
+            ("Restored", &self.restored),
             ("KubeconfigReady", &self.kubeconfig),
             ("ArgoCDExported", &self.argocd),
+            ("Bootstrapped", &self.bootstrap),
         ]
     }
 }
@@ -145,7 +153,8 @@ pub fn conditions(
         }
         (_, Progress::Stalled(reason, message)) => list.add("Stalled", "True", *reason, message.clone()),
     }
-    for (name, check) in findings.checks.all() {
+    let beside = [("SnapshotsTaken", &findings.checks.snapshots)];
+    for (name, check) in findings.checks.all().into_iter().chain(beside) {
         match check {
             Check::Passed(reason, message) => list.add(name, "True", *reason, message.clone()),
             Check::Pending(message) => list.add(name, "False", Reason::Progressing, message.clone()),

@@ -10,6 +10,8 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
+use crate::claims::ClaimWatches;
+use crate::doors::Doors;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::triggers::SecretWatches;
@@ -37,6 +39,10 @@ pub struct Context {
     pub policies: Store<Policy>,
     /// Watches of kubeconfig Secrets.
     pub secrets: SecretWatches,
+    /// Watches of what control planes ask for.
+    pub claims: ClaimWatches,
+    /// Where clients of sleeping clusters knock.
+    pub doors: Doors,
 }
 
 impl Context {
@@ -47,17 +53,20 @@ impl Context {
         metrics: Metrics,
         policies: Store<Policy>,
         secrets: SecretWatches,
+        claims: ClaimWatches,
     ) -> Self {
         let reporter =
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
         Self {
             host: Host::new(client.clone(), metrics.clone()),
+            doors: Doors::new(client.clone(), options.doors),
             recorder: Recorder::new(client, reporter),
             options,
             metrics,
             backoff: Backoff::default(),
             policies,
             secrets,
+            claims,
         }
     }
 

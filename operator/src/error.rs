@@ -52,6 +52,14 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// The operator could not listen for the clients of a sleeping cluster.
+    #[error("failed to listen for clients of {name}")]
+    Door {
+        /// The cluster.
+        name: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// A task of the operator ended by itself.
     #[error("the {0} stopped unexpectedly")]
     Stopped(&'static str),
@@ -71,7 +79,9 @@ impl Error {
             Self::Delete { .. } => Reason::DeleteFailed,
             Self::Certificates(_) => Reason::CertificateFailed,
             Self::TimedOut(_) => Reason::TimedOut,
-            Self::Lease(_) | Self::Listen { .. } | Self::Stopped(_) => Reason::ProgressingWithRetry,
+            Self::Lease(_) | Self::Listen { .. } | Self::Door { .. } | Self::Stopped(_) => {
+                Reason::ProgressingWithRetry
+            }
         }
     }
 

@@ -41,6 +41,8 @@ struct Inner {
     provision: Histogram,
     deletion: Histogram,
     rotations: Counter,
+    violations: Counter,
+    snapshots: Family<OfResult, Counter>,
     single: ClusterMetrics,
     leader: Gauge,
 }
@@ -59,6 +61,11 @@ struct Failure {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Apply {
     kind: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfResult {
     result: &'static str,
 }
 
@@ -95,6 +102,8 @@ impl Metrics {
             provision: Histogram::new(PROVISION_BUCKETS),
             deletion: Histogram::new(PROVISION_BUCKETS),
             rotations: Counter::default(),
+            violations: Counter::default(),
+            snapshots: Family::default(),
             single: ClusterMetrics::default(),
             leader: Gauge::default(),
         };
@@ -110,6 +119,8 @@ impl Metrics {
         registry.register("provision_duration_seconds", "From creation to ready", inner.provision.clone());
         registry.register("deletion_duration_seconds", "From deletion to gone", inner.deletion.clone());
         registry.register("certificate_rotations", "Certificates reissued", inner.rotations.clone());
+        registry.register("policy_violations", "Specs that a policy refused", inner.violations.clone());
+        registry.register("snapshots", "Snapshots by schedule, by result", inner.snapshots.clone());
         inner.single.register(&mut registry);
         registry.register("leader", "1 while this replica works", inner.leader.clone());
         inner.registry = registry;
@@ -140,7 +151,7 @@ impl Metrics {
 
     /// An object was written, or not.
     pub(crate) fn applied(&self, kind: &str, succeeded: bool) {
-        let result = if succeeded { "success" } else { "failure" };
+        let result = result_of(succeeded);
         self.0.applied.get_or_create(&Apply { kind: kind.to_owned(), result }).inc();
     }
 
@@ -176,10 +187,24 @@ impl Metrics {
         self.0.rotations.inc();
     }
 
+    /// A policy refused a spec.
+    pub(crate) fn violated(&self) {
+        self.0.violations.inc();
+    }
+
+    /// A snapshot was due, and taken or not.
+    pub(crate) fn snapshot(&self, succeeded: bool) {
+        self.0.snapshots.get_or_create(&OfResult { result: result_of(succeeded) }).inc();
+    }
+
     /// Whether this replica works.
     pub(crate) fn leading(&self, leading: bool) {
         self.0.leader.set(i64::from(leading));
     }
+}
+
+fn result_of(succeeded: bool) -> &'static str {
+    if succeeded { "success" } else { "failure" }
 }
 
 #[cfg(test)]
@@ -191,12 +216,16 @@ mod tests {
         let metrics = Metrics::new();
         metrics.reconciled("virtualcluster", Duration::from_millis(20), Some(Reason::ApplyFailed));
         metrics.applied("Service", true);
+        metrics.violated();
+        metrics.snapshot(false);
         metrics.phases(|phase| usize::from(phase == Phase::Running));
         let text = metrics.encode(std::iter::empty());
         for line in [
             "vkube_reconcile_runs_total{controller=\"virtualcluster\"} 1",
             "vkube_reconcile_failures_total{controller=\"virtualcluster\",reason=\"ApplyFailed\"} 1",
             "vkube_apply_total{kind=\"Service\",result=\"success\"} 1",
+            "vkube_policy_violations_total 1",
+            "vkube_snapshots_total{result=\"failure\"} 1",
             "vkube_virtualclusters{phase=\"Running\"} 1",
             "vkube_virtualclusters{phase=\"Failed\"} 0",
         ] {

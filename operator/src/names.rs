@@ -39,6 +39,11 @@ pub const APPLIED_HASH: &str = "vkube.dev/applied-hash";
 /// Annotation on the control plane's pod: a hash of its certificates, so that a new certificate restarts it.
 pub const PKI_HASH: &str = "vkube.dev/pki-hash";
 
+/// Annotation on the control plane's pod: a hash of how it gets into its database.
+pub const STORE_HASH: &str = "vkube.dev/store-hash";
+/// Annotation on the Secret of a database: the schema that goes with the cluster.
+pub const SCHEMA: &str = "vkube.dev/schema";
+
 /// Key in the ConfigMap of the time of the last request from outside.
 pub const LAST_REQUEST: &str = "lastRequest";
 
@@ -113,6 +118,11 @@ impl Identity {
     /// Name of the Secret with the certificate authority and serving certificate.
     pub fn pki_secret(&self) -> String {
         format!("vc-{}-pki", self.name)
+    }
+
+    /// Name of the Secret with which the control plane gets into its database.
+    pub fn store_secret(&self) -> String {
+        format!("vc-{}-store", self.name)
     }
 
     /// Name of the ConfigMap in which the control plane tells when it was used last.

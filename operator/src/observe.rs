@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 use k8s_openapi::api::core::v1::{ConfigMap, LoadBalancerIngress, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::version::Info;
+use kube::Client;
 use kube::api::DynamicObject;
-use kube::{Client, Config};
 use serde::de::DeserializeOwned;
-use x509_parser::pem::Pem;
 
 use crate::apply::Host;
 use crate::build::Key;
 use crate::error::Error;
+use crate::inside;
 use crate::names::{Identity, LAST_REQUEST};
 
 /// How long the API server may take to answer.
@@ -138,16 +138,8 @@ fn anonymous(
     server_name: &str,
     authority: &str,
 ) -> Result<Client, Box<dyn std::error::Error>> {
-    let roots: Vec<Vec<u8>> =
-        Pem::iter_from_buffer(authority.as_bytes()).filter_map(|pem| Some(pem.ok()?.contents)).collect();
-    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let mut config = Config::new(format!("https://{host}").parse()?);
-    config.root_cert = Some(roots);
-    config.tls_server_name = Some(server_name.to_owned());
-    config.connect_timeout = Some(PATIENCE);
-    config.read_timeout = Some(PATIENCE);
-    config.default_retry = false;
-    Ok(Client::try_from(config)?)
+    let config = inside::config(address, server_name, authority, PATIENCE);
+    Ok(Client::try_from(config.ok_or("it has no address")?)?)
 }
 
 /// A top-level part of an object, in its type.

@@ -1,7 +1,9 @@
 //! What the operator is told at start.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use vkube_crds::ImagePullPolicy;
 
@@ -36,12 +38,26 @@ pub struct Options {
     /// Whether the API server must answer through its Service before a cluster is ready. Needs the host's Service
     /// network, so it is off when the operator runs outside its host.
     pub probe: bool,
+    /// The operator's own address, by which the host's Services lead clients of sleeping clusters to it. Without one, no
+    /// cluster wakes by being connected to.
+    pub doors: Option<IpAddr>,
     /// Whether to serve VirtualControlPlanes. Their CRD must be there.
     pub cluster_api: bool,
     /// How times of cron schedules are found.
     pub next_time: NextTime,
     /// What the control plane will not accept of a spec, as `path: why`: expressions, names, what cannot be synchronised.
     pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
+    /// How the schema of a database is removed with its cluster.
+    pub drop_schema: fn(Login) -> BoxFuture<'static, Result<(), String>>,
+}
+
+/// How to get to a schema of a database.
+#[derive(Clone)]
+pub struct Login {
+    /// What the Secret says: `uri`, and if need be `password`, `ca.crt`, `tls.crt` and `tls.key`.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// The schema.
+    pub schema: String,
 }
 
 impl Options {
@@ -60,9 +76,11 @@ impl Options {
             persistence: true,
             internal_address: InternalAddress::ServiceName,
             probe: true,
+            doors: None,
             cluster_api: false,
             next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),
+            drop_schema: |_| Box::pin(std::future::ready(Err("no databases here".into()))),
         }
     }
 }

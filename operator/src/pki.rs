@@ -20,7 +20,7 @@ use rcgen::{
     PKCS_ECDSA_P256_SHA256, SanType,
 };
 
-pub use authority::{Authority, authority};
+pub use authority::{Authority, authority, given};
 pub use inspect::not_after;
 
 /// Certificates could not be issued.

@@ -73,10 +73,28 @@ reasons! {
     VolumePending,
     /// The volume is bound.
     VolumeBound,
+    /// The Secret of the database is missing or does not say where it is.
+    DatabaseUnknown,
+    /// The database outside cannot be reached, or refuses.
+    DatabaseUnreachable,
     /// Certificates are valid.
     Issued,
     /// Certificates were reissued.
     Rotated,
+    /// The Secret with the certificate authority is not there.
+    CaSecretMissing,
+    /// The Secret with the certificate authority holds none that can sign.
+    CaSecretInvalid,
+    /// A manifest that the cluster begins with could not be applied; it is tried again.
+    BootstrapFailed,
+    /// Snapshots are taken as asked.
+    SnapshotTaken,
+    /// A snapshot that was due could not be taken; it is tried again.
+    SnapshotFailed,
+    /// The cluster was brought to the snapshot that it is to start from.
+    Restored,
+    /// The snapshot that the cluster is to start from could not be brought back; it is tried again.
+    RestoreFailed,
     /// The control plane's pod is not ready.
     PodNotReady,
     /// The control plane's pod cannot start.

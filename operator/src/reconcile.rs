@@ -12,13 +12,17 @@
 //! Any step may be the last that ran; the next attempt finds out from the host how far it came.
 
 mod argocd;
+mod bootstrap;
 mod certificates;
+mod database;
 mod kubeconfigs;
 mod lifetime;
+pub mod mapped;
 mod namespace;
 mod report;
 mod route;
 mod sleep;
+mod snapshots;
 mod steps;
 
 use std::sync::Arc;

@@ -29,6 +29,7 @@ use vkube_lease::Election;
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
+use crate::claims::ClaimWatches;
 use crate::context::{Cluster, ClusterRef, Context, Policy};
 use crate::error::Error;
 use crate::metrics::Metrics;
@@ -121,8 +122,10 @@ async fn operate(
             .run(policies::reconcile, policies::on_error, policy_context)
             .for_each(|_| std::future::ready(()));
 
+    let claims = ClaimWatches::new(client.clone(), metrics.clone(), wake_one.clone());
     let secrets = SecretWatches::new(client.clone(), metrics.clone(), wake_one);
-    let context = Arc::new(Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets));
+    let context = Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, claims);
+    let context = Arc::new(context);
     let all = clusters.clone();
     let cluster_controller = async {
         // Until it is known which policies there are, no cluster can be built.

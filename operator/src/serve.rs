@@ -95,3 +95,25 @@ fn response(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+
+    use super::*;
+
+    #[test]
+    fn a_replica_lives_at_once_and_is_ready_once_it_knows_all_clusters() {
+        let (clusters, _writer) = reflector::store::<Cluster>();
+        let ready = Arc::new(AtomicBool::new(false));
+        let report = Report { ready: ready.clone(), metrics: Metrics::new(), per_cluster: true, clusters };
+        assert_eq!(report.answer("/livez").0, StatusCode::OK);
+        assert_eq!(report.answer("/readyz").0, StatusCode::SERVICE_UNAVAILABLE);
+        ready.store(true, Ordering::Relaxed);
+        assert_eq!(report.answer("/readyz").0, StatusCode::OK);
+        let (status, metrics) = report.answer("/metrics");
+        assert_eq!(status, StatusCode::OK);
+        assert!(metrics.contains("vkube_build_info"), "{metrics}");
+        assert_eq!(report.answer("/else").0, StatusCode::NOT_FOUND);
+    }
+}

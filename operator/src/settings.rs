@@ -3,8 +3,11 @@
 //! After [`validate`] nothing is optional that the builders need, and nothing is left that Kubernetes would refuse for
 //! its shape.
 
+pub mod bootstrap;
+mod database;
 mod isolation;
 pub mod rest;
+pub mod snapshots;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -15,10 +18,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Toleration};
 use vkube_crds::{
-    AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
-    ExposeType, ImagePullPolicy, Networking, Quantity, VirtualCluster, Workloads,
+    Access, AdditionalKubeconfig, ArgocdExport, DeletionPolicy, ExposeGateway, ExposeIngress, ExposeService,
+    ExposeType, ImagePullPolicy, NamespaceMap, Networking, Quantity, RestoreFrom, VirtualCluster, Workloads,
+    WritePermissions,
 };
 
+pub use database::Database;
 pub use isolation::{Isolation, Network};
 
 use crate::names::{Identity, PRIORITY_CLASS, wanted_host_namespace};
@@ -27,7 +32,7 @@ use crate::options::{KUBERNETES_VERSION, Options};
 /// Everything about a virtual cluster that the builders need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Pods of the control plane: 0 or 1.
+    /// Pods of the control plane; more than one have a database.
     pub replicas: i32,
     /// Image of the control plane.
     pub image: String,
@@ -49,6 +54,8 @@ pub struct Settings {
     pub namespace_labels: BTreeMap<String, String>,
     /// Further annotations of the host namespace.
     pub namespace_annotations: BTreeMap<String, String>,
+    /// The database outside that is the store.
+    pub database: Option<Database>,
     /// The store's volume; `None` keeps data in the pod.
     pub volume: Option<Volume>,
     /// Names inside the cluster.
@@ -71,6 +78,8 @@ pub struct Settings {
     pub workloads: Workloads,
     /// What the cluster shares with its host.
     pub sync: vkube_crds::Sync,
+    /// Which virtual namespaces have namespaces of their own on the host.
+    pub mapped: Option<Mapped>,
     /// Bounds of the workloads.
     pub isolation: Isolation,
     /// The cluster Secret of Argo CD, if it is to be written.
@@ -85,6 +94,18 @@ pub struct Settings {
     pub lifetime: Option<Duration>,
     /// What becomes of the host namespace on deletion.
     pub deletion_policy: DeletionPolicy,
+    /// Secret with the certificate authority, if it is not the cluster's own.
+    pub ca_secret: Option<String>,
+    /// Who may do what inside.
+    pub access: Vec<Access>,
+    /// Writes that are refused.
+    pub write_permissions: WritePermissions,
+    /// What is applied inside before the cluster is ready.
+    pub bootstrap: Option<bootstrap::Bootstrap>,
+    /// Snapshots by schedule.
+    pub snapshots: Option<snapshots::Snapshots>,
+    /// The snapshot that the cluster starts from.
+    pub restore_from: Option<RestoreFrom>,
 }
 
 /// The store's volume.
@@ -109,6 +130,15 @@ pub struct Argocd {
     pub group: String,
     /// Everything else, as asked.
     pub asked: ArgocdExport,
+}
+
+/// Virtual namespaces that have namespaces of their own on the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapped {
+    /// Which has which.
+    pub map: NamespaceMap,
+    /// Further labels of those on the host.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How clients reach the API server.
@@ -171,11 +201,14 @@ pub fn validate(
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
     let volume = volume(spec.backing_store.as_ref(), options, &mut wrong);
+    let (replicas, uid) = (spec.replicas.unwrap_or(1), cluster.metadata.uid.as_deref().unwrap_or_default());
+    let database = database::validate(spec.backing_store.as_ref(), replicas, uid, &mut wrong);
     let isolation = isolation::validate(spec.isolation.as_ref(), bounds, &mut wrong);
     let workloads = spec.workloads.clone().unwrap_or_default();
     let networking = spec.networking.clone().unwrap_or_default();
     let sync = spec.sync.clone().unwrap_or_default();
     wrong.extend((options.check)(spec));
+    let mapped = mapped(name, &sync, options, &mut wrong);
     let priority_class = control_plane.priority_class_name.clone().unwrap_or_else(|| PRIORITY_CLASS.into());
     if workloads.priority_class_name.as_ref() == Some(&priority_class) {
         wrong.push(format!("workloads.priorityClassName: {priority_class} is the control plane's"));
@@ -210,11 +243,24 @@ pub fn validate(
         &mut wrong,
     );
     let rest = rest::validate(lifecycle.sleep.as_ref(), options.next_time, &mut wrong);
+    let bootstrap = bootstrap::validate(spec.bootstrap.as_ref(), &mut wrong);
+    if database.is_some() && spec.snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on the volume of the embedded store; back the database up instead".into(),
+        );
+    }
+    let snapshots = snapshots::validate(spec.snapshots.as_ref(), options.next_time, &mut wrong);
+    if database.is_some() && snapshots.is_some() {
+        wrong.push(
+            "snapshots: are kept on a volume, which ExternalDatabase has not; back up the database".into(),
+        );
+    }
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let ca_secret = spec.certificates.as_ref().and_then(|asked| asked.ca_secret_ref.clone());
     Ok(Settings {
-        replicas: spec.replicas.unwrap_or(1).clamp(0, 1),
+        replicas: replicas.max(0),
         image_pull_policy: control_plane.image_pull_policy.or(options.image_pull_policy),
         image: control_plane.image.unwrap_or_else(|| options.image.clone()),
         requests: with_defaults(resources.requests, &[("cpu", "20m"), ("memory", "32Mi")]),
@@ -225,7 +271,8 @@ pub fn validate(
         pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,
-        volume,
+        volume: volume.filter(|_| database.is_none()),
+        database,
         cluster_domain: networking.cluster_domain.clone().unwrap_or_else(|| "cluster.local".into()),
         networking,
         expose,
@@ -235,6 +282,7 @@ pub fn validate(
         server: kubeconfig.server,
         additional: kubeconfig.additional,
         workloads,
+        mapped,
         sync,
         isolation,
         argocd,
@@ -243,6 +291,12 @@ pub fn validate(
         idle_lifetime,
         rest,
         deletion_policy: lifecycle.deletion_policy.unwrap_or_default(),
+        ca_secret: ca_secret.map(|secret| secret.name),
+        access: spec.access.clone(),
+        write_permissions: lifecycle.write_permissions.unwrap_or_default(),
+        bootstrap,
+        snapshots,
+        restore_from: spec.restore_from.clone(),
     })
 }
 
@@ -251,6 +305,25 @@ impl Settings {
     pub fn depends_on_use(&self) -> bool {
         self.idle_lifetime.is_some() || self.rest.as_ref().is_some_and(|rest| rest.after.is_some())
     }
+}
+
+fn mapped(
+    cluster: &str,
+    sync: &vkube_crds::Sync,
+    options: &Options,
+    wrong: &mut Vec<String>,
+) -> Option<Mapped> {
+    let path = "sync.toHost.namespaces";
+    let asked = sync.namespaces()?;
+    for key in asked.extra_labels.keys().filter(|key| is_reserved(key)) {
+        wrong.push(format!("{path}.extraLabels: {key} belongs to Kubernetes or vkube"));
+    }
+    // What is wrong with the mappings themselves, `options.check` says.
+    let map = NamespaceMap::parse(cluster, &asked.rule.mappings).ok()?;
+    if map.origin(&options.namespace).is_some() {
+        wrong.push(format!("{path}: namespace {} is the operator's", options.namespace));
+    }
+    Some(Mapped { map, labels: asked.extra_labels.clone() })
 }
 
 fn certificates(asked: Option<&vkube_crds::Certificates>, wrong: &mut Vec<String>) -> (Duration, Duration) {

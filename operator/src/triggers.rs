@@ -125,7 +125,7 @@ fn hash(value: &impl Hash) -> u64 {
 
 /// Whom objects concern that changed or vanished. The first list counts as change: a cluster may have been
 /// reconciled before its objects were watched.
-fn changes<K>(
+pub fn changes<K>(
     events: impl Stream<Item = watcher::Result<Event<PartialObjectMeta<K>>>> + Send + 'static,
     metrics: Metrics,
     kind: String,

@@ -3,7 +3,7 @@
 //! Everything is kept in one directory, and starting again with the same directory goes on where the last
 //! run stopped.
 
-mod install;
+pub mod install;
 mod kubeconfig;
 mod ranges;
 
@@ -21,8 +21,10 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::{Api, Client, runtime::wait::await_condition};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use vkube_apiserver::{
+    admission::policy::typing,
     instance::{self, Instance},
     pki::{self, Authority},
+    registry::resource::selection,
     user::User,
 };
 
@@ -230,15 +232,23 @@ impl Sandbox {
         self.pods.spawn(async move { node.run().await });
         self.pods.close();
 
-        self.spawn(vkube_scheduler::run(
-            client("system:kube-scheduler"),
-            vkube_scheduler::Options::default(),
-        ));
+        let devices = vkube_scheduler::DeviceSelector::new(|expression, driver, device| {
+            let device = serde_json::to_value(device).map_err(|why| why.to_string())?;
+            selection::selects(expression, driver, &device)
+        });
+        let options = vkube_scheduler::Options { devices: Some(devices), ..Default::default() };
+        let metrics = options.metrics.clone();
+        self.instance.server.counters.expose(move || Box::new(metrics.clone()));
+        self.spawn(vkube_scheduler::run(client("system:kube-scheduler"), options));
         self.spawn(services::run(client("system:kube-proxy"), Pool::new(self.ranges.balancers)));
         self.spawn(provisioner::run(client("system:persistent-volume-binder"), data_dir.join("volumes")));
+        let server = self.instance.server.clone();
+        let type_checker =
+            vkube_controllers::TypeChecker::new(move |policy| typing::warnings(&server, policy));
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),
             authority: signer(&data_dir.join("pki")),
+            type_checker: Some(type_checker),
             ..Default::default()
         };
         let (client, shutdown) = (client("system:kube-controller-manager"), self.shutdown.clone());
@@ -263,7 +273,7 @@ impl Sandbox {
         let isolated = self.node.is_isolated();
         (options.progress)(Step::Node { name: NODE.into(), isolated });
         if options.install {
-            install::apply(&self.client, &options.image).await?;
+            install::apply(&self.client, &options.image, install::Operator::Pod).await?;
             Box::pin(within(install::await_operator(&self.client), "the operator")).await?;
             (options.progress)(Step::Operator);
         }

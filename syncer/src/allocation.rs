@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::labels::ObjectKey;
 use crate::resources::{kubernetes_service, refuse_foreign, service, stamp, tuned};
 use crate::sanitise::Sanitiser;
+use crate::spaces;
 
 /// How long a host Service may wait for its virtual one: longer than any create takes, webhooks included.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,6 +128,7 @@ impl ServiceAllocator {
             });
         }
 
+        spaces::opened(cx, &key.namespace).await.map_err(|error| self.refused(&key, error))?;
         // A create of a name that is taken is about to fail; it must not touch the other Service's host object.
         let holder = cx.virtual_side.services.get(&key);
         if let Some(holder) = holder.filter(|holder| holder.metadata.uid != service.metadata.uid) {
@@ -145,7 +147,7 @@ impl ServiceAllocator {
         let name = host.metadata.name.clone().unwrap_or_default();
         let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).force() };
         let written = cx
-            .host_api::<Service>()
+            .host_api::<Service>(&key.namespace)
             .patch(&name, &params, &Patch::Apply(&host))
             .await
             .map_err(|error| self.explain(&key, error))?;
@@ -168,6 +170,7 @@ impl ServiceAllocator {
     fn refused(&self, key: &ObjectKey, error: Error) -> AllocationError {
         match error {
             Error::Host(error) => self.explain(key, error),
+            Error::Waiting(_) => refuse(503, "ServiceUnavailable", &error.to_string()),
             error => {
                 let sanitiser = Sanitiser::new(&self.context.translator, &key.namespace).knows(&key.name);
                 refuse(409, "Conflict", &sanitiser.clean(&error.to_string()))

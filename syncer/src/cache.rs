@@ -20,8 +20,8 @@ pub(crate) struct Cache<K> {
 #[derive(Debug)]
 struct State<K> {
     objects: Objects<K>,
-    /// What a list has told so far; `None` outside of lists.
-    listing: Option<Objects<K>>,
+    /// What the lists under way have told so far, by the namespace that they are of; all of them together are of none.
+    listings: BTreeMap<String, Objects<K>>,
     /// Whether a list has been complete.
     filled: bool,
 }
@@ -44,7 +44,9 @@ impl<K: Resource> Change<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { state: RwLock::new(State { objects: BTreeMap::new(), listing: None, filled: false }) }
+        Self {
+            state: RwLock::new(State { objects: BTreeMap::new(), listings: BTreeMap::new(), filled: false }),
+        }
     }
 }
 
@@ -78,14 +80,19 @@ impl<K: Resource> Cache<K> {
         self.read(|objects| objects.values().find(|object| test(object)).cloned())
     }
 
-    /// Takes in a watch event and returns what changed by it.
+    #[cfg(test)]
     pub fn apply(&self, event: Event<K>) -> Vec<Change<K>> {
+        self.apply_in("", event)
+    }
+
+    /// Takes in an event of a watch of one namespace, or of all if that is empty, and returns what changed by it.
+    pub fn apply_in(&self, namespace: &str, event: Event<K>) -> Vec<Change<K>> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Apply(object) => {
                 let new = Arc::new(object);
                 let key = ObjectKey::of(new.meta());
-                if let Some(listing) = &mut state.listing {
+                if let Some(listing) = state.listings.get_mut(namespace) {
                     listing.insert(key, new);
                     return Vec::new();
                 }
@@ -94,7 +101,7 @@ impl<K: Resource> Cache<K> {
             }
             Event::Delete(object) => {
                 let key = ObjectKey::of(object.meta());
-                if let Some(listing) = &mut state.listing {
+                if let Some(listing) = state.listings.get_mut(namespace) {
                     listing.remove(&key);
                     return Vec::new();
                 }
@@ -102,21 +109,43 @@ impl<K: Resource> Cache<K> {
                 vec![Change { old: old.or_else(|| Some(Arc::new(object))), new: None }]
             }
             Event::Restart => {
-                state.listing = Some(Objects::new());
+                state.listings.insert(namespace.to_owned(), Objects::new());
                 Vec::new()
             }
             Event::Listed(_) => {
-                let new = state.listing.take().unwrap_or_default();
+                let new = state.listings.remove(namespace).unwrap_or_default();
                 state.filled = true;
-                let old = std::mem::replace(&mut state.objects, new);
-                difference(old, &state.objects)
+                let old = take(&mut state.objects, namespace);
+                let changes = difference(old, &new);
+                state.objects.extend(new);
+                changes
             }
         }
+    }
+
+    /// Forgets the objects of a namespace that is not watched any more, and returns what is thereby gone.
+    pub fn forget(&self, namespace: &str) -> Vec<Change<K>> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.listings.remove(namespace);
+        difference(take(&mut state.objects, namespace), &Objects::new())
     }
 
     fn read<T>(&self, f: impl FnOnce(&Objects<K>) -> T) -> T {
         f(&self.state.read().unwrap_or_else(PoisonError::into_inner).objects)
     }
+}
+
+/// Takes the objects of a namespace out, or all of them if that is empty.
+fn take<K>(objects: &mut Objects<K>, namespace: &str) -> Objects<K> {
+    if namespace.is_empty() {
+        return std::mem::take(objects);
+    }
+    let mut taken = objects.split_off(&ObjectKey::new(namespace, ""));
+    let after = taken.keys().find(|key| key.namespace != namespace).cloned();
+    if let Some(after) = after {
+        objects.append(&mut taken.split_off(&after));
+    }
+    taken
 }
 
 fn difference<K: Resource>(mut old: Objects<K>, new: &Objects<K>) -> Vec<Change<K>> {
@@ -178,5 +207,27 @@ mod tests {
         cache.apply(Event::Apply(object("y", "2")));
         cache.apply(Event::Apply(other));
         assert_eq!(cache.namespace("a").len(), 1);
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_says_nothing_of_the_others() {
+        let cache = Cache::default();
+        let of = |namespace: &str, name: &str| {
+            let mut object = object(name, "1");
+            object.metadata.namespace = Some(namespace.into());
+            Event::Apply(object)
+        };
+        for (namespace, name) in [("a", "x"), ("b", "y"), ("c", "z")] {
+            cache.apply_in(namespace, Event::Restart);
+            cache.apply_in(namespace, of(namespace, name));
+            cache.apply_in(namespace, Event::Listed("1".into()));
+        }
+        cache.apply_in("b", Event::Restart);
+        let changes = cache.apply_in("b", Event::Listed("2".into()));
+        assert_eq!(changes.len(), 1);
+        let left: Vec<String> = cache.all().iter().map(|object| object.name_any()).collect();
+        assert_eq!(left, ["x", "z"]);
+        assert_eq!(cache.forget("a").len(), 1);
+        assert_eq!(cache.all().len(), 1);
     }
 }

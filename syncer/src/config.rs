@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use vkube_crds::NamespaceMap;
 
 use crate::context::Kind;
 use crate::dns::DnsOverrides;
@@ -20,6 +21,12 @@ pub struct Config {
 
     /// The host namespace that receives the tenant's objects.
     pub host_namespace: String,
+
+    /// Whether the virtual cluster has several control planes, of which one at a time synchronises.
+    pub is_replicated: bool,
+
+    /// Which virtual namespaces have namespaces of their own on the host. `None` = all share [`Config::host_namespace`].
+    pub namespaces: Option<MappedNamespaces>,
 
     /// The DNS domain inside the virtual cluster.
     pub cluster_domain: String,
@@ -92,6 +99,8 @@ impl Config {
             api_service: cluster.clone(),
             cluster,
             host_namespace: host_namespace.into(),
+            namespaces: None,
+            is_replicated: false,
             cluster_domain: "cluster.local".into(),
             dns_address: None,
             workload_service_account: None,
@@ -128,6 +137,15 @@ impl Config {
     pub(crate) fn syncs_all(&self, kind: Kind) -> bool {
         self.rules.tuning(kind).is_some_and(|tuning| tuning.all)
     }
+}
+
+/// Virtual namespaces that have namespaces of their own on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MappedNamespaces {
+    /// Which has which.
+    pub map: NamespaceMap,
+    /// Whether the others stay off the host, instead of sharing the cluster's own namespace there.
+    pub only: bool,
 }
 
 /// What tenants see as nodes. A node appears in the virtual cluster while one of its pods runs there.

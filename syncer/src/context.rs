@@ -33,6 +33,7 @@ use crate::resources::export::{self, Exported};
 use crate::resources::general::General;
 use crate::resources::pod::{ApiEndpoint, Surroundings};
 use crate::rules::Rule;
+use crate::spaces::Spaces;
 use crate::watch::was_written_by_others;
 
 /// The field manager of everything written to the host.
@@ -73,6 +74,8 @@ pub(crate) enum Kind {
     Rule(u16),
     Pod,
     Node,
+    /// A virtual namespace that has one of its own on the host.
+    Namespace,
 }
 
 impl Kind {
@@ -90,6 +93,7 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::Pod => "Pod",
             Self::Node => "Node",
+            Self::Namespace => "Namespace",
             // Told by the rule: `Context::named`.
             Self::Rule(_) => "",
         }
@@ -150,6 +154,22 @@ pub(crate) struct HostCaches {
     pub nodes: Cache<Node>,
 }
 
+impl HostCaches {
+    /// Forgets the copies in a namespace that is not watched any more.
+    pub fn forget(&self, namespace: &str) {
+        self.pods.forget(namespace);
+        self.services.forget(namespace);
+        self.claims.forget(namespace);
+        self.config_maps.forget(namespace);
+        self.secrets.forget(namespace);
+        self.endpoints.forget(namespace);
+        self.endpoint_slices.forget(namespace);
+        self.ingresses.forget(namespace);
+        self.network_policies.forget(namespace);
+        self.disruption_budgets.forget(namespace);
+    }
+}
+
 /// Everything shared by the syncer's parts.
 pub(crate) struct Context {
     pub translator: Translator,
@@ -169,6 +189,8 @@ pub(crate) struct Context {
     settled: Mutex<HashMap<Task, String>>,
     /// Kinds that leave something behind if the settings change.
     pub ledger: Ledger,
+    /// Virtual namespaces that have namespaces of their own on the host.
+    pub spaces: Spaces,
     namespace_owner: OnceCell<OwnerReference>,
     /// Since when kept nodes run none of the tenant's pods.
     idle_nodes: Mutex<HashMap<String, Instant>>,
@@ -193,6 +215,7 @@ impl Context {
             pending: Pending::default(),
             settled: Mutex::default(),
             ledger: Ledger::default(),
+            spaces: Spaces::default(),
             namespace_owner: OnceCell::new(),
             idle_nodes: Mutex::default(),
         }
@@ -201,6 +224,18 @@ impl Context {
     /// Asks for work on a virtual object.
     pub fn enqueue(&self, kind: Kind, key: ObjectKey) {
         self.queue.add(Task { kind, key });
+    }
+
+    /// Whether there is anything to do for an object: it is on one side, as far as is known. Only those kinds are looked
+    /// for whose objects come and go all the time.
+    pub fn may_exist(&self, task: &Task) -> bool {
+        let (here, there, key, host) =
+            (&self.virtual_side, &self.host_side, &task.key, self.host_key(&task.key));
+        match task.kind {
+            Kind::Pod => here.pods.get(key).is_some() || there.pods.get(&host).is_some(),
+            Kind::Service => here.services.get(key).is_some() || there.services.get(&host).is_some(),
+            _ => true,
+        }
     }
 
     /// The API version and the name of a kind.
@@ -241,7 +276,7 @@ impl Context {
     /// The host name of a virtual object.
     pub fn host_key(&self, key: &ObjectKey) -> ObjectKey {
         ObjectKey::new(
-            self.translator.config.host_namespace.clone(),
+            self.translator.host_namespace(&key.namespace),
             self.translator.names.host(&key.namespace, &key.name),
         )
     }
@@ -254,19 +289,35 @@ impl Context {
         Api::namespaced(self.virtual_client.clone(), namespace)
     }
 
-    /// The API of a namespaced kind in the host namespace.
-    pub fn host_api<K>(&self) -> Api<K>
+    /// The API of a namespaced kind on the host, for objects of a virtual namespace.
+    pub fn host_api<K>(&self, namespace: &str) -> Api<K>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.host_client.clone(), &self.translator.config.host_namespace)
+        Api::namespaced(self.host_client.clone(), &self.translator.host_namespace(namespace))
+    }
+
+    /// The API of a namespaced kind in the host namespace of the cluster itself.
+    pub fn own_api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        self.api_in(&self.translator.config.host_namespace)
+    }
+
+    /// The API of a namespaced kind in a namespace of the host.
+    pub fn api_in<K>(&self, host_namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.host_client.clone(), host_namespace)
     }
 
     /// Applies an object to the host; fields we applied before and left out now are removed.
     pub async fn apply<K: Namespaced>(&self, object: &K) -> Result<K> {
         let name = object.meta().name.clone().unwrap_or_default();
         let params = PatchParams::apply(MANAGER).force();
-        let api = self.host_api::<K>();
+        let api = self.api_in::<K>(object.meta().namespace.as_deref().unwrap_or_default());
         match api.patch(&name, &params, &Patch::Apply(object)).await {
             // Forced applies conflict only when two of them create the object at once; the second attempt finds it.
             Err(error) if is_conflict(&error) => api.patch(&name, &params, &Patch::Apply(object)).await,
@@ -279,7 +330,8 @@ impl Context {
     pub async fn delete_host<K: Namespaced>(&self, metadata: &ObjectMeta, grace: Option<i64>) -> Result<()> {
         let params = delete_params(metadata.uid.clone(), grace);
         let name = metadata.name.clone().unwrap_or_default();
-        gone(self.host_api::<K>().delete(&name, &params).await.map(drop)).map_err(Error::Host)
+        let api = self.api_in::<K>(metadata.namespace.as_deref().unwrap_or_default());
+        gone(api.delete(&name, &params).await.map(drop)).map_err(Error::Host)
     }
 
     /// Deletes exactly this virtual object; that it is gone already is success.
@@ -301,9 +353,8 @@ impl Context {
     }
 
     /// The virtual pod for which a host pod was made.
-    pub fn pod_behind(&self, host_name: &str) -> Option<Arc<Pod>> {
-        let own = self.translator.config.host_namespace.clone();
-        let host = self.host_side.pods.get(&ObjectKey::new(own, host_name))?;
+    pub fn pod_behind(&self, host: &ObjectKey) -> Option<Arc<Pod>> {
+        let host = self.host_side.pods.get(host)?;
         let key = self.translator.origin(Kind::Pod.name(), &host.metadata)?;
         let pod = self.virtual_side.pods.get(&key)?;
         (virtual_uid(&host.metadata) == pod.metadata.uid.as_deref()).then_some(pod)

@@ -124,7 +124,7 @@ impl Hypervisor {
         }
 
         let address = Address {
-            namespace: &cx.translator.config.host_namespace,
+            namespace: &cx.translator.host_namespace(&key.namespace),
             resource: &target.resource,
             name: &address::join(scheme, &cx.translator.names.host(&key.namespace, &key.name), port),
             subresource: &target.subresource,

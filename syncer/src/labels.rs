@@ -18,7 +18,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta, OwnerReference,
+};
+use vkube_crds::labels::HOST_NAMESPACE;
 
 use crate::config::Config;
 use crate::names::{self, Names};
@@ -89,7 +92,30 @@ pub struct Translator {
 impl Translator {
     /// A translator for `config`.
     pub fn new(config: Config) -> Self {
-        Self { names: Names::new(config.cluster.clone()), config }
+        let mapped = config.namespaces.as_ref().map(|mapped| mapped.map.clone()).unwrap_or_default();
+        Self { names: Names::new(config.cluster.clone()).with_namespaces(mapped), config }
+    }
+
+    /// The namespace on the host that a virtual one has for itself, if it has one.
+    pub fn mapped(&self, namespace: &str) -> Option<String> {
+        self.config.namespaces.as_ref()?.map.host(namespace)
+    }
+
+    /// The namespace on the host of the objects of a virtual one.
+    pub fn host_namespace(&self, namespace: &str) -> String {
+        self.mapped(namespace).unwrap_or_else(|| self.config.host_namespace.clone())
+    }
+
+    /// The virtual namespace that has this one on the host for itself.
+    pub fn virtual_namespace(&self, host: &str) -> Option<String> {
+        self.config.namespaces.as_ref()?.map.origin(host)
+    }
+
+    /// Chooses all host namespaces of the cluster, if it has several.
+    pub(crate) fn own_namespaces(&self) -> Option<LabelSelector> {
+        self.config.namespaces.as_ref()?;
+        let label = (HOST_NAMESPACE.to_owned(), self.config.host_namespace.clone());
+        Some(LabelSelector { match_labels: Some([label].into()), ..LabelSelector::default() })
     }
 
     /// The label selector of everything this virtual cluster owns on the host.
@@ -111,13 +137,19 @@ impl Translator {
         let is_global = key.namespace.is_empty();
         ObjectMeta {
             name: Some(self.host_name(&key)),
-            namespace: (!is_global).then(|| self.config.host_namespace.clone()),
+            namespace: (!is_global).then(|| self.host_namespace(&key.namespace)),
             labels: Some(labels),
             annotations: Some(annotations),
             // An owner in a namespace owns nothing outside of it.
-            owner_references: self.config.owner.clone().filter(|_| !is_global).map(|owner| vec![owner]),
+            owner_references: self.owner(&key.namespace).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         }
+    }
+
+    /// The owner of host objects of a virtual namespace, if it is in the namespace that they are in.
+    fn owner(&self, namespace: &str) -> Option<OwnerReference> {
+        let is_beside = !namespace.is_empty() && self.mapped(namespace).is_none();
+        self.config.owner.clone().filter(|_| is_beside)
     }
 
     /// The name on the host of a virtual object, of a namespace or cluster-scoped.
@@ -186,7 +218,9 @@ impl Translator {
             return None;
         }
         let key = ObjectKey::new(annotations.get(OBJECT_NAMESPACE)?, annotations.get(OBJECT_NAME)?);
-        (host.name.as_deref() == Some(self.host_name(&key).as_str())).then_some(key)
+        let is_here = key.namespace.is_empty()
+            || host.namespace.as_deref() == Some(self.host_namespace(&key.namespace).as_str());
+        (is_here && host.name.as_deref() == Some(self.host_name(&key).as_str())).then_some(key)
     }
 }
 

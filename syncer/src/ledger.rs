@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::ApiResource;
+use kube::{Api, Client};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -20,6 +20,7 @@ use crate::labels::{EXPORTED_BY, FROM_HOST, MANAGED};
 use crate::resources::export;
 use crate::rules::Direction;
 use crate::rules::catalogue::{KNOWN, Place};
+use crate::spaces;
 
 /// How often an attempt is repeated that an API server refused.
 const RETRY: Duration = Duration::from_secs(10);
@@ -171,14 +172,34 @@ async fn remove_all(cx: &Context, entry: &Entry) -> Result<()> {
     } else {
         (&cx.virtual_client, FROM_HOST.to_owned())
     };
-    let all: Api<DynamicObject> = if entry.to_host && !entry.cluster_scoped {
-        let namespace = entry.exported_to.as_ref().unwrap_or(&cx.translator.config.host_namespace);
-        Api::namespaced_with(client.clone(), namespace, &api)
+    let places: Vec<Api<DynamicObject>> = if entry.to_host && !entry.cluster_scoped {
+        let own = || std::iter::once(cx.translator.config.host_namespace.clone());
+        let namespaces = match &entry.exported_to {
+            Some(namespace) => vec![namespace.clone()],
+            None => own().chain(spaces::granted(cx).await?).collect(),
+        };
+        let place = |namespace: &String| Api::namespaced_with(client.clone(), namespace, &api);
+        namespaces.iter().map(place).collect()
     } else {
-        Api::all_with(client.clone(), &api)
+        vec![Api::all_with(client.clone(), &api)]
     };
+    for all in places {
+        remove_from(cx, entry, client, &all, &labels).await?;
+    }
+    tracing::info!(kind = entry.kind, "removed what is no longer synchronised");
+    Ok(())
+}
+
+async fn remove_from(
+    cx: &Context,
+    entry: &Entry,
+    client: &Client,
+    all: &Api<DynamicObject>,
+    labels: &str,
+) -> Result<()> {
+    let api = entry.api();
     let wrap = if entry.to_host { Error::Host } else { Error::Virtual };
-    let found = match all.list_metadata(&ListParams::default().labels(&labels)).await {
+    let found = match all.list_metadata(&ListParams::default().labels(labels)).await {
         Ok(found) => found,
         // The kind itself is gone, and all objects with it.
         Err(error) if is_not_found(&error) => return Ok(()),
@@ -198,7 +219,6 @@ async fn remove_all(cx: &Context, entry: &Entry) -> Result<()> {
         let deleted = one.delete(name, &delete_params(metadata.uid.clone(), None)).await;
         gone(deleted.map(drop)).map_err(wrap)?;
     }
-    tracing::info!(kind = entry.kind, "removed what is no longer synchronised");
     Ok(())
 }
 
@@ -207,7 +227,7 @@ fn name(cx: &Context) -> String {
 }
 
 async fn read(cx: &Context) -> Result<Vec<Entry>> {
-    let found = cx.host_api::<ConfigMap>().get_opt(&name(cx)).await.map_err(Error::Host)?;
+    let found = cx.own_api::<ConfigMap>().get_opt(&name(cx)).await.map_err(Error::Host)?;
     let text = found.and_then(|map| map.data).and_then(|mut data| data.remove(KEY));
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

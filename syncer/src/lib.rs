@@ -30,11 +30,12 @@ mod reference_index;
 mod resources;
 mod rules;
 mod sanitise;
+mod spaces;
 mod syncer;
 mod watch;
 
 pub use allocation::{Allocation, AllocationError, ServiceAllocator};
-pub use config::{Config, Images, Kinds, NodeSync};
+pub use config::{Config, Images, Kinds, MappedNamespaces, NodeSync};
 pub use dns::{DnsError, DnsOverrides, DnsServer, Zone};
 pub use error::Error;
 pub use hypervisor::{Body, BoxError, Hypervisor, MetricsError, StreamTarget};

@@ -9,6 +9,11 @@
 //! | plain   | `<name>-x-<namespace>-x-<cluster>` | exactly twice  |
 //! | hashed  | `<readable>-x-<hash>`              | exactly once   |
 //! | derived | `<readable>-x-<hash>-<role>`       | exactly once   |
+//! | own     | `<name>`, in a mapped namespace    | never          |
+//!
+//! A virtual namespace that has a namespace of its own on the host needs none of this: its objects keep their own names,
+//! which the last form is told from by having no `-x-` at all. Names that have one, and those that the host or the operator
+//! uses in every namespace, are hashed there too.
 //!
 //! *Plain* is used when it fits 63 characters and splits at its two `-x-` in one way only, so it can be read
 //! back. Otherwise the name is *hashed*: 100 bits of SHA-256 over the length-prefixed parts stand for the object
@@ -16,6 +21,7 @@
 //! token Secret of a pod). The number of `-x-` and the shape of the last segment keep the forms apart.
 
 use sha2::{Digest, Sha256};
+use vkube_crds::NamespaceMap;
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +39,18 @@ const HASH: usize = 20;
 #[derive(Clone, Debug)]
 pub struct Names {
     cluster: String,
+    mapped: NamespaceMap,
 }
 
 impl Names {
     /// The mapping of the virtual cluster `cluster`.
     pub fn new(cluster: impl Into<String>) -> Self {
-        Self { cluster: cluster.into() }
+        Self { cluster: cluster.into(), mapped: NamespaceMap::default() }
+    }
+
+    /// The same mapping, where these virtual namespaces have namespaces of their own on the host.
+    pub fn with_namespaces(self, mapped: NamespaceMap) -> Self {
+        Self { mapped, ..self }
     }
 
     /// The host name of a namespaced virtual object.
@@ -48,6 +60,9 @@ impl Names {
     /// assert_eq!(names.host("default", "web-0"), "web-0-x-default-x-demo");
     /// ```
     pub fn host(&self, namespace: &str, name: &str) -> String {
+        if self.mapped.host(namespace).is_some() {
+            return if is_own(name) { name.to_owned() } else { self.hashed(namespace, name, None) };
+        }
         let plain = format!("{name}{SEPARATOR}{namespace}{SEPARATOR}{}", self.cluster);
         if plain.len() <= LIMIT && separators(&plain) == 2 {
             return plain;
@@ -96,6 +111,16 @@ impl Names {
         }
         host
     }
+}
+
+/// Whether an object may keep its name in a namespace of its own: it can be taken for no other form, and neither the host
+/// nor the operator has an object of the name in every namespace.
+fn is_own(name: &str) -> bool {
+    const EVERYWHERE: [&str; 2] = ["default", "kube-root-ca.crt"];
+    const OPERATOR: [&str; 2] = ["vc-", "vkube-"];
+    separators(name) == 0
+        && !EVERYWHERE.contains(&name)
+        && !OPERATOR.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// The first `length` characters of the base-32 SHA-256 of `parts`, each prefixed with its length so that no two

@@ -88,6 +88,18 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         self.wake.notify_one();
     }
 
+    /// Forgets the keys that are waiting and not wanted.
+    pub fn retain(&self, mut is_wanted: impl FnMut(&T) -> bool) {
+        let State { entries, due } = &mut *self.lock();
+        due.retain(|(_, key)| {
+            let keep = is_wanted(key);
+            if !keep {
+                entries.remove(key);
+            }
+            keep
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,6 +22,7 @@ mod tune;
 use crate::context::{Context, Kind, Task};
 use crate::error::Result;
 use crate::queue::Outcome;
+use crate::spaces::{self, Gate};
 
 pub(crate) use self::mirror::{refuse_foreign, stamp};
 pub(crate) use self::tune::tuned;
@@ -29,6 +30,11 @@ pub(crate) use self::tune::tuned;
 /// Brings one virtual object and what belongs to it on the host in step.
 pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
     let key = &task.key;
+    match spaces::gate(cx, task) {
+        Gate::Open => {}
+        Gate::Parked => return Ok(Outcome::Done),
+        Gate::Closed(why) => return Box::pin(spaces::closed(cx, task, why)).await,
+    }
     match task.kind {
         Kind::KubernetesService => Box::pin(kubernetes_service::reconcile(cx)).await,
         Kind::ConfigMap => Box::pin(config_map::reconcile(cx, key)).await,
@@ -44,5 +50,6 @@ pub(crate) async fn reconcile(cx: &Context, task: &Task) -> Result<Outcome> {
         Kind::Rule(number) => Box::pin(general::reconcile(cx, number, key)).await,
         Kind::Pod => Box::pin(pod::reconcile(cx, key)).await,
         Kind::Node => Box::pin(node::reconcile(cx, key)).await,
+        Kind::Namespace => spaces::reconcile(cx, key),
     }
 }

@@ -10,13 +10,16 @@ use crate::labels::Translator;
 pub(crate) struct Sanitiser<'a> {
     translator: &'a Translator,
     namespace: &'a str,
+    /// That of the host which it has for itself.
+    host_namespace: Option<String>,
     known: HashMap<String, String>,
 }
 
 impl<'a> Sanitiser<'a> {
     /// A sanitiser for texts about objects of the virtual `namespace`.
     pub fn new(translator: &'a Translator, namespace: &'a str) -> Self {
-        Self { translator, namespace, known: HashMap::new() }
+        let host_namespace = translator.mapped(namespace);
+        Self { translator, namespace, host_namespace, known: HashMap::new() }
     }
 
     /// Adds an object of the namespace whose host name cannot be read back by itself.
@@ -77,7 +80,7 @@ impl<'a> Sanitiser<'a> {
     }
 
     fn known_as<'t>(&'t self, name: &'t str) -> Option<&'t str> {
-        if name == self.translator.config.host_namespace {
+        if name == self.translator.config.host_namespace || self.host_namespace.as_deref() == Some(name) {
             return Some(self.namespace);
         }
         let known = self.known.get(name).map(String::as_str);

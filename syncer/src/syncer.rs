@@ -9,7 +9,9 @@ mod watches;
 pub(crate) use by_rule::{RETRY, enter};
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -28,16 +30,21 @@ use crate::ledger;
 use crate::queue::Outcome;
 use crate::resources::{self, event, pod};
 use crate::sanitise::Sanitiser;
+use crate::spaces;
 use crate::watch::Outstanding;
 
 /// Objects worked on at once. Each waits for API servers most of its time; more would only burden the host.
 const WORKERS: usize = 16;
+
+/// How often a replica whose turn it is not forgets what it need not do any more.
+const TIDY: Duration = Duration::from_secs(300);
 
 /// Keeps one virtual cluster and its host namespace in step.
 pub struct Syncer {
     context: Arc<Context>,
     outstanding: Outstanding,
     reported: Mutex<HashMap<Task, String>>,
+    is_synchronising: AtomicBool,
 }
 
 impl Syncer {
@@ -46,7 +53,7 @@ impl Syncer {
     pub fn new(virtual_client: Client, host_client: Client, config: Config) -> Self {
         let context = Arc::new(Context::new(Translator::new(config), virtual_client, host_client));
         let (outstanding, _) = watch::channel(usize::MAX);
-        Self { context, outstanding, reported: Mutex::default() }
+        Self { context, outstanding, reported: Mutex::default(), is_synchronising: AtomicBool::new(false) }
     }
 
     /// The hook by which the virtual API server gets addresses for Services.
@@ -76,21 +83,48 @@ impl Syncer {
         let _ = outstanding.wait_for(|outstanding| *outstanding == 0).await;
     }
 
-    /// Runs until `shutdown`.
+    /// Runs until `shutdown`, as the only one of its virtual cluster.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let watches = async {
-            let mut jobs: FuturesUnordered<_> = self.watches().into_iter().collect();
-            while jobs.next().await.is_some() {}
-        };
+        tokio::join!(self.follow(shutdown.clone()), self.synchronise(shutdown));
+    }
+
+    /// Fills the caches until `shutdown`, so that names are resolved, streams find their pods, and Services get addresses.
+    /// Every replica does.
+    pub async fn follow(&self, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = all(self.watches()) => {}
+            () = self.forget_what_is_gone(), if self.context.translator.config.is_replicated => {}
+        }
+    }
+
+    /// What a replica would do if it were its turn gathers for the day it is. What has come and gone in the meantime would
+    /// gather for ever.
+    async fn forget_what_is_gone(&self) {
+        let cx = &*self.context;
+        loop {
+            tokio::time::sleep(TIDY).await;
+            if !self.is_synchronising.load(Ordering::Relaxed) {
+                cx.queue.retain(|task| cx.may_exist(task));
+            }
+        }
+    }
+
+    /// Brings both sides in step until `shutdown`, by what [`Syncer::follow`] sees. One replica at a time does.
+    pub async fn synchronise(&self, shutdown: CancellationToken) {
+        let cx = &*self.context;
+        self.is_synchronising.store(true, Ordering::Relaxed);
+        let watches = all(self.optional_watches());
         let work = async {
             self.ready().await;
             tracing::info!("caches are complete, synchronising");
             let workers: FuturesUnordered<_> = (0..WORKERS).map(|_| self.work()).collect();
-            workers.collect::<Vec<()>>().await;
+            futures::future::join(workers.collect::<Vec<()>>(), spaces::ask(cx)).await;
         };
+        let tell = self.all_events();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ((), (), ()) = futures::future::join3(watches, work, ledger::open(&self.context)) => {}
+            ((), (), (), ()) = futures::future::join4(watches, tell, work, ledger::open(cx)) => {}
         }
     }
 
@@ -140,4 +174,10 @@ impl Syncer {
     fn reported(&self) -> std::sync::MutexGuard<'_, HashMap<Task, String>> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Does all of it at once.
+async fn all(jobs: Vec<watches::Job<'_>>) {
+    let mut jobs: FuturesUnordered<_> = jobs.into_iter().collect();
+    while jobs.next().await.is_some() {}
 }

@@ -68,6 +68,7 @@ pub(crate) async fn cached_slim<K>(
 ) where
     K: Resource + DeserializeOwned,
 {
+    let namespace = api.namespace().unwrap_or_default().to_owned();
     let mut follower = scope.follow(api);
     let mut is_complete = false;
     loop {
@@ -77,7 +78,7 @@ pub(crate) async fn cached_slim<K>(
             object
         });
         let is_done = matches!(event, Event::Listed(_));
-        for change in cache.apply(event) {
+        for change in cache.apply_in(&namespace, event) {
             changed(&change);
         }
         if is_done && !std::mem::replace(&mut is_complete, true) {

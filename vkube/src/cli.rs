@@ -57,6 +57,14 @@ pub enum Command {
     Delete(clusters::DeleteOptions),
     /// Print what a virtual cluster's control plane logs.
     Logs(clusters::LogsOptions),
+    /// Take, list, delete or download snapshots of a virtual cluster.
+    Snapshot {
+        /// What to do with snapshots.
+        #[command(subcommand)]
+        command: clusters::SnapshotCommand,
+    },
+    /// Bring a virtual cluster to a snapshot: what it lacks goes, what it holds is there again.
+    Restore(clusters::RestoreOptions),
     /// List or show the policies that shape virtual clusters.
     Policy {
         /// What to do with policies.
@@ -126,6 +134,8 @@ pub async fn run(command: Command) -> Outcome {
         Command::Rotate(options) => clusters::rotate(options).await,
         Command::Delete(options) => clusters::delete(options).await,
         Command::Logs(options) => clusters::logs(options).await,
+        Command::Snapshot { command } => clusters::snapshot(command).await,
+        Command::Restore(options) => clusters::restore(options).await,
         Command::Policy { command } => clusters::policy(command).await,
         Command::Manifests { image } => {
             print!("{}", vkube_operator::install_yaml(&image));

@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod output;
 mod policy;
+mod snapshot;
 mod state;
 mod table;
 mod wait;
@@ -31,7 +32,8 @@ pub use self::{
     list::{Options as ListOptions, run as list},
     logs::{Options as LogsOptions, run as logs},
     policy::{Command as PolicyCommand, run as policy},
-    state::{Options as StateOptions, RotateOptions, pause, resume, rotate, sleep, wake},
+    snapshot::{Command as SnapshotCommand, RestoreOptions, restore, run as snapshot},
+    state::{Options as StateOptions, RotateOptions, pause, resume, rotate, rouse, sleep, wake},
 };
 
 /// Field manager of what the command line changes.

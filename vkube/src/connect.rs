@@ -21,7 +21,7 @@ use vkube_crds::VirtualCluster;
 
 use crate::{
     cli::{Failure, Outcome},
-    clusters::{Place, Target},
+    clusters::{self, Place, Target},
     kubeconfig,
     stop::Stop,
 };
@@ -56,15 +56,8 @@ impl Options {
 /// Connects.
 pub async fn run(options: Options) -> Outcome {
     let (host, cluster) = options.target.find().await?;
-    let mut document = kubeconfig_of(&host, &cluster).await?;
+    let (document, tunnel) = reach(&host, cluster).await?;
     let name = format!("vkube_{}", options.target.name);
-    kubeconfig::rename(&mut document, &name);
-
-    let server = kubeconfig::server(&document).unwrap_or_default().to_owned();
-    let tunnel = if reachable(&server).await { None } else { Some(forward::open(&host, &cluster).await?) };
-    if let Some(tunnel) = &tunnel {
-        kubeconfig::set_server(&mut document, &format!("https://{}", tunnel.address));
-    }
     if !options.command.is_empty() {
         return run_command(&document, &options.command).await;
     }
@@ -82,6 +75,32 @@ pub async fn run(options: Options) -> Outcome {
         Stop::new()?.wait().await;
     }
     Ok(())
+}
+
+/// The kubeconfig by which a cluster is reached from here, and the tunnel that it leads through, if it takes one. A cluster
+/// that wakes when it is connected to is awake then.
+pub async fn reach(
+    host: &Client,
+    cluster: VirtualCluster,
+) -> Result<(Value, Option<forward::Tunnel>), Failure> {
+    let mut document = kubeconfig_of(host, &cluster).await?;
+    let name = format!("vkube_{}", cluster.metadata.name.as_deref().unwrap_or_default());
+    kubeconfig::rename(&mut document, &name);
+    let cluster = clusters::rouse(host, cluster).await?;
+    let server = kubeconfig::server(&document).unwrap_or_default().to_owned();
+    if reachable(&server).await {
+        return Ok((document, None));
+    }
+    let tunnel = forward::open(host, &cluster).await?;
+    kubeconfig::set_server(&mut document, &format!("https://{}", tunnel.address));
+    Ok((document, Some(tunnel)))
+}
+
+/// A client by a kubeconfig.
+pub async fn client(document: &Value) -> Result<Client, Failure> {
+    let kubeconfig: Kubeconfig = serde_json::from_value(document.clone())?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
 }
 
 /// A client of the host.

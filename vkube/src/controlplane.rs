@@ -1,14 +1,16 @@
 //! `vkube controlplane`: the control plane of a virtual cluster, or with `--standalone` of a cluster of
 //! its own that can be tested and measured without a host.
 
+mod access;
 mod activity;
 mod audit;
 mod authentication;
 mod authorization;
 mod election;
 mod hosted;
-mod link;
+pub(crate) mod link;
 mod standalone;
+pub mod store;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -17,10 +19,12 @@ use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
+    admission::policy::typing,
+    block::Blocked,
     instance::{self, Instance},
     user::User,
 };
-use vkube_controllers::{Authority, Metrics};
+use vkube_controllers::{Authority, Metrics, TypeChecker};
 
 use crate::{
     cli::{Failure, Outcome},
@@ -48,6 +52,9 @@ pub struct Options {
     pub controllers: vkube_controllers::Controllers,
     #[command(flatten)]
     pub election: election::Options,
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: store::Flags,
     /// Admission plugins to run besides the default ones.
     #[arg(long, value_name = "PLUGINS", value_delimiter = ',')]
     pub enable_admission_plugins: Vec<String>,
@@ -120,9 +127,26 @@ pub struct Options {
     /// Tell on the host when somebody from outside used the cluster last.
     #[arg(long)]
     pub report_activity: bool,
+    /// A ClusterRole and who has it in the whole cluster, as the JSON of an entry of a VirtualCluster's `spec.access`.
+    #[arg(long, value_name = "JSON", value_parser = access::parse)]
+    pub access: Vec<vkube_crds::Access>,
+    /// Writes that are refused to all but the control plane's own controllers.
+    #[arg(long, value_name = "VERBS", value_delimiter = ',')]
+    pub block_writes: Vec<BlockedVerb>,
     /// What is shared with the host, as the JSON of a VirtualCluster's `spec.sync`.
     #[arg(long, value_name = "JSON")]
     pub sync: Option<String>,
+}
+
+/// A write that can be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BlockedVerb {
+    /// What makes objects.
+    Create,
+    /// What changes objects.
+    Update,
+    /// What removes objects.
+    Delete,
 }
 
 /// Runs until the process is told to stop.
@@ -156,6 +180,7 @@ fn controllers(names: &str) -> Result<vkube_controllers::Controllers, vkube_cont
 fn server_options(options: &Options) -> Result<instance::Options, Failure> {
     let mut all = instance::Options {
         data_dir: Some(options.data_dir.clone()),
+        database: options.store.address()?,
         history: options.etcd_compaction_interval,
         listen: Some(options.listen),
         authentication: options.authentication.options()?,
@@ -163,6 +188,11 @@ fn server_options(options: &Options) -> Result<instance::Options, Failure> {
         enable_admission: options.enable_admission_plugins.clone(),
         disable_admission: options.disable_admission_plugins.clone(),
         service_range: options.service_cluster_ip_range,
+        blocked: Blocked {
+            create: options.block_writes.contains(&BlockedVerb::Create),
+            update: options.block_writes.contains(&BlockedVerb::Update),
+            delete: options.block_writes.contains(&BlockedVerb::Delete),
+        },
         seats: options.max_requests_inflight + options.max_mutating_requests_inflight,
         ..instance::Options::default()
     };
@@ -191,10 +221,12 @@ impl Controllers {
         enabled: vkube_controllers::Controllers,
     ) -> Result<Self, Failure> {
         let authority = Authority::new(&read(&pki.join("ca.crt"))?, &read(&pki.join("ca.key"))?)?;
+        let server = instance.server.clone();
         let options = vkube_controllers::Options {
             root_ca: Some(root_ca),
             authority: Some(Arc::new(authority)),
             enabled,
+            type_checker: Some(TypeChecker::new(move |policy| typing::warnings(&server, policy))),
             ..Default::default()
         };
         let metrics = options.metrics.clone();

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::Outcome,
-    stop::{Stop, pod_address},
+    stop::{Stop, pod_address, pod_ip},
 };
 
 /// What the operator is told.
@@ -72,6 +72,7 @@ pub async fn run(options: Options) -> Outcome {
         concurrency: options.concurrency,
         persistence: options.persistence,
         probe: options.probe,
+        doors: pod_ip(),
         cluster_api: options.cluster_api,
         internal_address: if options.cluster_ip_addresses {
             vkube_operator::InternalAddress::ClusterIp
@@ -80,6 +81,7 @@ pub async fn run(options: Options) -> Outcome {
         },
         next_time: vkube_controllers::next_time,
         check: crate::sync::problems,
+        drop_schema: crate::controlplane::store::drop_schema,
         ..defaults
     };
     let shutdown = CancellationToken::new();

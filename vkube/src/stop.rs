@@ -25,11 +25,15 @@ impl Stop {
     }
 }
 
+/// The address of the pod that this process runs in.
+pub fn pod_ip() -> Option<IpAddr> {
+    std::env::var("POD_IP").ok()?.parse().ok()
+}
+
 /// Where to listen. Pods of the sandbox share one network and have loopback addresses: there, and only
 /// there, a process listens on its pod's address alone.
 pub fn pod_address(listen: SocketAddr) -> SocketAddr {
-    let pod_ip: Option<IpAddr> = std::env::var("POD_IP").ok().and_then(|ip| ip.parse().ok());
-    match pod_ip {
+    match pod_ip() {
         Some(ip) if ip.is_loopback() => SocketAddr::new(ip, listen.port()),
         _ => listen,
     }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use vkube_apiserver::cel::{self, Budget, Program, Scope, Type, Variables};
-use vkube_crds::{NodeMode, Sync, SyncPatch, SyncRule, VirtualClusterSpec};
-use vkube_syncer::{ChangeSpec, Direction, DnsOverrides, Expression, NodeSync, PatchSpec, RuleSpec, Rules};
+use vkube_crds::{NAMESPACES, NamespaceMap, NodeMode, Sync, SyncPatch, SyncRule, ToHost, VirtualClusterSpec};
+use vkube_syncer::{
+    ChangeSpec, Direction, DnsOverrides, Expression, MappedNamespaces, NodeSync, PatchSpec, RuleSpec, Rules,
+};
 
 /// What an expression may do, in the steps of [`Budget`]; ten times what a long one about a large object takes.
 const STEPS: u64 = 1_000_000;
@@ -17,7 +19,11 @@ const VARIABLES: [&str; 3] = ["source", "object", "value"];
 pub fn rules(sync: &Sync) -> Result<Rules, Vec<String>> {
     let mut specs = Vec::new();
     let mut wrong = Vec::new();
-    for (resource, rule) in &sync.to_host {
+    // Namespaces are no objects to copy: they say where the others go.
+    for (resource, rule) in sync.to_host.iter().filter(|(resource, _)| *resource != NAMESPACES) {
+        if rule.mappings_only.is_some() || !rule.extra_labels.is_empty() {
+            wrong.push(format!("{resource}: `mappingsOnly` and `extraLabels` are for namespaces"));
+        }
         let all = rule.all.unwrap_or(false);
         specs.push(RuleSpec { all, ..spec(Direction::ToHost, resource, &rule.rule, &mut wrong) });
     }
@@ -42,6 +48,26 @@ fn spec(direction: Direction, resource: &str, rule: &SyncRule, wrong: &mut Vec<S
     }
 }
 
+/// Which virtual namespaces have namespaces of their own on the host, or everything that is wrong with that.
+pub fn namespaces(cluster: &str, sync: &Sync) -> Result<Option<MappedNamespaces>, Vec<String>> {
+    let Some(asked) = sync.namespaces() else { return Ok(None) };
+    let mut wrong = Vec::new();
+    let ToHost { rule, all, mappings_only, extra_labels: _ } = asked;
+    if rule.version.is_some() || rule.selector.is_some() || !rule.patches.is_empty() || all.is_some() {
+        wrong.push("they are mapped by name: no selector, no patches, no version, no `all`".to_owned());
+    }
+    if rule.mappings.is_empty() {
+        wrong.push("needs mappings".to_owned());
+    }
+    let map = NamespaceMap::parse(cluster, &rule.mappings).map_err(|more| wrong.extend(more));
+    match map {
+        Ok(map) if wrong.is_empty() => {
+            Ok(Some(MappedNamespaces { map, only: mappings_only.unwrap_or_default() }))
+        }
+        _ => Err(wrong.into_iter().map(|why| format!("{NAMESPACES}: {why}")).collect()),
+    }
+}
+
 /// Names that are answered otherwise, or everything that is wrong with them.
 pub fn dns(
     names: &BTreeMap<String, String>,
@@ -61,6 +87,8 @@ pub fn problems(spec: &VirtualClusterSpec) -> Vec<String> {
 
 fn sync_problems(sync: &Sync) -> Vec<String> {
     let mut problems = rules(sync).err().unwrap_or_default();
+    // What the cluster is called decides nothing here.
+    problems.extend(namespaces("name", sync).err().into_iter().flatten());
     let nodes = sync.nodes.clone().unwrap_or_default();
     let is_selected = nodes.mode == Some(NodeMode::Selected);
     if nodes.selector.is_some() != is_selected {
@@ -91,7 +119,8 @@ pub fn scheduling(sync: &Sync) -> Result<Option<vkube_scheduler::Options>, vkube
     let scheduler = sync.nodes.as_ref().and_then(|nodes| nodes.scheduler.as_ref());
     let options = |scheduler: &vkube_crds::Scheduler| {
         let profiles = vkube_scheduler::Profile::read_all(&scheduler.profiles)?;
-        Ok(vkube_scheduler::Options { profiles, volumes: vkube_scheduler::Volumes::Elsewhere })
+        let volumes = vkube_scheduler::Volumes::Elsewhere;
+        Ok(vkube_scheduler::Options { profiles, volumes, ..Default::default() })
     };
     scheduler.map(options).transpose()
 }
@@ -163,6 +192,18 @@ mod tests {
         );
         assert!(patch(json!({ "path": "spec.a", "expression": "self.x" })).contains("self"));
         assert!(patch(json!({ "path": "spec.a" })).contains("either"));
+    }
+
+    #[test]
+    fn namespaces_are_mapped_by_name_and_by_nothing_else() {
+        let with = |namespaces: Value| wrong(json!({ "toHost": { "namespaces": namespaces } }));
+        assert_eq!(with(json!({ "mappings": { "team-*": "${name}-*" }, "mappingsOnly": true })), "");
+        assert!(with(json!({})).contains("namespaces: needs mappings"));
+        assert!(with(json!({ "mappings": { "team-*": "one" } })).contains("either both sides"));
+        let selected = json!({ "mappings": { "a": "b" }, "selector": { "matchLabels": { "a": "b" } } });
+        assert!(with(selected).contains("by name"));
+        let elsewhere = json!({ "toHost": { "secrets": { "mappingsOnly": true } } });
+        assert!(wrong(elsewhere).contains("are for namespaces"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
-mod policy;
+pub mod policy;
 mod priority;
 mod resource_quota;
 mod review;

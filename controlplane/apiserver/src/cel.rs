@@ -8,11 +8,14 @@
 //! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
 
 pub mod check;
+pub mod cost;
+pub mod declared;
 pub mod error;
 pub mod evaluate;
 pub mod functions;
 pub mod json;
 pub mod lazy;
+pub mod measured;
 pub mod parse;
 pub mod signatures;
 pub mod syntax;
@@ -22,9 +25,11 @@ pub mod value;
 
 pub use self::{
     check::{Issues, Scope},
+    declared::Declared,
     error::Error,
     evaluate::{Budget, Variables},
     lazy::Lazy,
+    measured::Measured,
     parse::{SyntaxError, is_reserved},
     types::Type,
     value::Value,
@@ -77,7 +82,12 @@ impl Program {
 
     /// The type of its value, given what it may speak of; or what is wrong with it.
     pub fn check(&self, text: &str, scope: &Scope<'_>) -> Result<Type, Issues> {
-        check::check(&self.expression, text, scope)
+        check::check(&self.expression, text, scope).map(|known| known.ty)
+    }
+
+    /// The type of its value and what it costs at most, or what is wrong with it.
+    pub fn weigh(&self, text: &str, scope: &Scope<'_>) -> Result<(Type, u64), Issues> {
+        check::check(&self.expression, text, scope).map(|known| (known.ty, known.cost))
     }
 }
 

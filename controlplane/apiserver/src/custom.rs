@@ -10,6 +10,7 @@ pub mod compile;
 pub mod conditions;
 pub mod controller;
 pub mod conversion;
+pub mod field_path;
 pub mod json_path;
 pub mod pattern;
 pub mod rules;
@@ -179,7 +180,12 @@ impl Kind for CustomResource {
     }
 
     fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
-        crate::validation::metadata::finalizer_warnings(object, old)
+        let mut warnings = crate::validation::metadata::finalizer_warnings(object, old);
+        if let Some(old) = old {
+            let ratcheted = rules::ratcheted(self.schema.checks(), object, old);
+            warnings.extend(ratcheted.0.iter().map(ToString::to_string));
+        }
+        warnings
     }
 
     fn unconditional_update(&self) -> bool {

@@ -10,10 +10,7 @@ use std::{
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use vkube_store::{
-    Store,
-    sqlite::{self, SqliteStore},
-};
+use vkube_store::{PostgresStore, SqliteStore, Store, postgres};
 
 use crate::{
     admission::{self, Chain},
@@ -26,6 +23,7 @@ use crate::{
         node::Node,
         webhook::{self, Webhook},
     },
+    block::Blocked,
     bootstrap,
     connect::Connector,
     custom,
@@ -34,7 +32,8 @@ use crate::{
     listener::{self, TlsFiles},
     rbac::authorizer::Rbac,
     server::{Parts, Server},
-    service_allocation::{Allocator, range::RangeAllocator},
+    service_allocation::{Allocator, range::RangeAllocator, shared},
+    snapshot::Shelf,
     status::ApiError,
     stored,
 };
@@ -43,6 +42,8 @@ use crate::{
 pub struct Options {
     /// Where the store lives; `None` keeps it in memory, for tests.
     pub data_dir: Option<PathBuf>,
+    /// The database where the store lives instead, which other servers may serve too.
+    pub database: Option<postgres::Address>,
     /// `--etcd-compaction-interval`: how long lists can be continued and watches resumed; zero is for ever.
     pub history: Duration,
     /// Where to listen; `None` serves calls from within the process only.
@@ -59,6 +60,8 @@ pub struct Options {
     pub authorization_configuration: Option<PathBuf>,
     /// `--audit-*`, if there is a policy and a log.
     pub audit: Option<audit::Options>,
+    /// Writes that are refused to whoever comes from outside the process.
+    pub blocked: Blocked,
     /// Where the time of the last request of a user from outside is noted, in seconds since 1970.
     pub activity: Option<Arc<AtomicI64>>,
     /// `--enable-admission-plugins`, on top of those that are on by default.
@@ -84,7 +87,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             data_dir: None,
-            history: sqlite::Options::default().history,
+            database: None,
+            history: vkube_store::Options::default().history,
             listen: None,
             tls: None,
             authentication: authentication::Options::default(),
@@ -92,6 +96,7 @@ impl Default for Options {
             authorization_webhook: None,
             authorization_configuration: None,
             audit: None,
+            blocked: Blocked::default(),
             activity: None,
             enable_admission: Vec::new(),
             disable_admission: Vec::new(),
@@ -117,6 +122,9 @@ pub enum Error {
         #[source]
         source: vkube_store::Error,
     },
+    /// The store's database could not be opened.
+    #[error("failed to open the store in the database")]
+    Database(#[source] vkube_store::Error),
     /// The store's directory could not be made.
     #[error("failed to make the data directory {path}")]
     Directory {
@@ -178,7 +186,7 @@ pub struct Instance {
     pub server: Server,
     /// Where it listens.
     pub address: Option<SocketAddr>,
-    store: Arc<SqliteStore>,
+    store: Arc<dyn Store>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -186,7 +194,8 @@ pub struct Instance {
 impl Instance {
     /// Starts a server. When this returns it answers, and is ready.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let store = open_store(options.data_dir, options.history)?;
+        let snapshots = options.data_dir.as_ref().map(|directory| Shelf::new(directory.join("snapshots")));
+        let store = open_store(options.data_dir, options.database, options.history).await?;
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
 
@@ -206,7 +215,7 @@ impl Instance {
         let own_services = options.allocator.is_none();
         let allocator = match options.allocator {
             Some(allocator) => allocator,
-            None => Arc::new(RangeAllocator::new(options.service_range, &stored_services(&*store).await?)?),
+            None => range_allocator(options.service_range, &store, &shutdown).await?,
         };
         let chosen = chosen(
             options.authorization_modes,
@@ -231,6 +240,8 @@ impl Instance {
             own_services,
             advertise_address: advertise,
             service_range: options.service_range,
+            blocked: options.blocked,
+            snapshots,
         });
         if let Some(batches) = batches.flatten() {
             tasks.spawn(batches.run(shutdown.clone()));
@@ -274,18 +285,41 @@ impl Instance {
     }
 }
 
-fn open_store(data_dir: Option<PathBuf>, history: Duration) -> Result<Arc<SqliteStore>, Error> {
+async fn open_store(
+    data_dir: Option<PathBuf>,
+    database: Option<postgres::Address>,
+    history: Duration,
+) -> Result<Arc<dyn Store>, Error> {
+    let options = if history.is_zero() {
+        vkube_store::Options { history: Duration::MAX, revisions: u64::MAX, ..Default::default() }
+    } else {
+        vkube_store::Options { history, ..Default::default() }
+    };
+    if let Some(address) = database {
+        return Ok(PostgresStore::open(address, options).await.map_err(Error::Database)?);
+    }
     let Some(path) = data_dir else {
-        return SqliteStore::in_memory().map_err(|source| Error::Store { path: ":memory:".into(), source });
+        let store = SqliteStore::in_memory();
+        return Ok(store.map_err(|source| Error::Store { path: ":memory:".into(), source })?);
     };
     std::fs::create_dir_all(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
     let file = path.join("state.db");
-    let options = if history.is_zero() {
-        sqlite::Options { history: Duration::MAX, revisions: u64::MAX, ..sqlite::Options::default() }
-    } else {
-        sqlite::Options { history, ..sqlite::Options::default() }
-    };
-    SqliteStore::open(&file, options).map_err(|source| Error::Store { path, source })
+    Ok(SqliteStore::open(&file, options).map_err(|source| Error::Store { path, source })?)
+}
+
+/// The allocator of a cluster of its own. One that shares its store follows what the others give.
+async fn range_allocator(
+    range: IpNet,
+    store: &Arc<dyn Store>,
+    shutdown: &CancellationToken,
+) -> Result<Arc<dyn Allocator>, Error> {
+    if store.is_shared() {
+        let allocator = Arc::new(RangeAllocator::new(range, &[])?);
+        let followed = Arc::new(shared::Followed::new(Arc::clone(&allocator)));
+        follow::follow(Arc::clone(store), followed, shutdown.clone()).await?;
+        return Ok(allocator);
+    }
+    Ok(Arc::new(RangeAllocator::new(range, &stored_services(&**store).await?)?))
 }
 
 async fn stored_services(store: &dyn Store) -> Result<Vec<serde_json::Value>, ApiError> {

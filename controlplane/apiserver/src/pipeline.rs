@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 
 use crate::{
-    aggregation, audit, authentication, authorization,
+    aggregation, audit, authentication, authorization, block,
     body::{self, Request, Response},
     impersonation,
     metrics::Asked,
@@ -59,7 +59,9 @@ async fn run(
     if !info.is_lasting() {
         check_timeout(&query)?;
     }
-    let user = match request.extensions_mut().remove::<Arc<User>>() {
+    let within = request.extensions_mut().remove::<Arc<User>>();
+    let is_outside = within.is_none();
+    let user = match within {
         Some(user) => user,
         None => {
             let user = authentication::authenticate(server, request).await;
@@ -83,7 +85,7 @@ async fn run(
     let mut response = match seat {
         Ok(_seat) => {
             let _running = server.counters.inflight.enter(&info);
-            let answer = proceed(server, request, info, &name, user, query).await;
+            let answer = proceed(server, request, info, &name, (user, is_outside), query).await;
             answer.unwrap_or_else(|error| respond::error(&error, encoding))
         }
         Err(refusal) => {
@@ -106,7 +108,7 @@ async fn proceed(
     request: &mut Request,
     info: RequestInfo,
     name: &str,
-    user: Arc<User>,
+    (user, is_outside): (Arc<User>, bool),
     query: Query,
 ) -> Result<Response, ApiError> {
     let attributes = authorization::Attributes { name, ..authorization::Attributes::of(&user, &info) };
@@ -124,6 +126,9 @@ async fn proceed(
             audit::annotate(REASON, || reason.clone());
             return Err(attributes.forbidden(&reason));
         }
+    }
+    if is_outside {
+        block::check(server, &info, &attributes).await?;
     }
     if let Some(remote) = server.aggregation.find(&info.path) {
         if remote.hosted {

@@ -18,6 +18,7 @@ use crate::{
     resource::Definition,
     respond,
     server::Server,
+    snapshot,
     status::ApiError,
     user::User,
 };
@@ -242,6 +243,7 @@ async fn other(
                 .await
         }
         ["metrics"] => Ok(metrics::serve(server, request.headers()).await),
+        ["vkube", segments @ ..] => Box::pin(snapshot::serve(server, request, segments, query)).await,
         _ => Ok(respond::page_not_found()),
     }
 }

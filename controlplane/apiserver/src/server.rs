@@ -25,6 +25,7 @@ use crate::{
     audit::Audit,
     authentication::Authenticators,
     authorization::Authorizer,
+    block::Blocked,
     body::{Body, BoxError, Request, Response},
     catalog::Catalog,
     connect::Connector,
@@ -37,6 +38,7 @@ use crate::{
     registry::Resource,
     resource::Definition,
     service_allocation::Allocator,
+    snapshot::Shelf,
     status::ApiError,
     stored,
     user::User,
@@ -71,6 +73,10 @@ pub struct Parts {
     pub advertise_address: String,
     /// The range of cluster IPs.
     pub service_range: IpNet,
+    /// Writes that are refused to whoever comes from outside the process.
+    pub blocked: Blocked,
+    /// Where snapshots are kept; nowhere without a directory.
+    pub snapshots: Option<Shelf>,
 }
 
 /// A running API server; clones share it.

@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod range;
+pub mod shared;
 
 use futures::future::BoxFuture;
 use serde_json::Value;

@@ -336,6 +336,13 @@ impl From<vkube_store::Error> for ApiError {
             vkube_store::Error::Conflict { key, .. } => {
                 Self::new(StatusCode::CONFLICT, "Conflict", format!("the state of {key} has changed"))
             }
+            // The store tells of it, once for all who ask.
+            error @ vkube_store::Error::Unavailable(_) => {
+                let mut unavailable = Self::unavailable(format!("the store of the cluster is away: {error}"));
+                unavailable.details =
+                    Some(Box::new(Details { retry_after_seconds: 1, ..Details::default() }));
+                unavailable
+            }
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "store failed");
                 Self::internal(other)

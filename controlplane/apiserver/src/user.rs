@@ -28,11 +28,14 @@ pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// The user of requests without credentials.
 pub const ANONYMOUS: &str = "system:anonymous";
+/// The operator of the host, where it asks a virtual cluster for something.
+pub const OPERATOR: &str = "system:vkube-operator";
 
 impl User {
-    /// Whether this is a person or tool from outside: neither nobody, nor a node, nor what runs in the cluster.
+    /// Whether this is a person or tool from outside: neither nobody, nor a node, nor what runs in the cluster or
+    /// looks after it.
     pub fn is_from_outside(&self) -> bool {
-        let inside = ["system:serviceaccount:", "system:node:"];
+        let inside = ["system:serviceaccount:", "system:node:", OPERATOR];
         self.name != ANONYMOUS && !inside.iter().any(|prefix| self.name.starts_with(prefix))
     }
 

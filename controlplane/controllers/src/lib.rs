@@ -21,6 +21,7 @@ mod hash;
 mod history;
 mod informers;
 mod metrics;
+mod names;
 mod node_fit;
 mod ownership;
 mod pod_control;
@@ -51,6 +52,7 @@ mod pod_garbage;
 mod pv_protection;
 mod pvc_protection;
 mod replica_set;
+mod resource_claim;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -74,6 +76,7 @@ pub use certificates::{Authority, AuthorityError};
 pub use clock::Clock;
 pub use cron_job::next_time;
 pub use metrics::Metrics;
+pub use validating_policy_status::TypeChecker;
 
 use api::Api;
 use events::Recorder;
@@ -93,6 +96,8 @@ pub struct Options {
     pub clock: Clock,
     /// Where they count what they do.
     pub metrics: Metrics,
+    /// Who knows the types of what admission policies judge; without one, nobody is told of mistakes.
+    pub type_checker: Option<TypeChecker>,
 }
 
 /// Why the controllers ended.
@@ -192,9 +197,11 @@ controllers! {
     Disruption = "disruption-controller" => disruption::start,
     /// Keeps as many replicas as metrics ask for.
     HorizontalPodAutoscaler = "horizontal-pod-autoscaler-controller" => horizontal_pod_autoscaler::start,
+    /// Makes the claims for devices of pods, and frees those that no pod uses.
+    ResourceClaim = "resourceclaim-controller" => resource_claim::start,
     /// Counts what namespaces use of their quotas.
     ResourceQuota = "resourcequota-controller" => resource_quota::start,
-    /// Says which generation of a validating admission policy has been seen.
+    /// Says which generation of a validating admission policy has been seen, and what its expressions get wrong.
     ValidatingPolicyStatus =
         "validatingadmissionpolicy-status-controller" => validating_policy_status::start,
     /// Signs `cluster-info` with bootstrap tokens.
@@ -223,14 +230,17 @@ pub struct UnknownController(String);
 impl Controllers {
     /// These controllers only.
     pub fn only(controllers: &[Controller]) -> Self {
-        Self(controllers.iter().fold(0, |set, one| set | 1 << *one as u8))
+        controllers.iter().fold(Self(0), |set, one| set.with(*one))
     }
 
     /// What `--controllers` of kube-controller-manager stands for: `*` for those that are on by default, a name for that
     /// controller, and a name after `-` for all but that one. The first that names a controller counts.
+    /// Older names of controllers count too; those of upstream that do not run here have no effect.
     pub fn named<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Result<Self, UnknownController> {
-        let known = |name: &str| Controller::ALL.iter().any(|one| one.name() == name);
-        let bare = |name: &'a str| name.strip_prefix('-').unwrap_or(name);
+        let known = |name: &str| {
+            Controller::ALL.iter().any(|one| one.name() == name) || names::ELSEWHERE.contains(&name)
+        };
+        let bare = |name: &'a str| names::canonical(name.strip_prefix('-').unwrap_or(name));
         if let Some(name) = names.clone().into_iter().find(|name| *name != "*" && !known(bare(name))) {
             return Err(UnknownController(bare(name).to_owned()));
         }
@@ -247,6 +257,12 @@ impl Controllers {
     #[must_use]
     pub fn without(self, controller: Controller) -> Self {
         Self(self.0 & !(1 << controller as u8))
+    }
+
+    /// The set with `controller`.
+    #[must_use]
+    pub fn with(self, controller: Controller) -> Self {
+        Self(self.0 | 1 << controller as u8)
     }
 
     /// Whether `controller` is in the set.
@@ -276,6 +292,7 @@ struct Context {
     metrics: Metrics,
     root_ca: Option<String>,
     authority: Option<Arc<Authority>>,
+    type_checker: Option<TypeChecker>,
     shutdown: CancellationToken,
 }
 
@@ -303,6 +320,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         metrics: options.metrics,
         root_ca: options.root_ca,
         authority: options.authority,
+        type_checker: options.type_checker,
         shutdown: stop.clone(),
     };
 
@@ -362,6 +380,40 @@ mod tests {
         assert_eq!(named(&["job-controller"]), Ok(Controllers::only(&[Controller::Job])));
         assert!(named(&[]).unwrap().is_empty());
         assert_eq!(named(&["*", "-jobs"]), Err(UnknownController("jobs".to_owned())));
+    }
+
+    /// The names in the first column of the table below a heading of `docs/controllers.md`.
+    fn documented(heading: &str) -> Vec<&'static str> {
+        let text = include_str!("../../../docs/controllers.md");
+        let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split_once("` |")).map(|(cell, _)| cell);
+        cells.flat_map(|cell| cell.split("`, `")).collect()
+    }
+
+    #[test]
+    fn every_controller_of_upstream_is_documented_once_and_those_that_run_are_ours() {
+        let (runs, runs_not) = (documented("What runs"), documented("What does not run"));
+        // The time to live of jobs is one part of their controller.
+        let own = Controller::ALL.iter().map(|one| one.name()).chain(["ttl-after-finished-controller"]);
+        let (mut ours, mut told): (Vec<_>, _) = (own.collect(), runs.clone());
+        ours.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, ours);
+        // The time to live is among those that run, if not by a controller of its own.
+        let elsewhere = names::ELSEWHERE.iter().filter(|name| **name != "ttl-after-finished-controller");
+        let (mut elsewhere, mut told): (Vec<_>, _) = (elsewhere.copied().collect(), runs_not);
+        elsewhere.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(told, elsewhere);
+    }
+
+    #[test]
+    fn older_names_count_and_those_of_what_runs_elsewhere_have_no_effect() {
+        let named = |names: &[&str]| Controllers::named(names.iter().copied());
+        let set = named(&["*", "-job", "tokencleaner", "-nodeipam", "-ttl-controller"]).unwrap();
+        assert!(set.contains(Controller::TokenCleaner) && !set.contains(Controller::Job));
+        assert!(set.contains(Controller::Deployment) && set.contains(Controller::NodeLifecycle));
     }
 
     #[test]

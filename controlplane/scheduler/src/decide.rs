@@ -64,8 +64,10 @@ pub(crate) fn decide(pod: &Pod, cluster: &Cluster, nominated: &Nominated) -> Dec
 /// Why the pod can go nowhere, whatever the node.
 fn obstacle(pod: &Pod, cluster: &Cluster) -> Option<String> {
     let nodes = cluster.nodes().len();
-    let binds = cluster.profile(pod).is_some_and(|profile| profile.filters(Plugin::VolumeBinding));
-    let why = cluster.volumes.obstacle(pod).filter(|_| binds && nodes > 0)?;
+    let on = |plugin| cluster.profile(pod).is_some_and(|profile| profile.filters(plugin));
+    let volumes = || cluster.volumes.obstacle(pod).filter(|_| on(Plugin::VolumeBinding));
+    let devices = || cluster.devices.obstacle(pod).filter(|_| on(Plugin::DynamicResources));
+    let why = volumes().or_else(devices).filter(|_| nodes > 0)?;
     let useless = format!("0/{nodes} nodes are available: {nodes} {USELESS}.");
     Some(format!("0/{nodes} nodes are available: {why}. preemption: {useless}"))
 }

@@ -11,6 +11,7 @@ use kube::{
     ResourceExt,
     core::{Selector, SelectorExt},
 };
+use vkube_usage::taints;
 
 use super::{
     profile::Plugin,
@@ -77,6 +78,9 @@ pub(crate) fn fits(pod: &Pod, node: &Node, cluster: &Cluster) -> Result<(), Unfi
     if on(Plugin::InterPodAffinity) {
         matches_pod_affinity(pod, spec, node, cluster)?;
     }
+    if on(Plugin::DynamicResources) {
+        cluster.devices.fit(pod, node)?;
+    }
     Ok(())
 }
 
@@ -107,15 +111,17 @@ pub(crate) fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let effect = toleration.effect.as_deref().unwrap_or_default();
-    let key = toleration.key.as_deref().unwrap_or_default();
-    if !(effect.is_empty() || effect == taint.effect) || !(key.is_empty() || key == taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("Equal") {
-        "Exists" => true,
-        _ => toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default(),
-    }
+    let toleration = taints::Toleration {
+        key: toleration.key.as_deref(),
+        operator: toleration.operator.as_deref(),
+        value: toleration.value.as_deref(),
+        effect: toleration.effect.as_deref(),
+    };
+    toleration.tolerates(taints::Taint {
+        key: &taint.key,
+        value: taint.value.as_deref(),
+        effect: &taint.effect,
+    })
 }
 
 pub(crate) fn matches_selectors(spec: &PodSpec, node: &Node) -> Result<(), Unfit> {
@@ -284,6 +290,6 @@ fn is_empty(selector: &LabelSelector) -> bool {
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+pub(crate) fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     matches!(Selector::try_from(selector.clone()), Ok(selector) if selector.matches(labels))
 }

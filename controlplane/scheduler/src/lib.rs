@@ -6,46 +6,59 @@
 //!                        pods that wait ──┴───── what they wait for ◄─┘
 //! ```
 //!
-//! Driven by events alone: a pod is tried when it appears or changes, and those that fit nowhere are tried again when
-//! something has changed that they may have waited for. What happens while the scheduler is busy is taken in together,
-//! so that many events cost one attempt. A placement counts from the moment it is decided, before the API server has
+//! Driven by events: a pod is tried when it appears or changes, and those that fit nowhere are tried again when something
+//! has changed that they may have waited for, or after five minutes (`queue.rs`). What happens while the scheduler is busy
+//! is taken in together, so that many events cost one attempt. A placement counts from the moment it is decided, before the API server has
 //! confirmed the binding. For a pod that fits nowhere, others of lower priority may have to go: it is nominated for their
 //! node, whose room is kept for it until they are gone.
 
 mod act;
 mod decide;
+mod devices;
 pub mod events;
 mod filter;
+mod metrics;
 mod preempt;
 pub mod profile;
 pub mod quantity;
+mod queue;
 mod score;
 mod spread;
 mod state;
 mod volumes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     policy::v1::PodDisruptionBudget,
-    storage::v1::{CSINode, StorageClass},
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
 };
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 use vkube_watch::feed::{self, Change, Key};
 
-use act::Hand;
+use act::{Done, Hand, Prepared, Reason};
 use decide::{Decision, Nominated, decide};
+pub use devices::DeviceSelector;
+use devices::Grant;
 use events::Recorder;
+pub use metrics::Metrics;
+use metrics::Outcome;
 use preempt::{Candidate, priority};
 pub use profile::{Profile, ProfileError};
+use queue::{History, Queue};
 use state::Cluster;
+
+/// How long a pod with a node waits for its volumes (`bindTimeoutSeconds` of the plugin VolumeBinding).
+const BINDING: Duration = Duration::from_secs(10 * 60);
 
 /// Whose the volumes of pods are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,11 +77,16 @@ pub struct Options {
     pub profiles: Vec<Profile>,
     /// Whose the volumes are.
     pub volumes: Volumes,
+    /// Who knows which devices claims ask for; without one, devices are another cluster's matter too.
+    pub devices: Option<DeviceSelector>,
+    /// Where it is counted what happens.
+    pub metrics: Metrics,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { profiles: vec![Profile::default()], volumes: Volumes::Own }
+        let profiles = vec![Profile::default()];
+        Self { profiles, volumes: Volumes::Own, devices: None, metrics: Metrics::default() }
     }
 }
 
@@ -91,11 +109,16 @@ enum News {
     Volume(Change<PersistentVolume>),
     Class(Change<StorageClass>),
     Limits(Change<CSINode>),
+    Driver(Change<CSIDriver>),
+    Capacity(Change<CSIStorageCapacity>),
+    DeviceClaim(Change<ResourceClaim>),
+    Slice(Change<ResourceSlice>),
+    DeviceClass(Change<DeviceClass>),
 }
 
 type Feed = SelectAll<BoxStream<'static, News>>;
 
-fn watch(client: &Client, volumes: Volumes) -> Feed {
+fn watch(client: &Client, volumes: Volumes, devices: bool) -> Feed {
     let mut feed = Feed::new();
     feed.push(follow(Api::all(client.clone()), News::Node));
     feed.push(follow(Api::all(client.clone()), News::Pod));
@@ -106,6 +129,13 @@ fn watch(client: &Client, volumes: Volumes) -> Feed {
         feed.push(follow(Api::all(client.clone()), News::Volume));
         feed.push(follow(Api::all(client.clone()), News::Class));
         feed.push(follow(Api::all(client.clone()), News::Limits));
+        feed.push(follow(Api::all(client.clone()), News::Driver));
+        feed.push(follow(Api::all(client.clone()), News::Capacity));
+    }
+    if devices {
+        feed.push(follow(Api::all(client.clone()), News::DeviceClaim));
+        feed.push(follow(Api::all(client.clone()), News::Slice));
+        feed.push(follow(Api::all(client.clone()), News::DeviceClass));
     }
     feed
 }
@@ -118,33 +148,38 @@ where
 }
 
 async fn schedule(client: Client, recorder: Recorder, options: Options) {
-    let mut feed = watch(&client, options.volumes);
+    let mut feed = watch(&client, options.volumes, options.devices.is_some());
     let mut scheduler = Scheduler {
         unknown: feed.len(),
         hand: Hand { client, recorder },
         cluster: Cluster::new(options.profiles),
-        waiting: BTreeMap::new(),
-        fresh: BTreeSet::new(),
+        queue: Queue::default(),
         wake: Wake::Nobody,
         nominated: BTreeMap::new(),
-        promised: BTreeMap::new(),
+        placing: BTreeMap::new(),
         writes: JoinSet::new(),
+        metrics: options.metrics,
     };
     scheduler.cluster.volumes.elsewhere = options.volumes == Volumes::Elsewhere;
+    scheduler.cluster.devices.selector = options.devices;
     loop {
+        let next = scheduler.next();
+        let timer = async move {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => futures::future::pending().await,
+            }
+        };
         tokio::select! {
             Some(news) = feed.next() => scheduler.hear(news),
-            Some(Ok(refused)) = scheduler.writes.join_next() => {
-                if let Some(pod) = refused {
-                    scheduler.refused(pod);
-                }
-            }
+            Some(Ok(done)) = scheduler.writes.join_next() => scheduler.done(done, Instant::now()),
+            () = timer => {}
             else => return,
         }
         while let Some(Some(news)) = feed.next().now_or_never() {
             scheduler.hear(news);
         }
-        scheduler.work();
+        scheduler.work(Instant::now());
     }
 }
 
@@ -154,8 +189,8 @@ enum Wake {
     Nobody,
     /// Those that look at where other pods are.
     Related,
-    /// Those with claims, and those that look at other pods.
-    Storing,
+    /// Those with claims of any sort, and those that look at other pods.
+    Claiming,
     Everybody,
 }
 
@@ -164,17 +199,38 @@ struct Scheduler {
     cluster: Cluster,
     /// How many kinds have not been told in full yet.
     unknown: usize,
-    waiting: BTreeMap<Key, Arc<Pod>>,
-    /// Those of them that have not been tried as they are.
-    fresh: BTreeSet<Key>,
-    /// Which of the others to try again.
+    queue: Queue,
+    /// Which of the pods that fit nowhere to try again.
     wake: Wake,
     /// Those of them for which others leave a node.
     nominated: Nominated,
-    /// Pods that have a node, and wait for their claims to be bound to volumes there.
-    promised: BTreeMap<Key, (Arc<Pod>, String)>,
-    /// Writes under way; a pod comes back if it still needs a node.
-    writes: JoinSet<Option<Arc<Pod>>>,
+    /// Pods that have a node, but are not known to be bound.
+    placing: BTreeMap<Key, Placing>,
+    /// Writes under way.
+    writes: JoinSet<Done>,
+    metrics: Metrics,
+}
+
+/// A pod on its way to a node.
+struct Placing {
+    pod: Arc<Pod>,
+    node: String,
+    history: History,
+    /// When the attempt began.
+    began: Instant,
+    /// What its claims for devices get.
+    grants: Vec<Grant>,
+    stage: Stage,
+}
+
+/// How far a pod has come.
+enum Stage {
+    /// What it needs is being asked for.
+    Preparing,
+    /// It waits for its volumes; these claims have been told the node.
+    Waiting(Vec<Key>),
+    /// It is being bound.
+    Binding,
 }
 
 impl Scheduler {
@@ -204,6 +260,11 @@ impl Scheduler {
             | News::Volume(Change::Synced)
             | News::Class(Change::Synced)
             | News::Limits(Change::Synced)
+            | News::Driver(Change::Synced)
+            | News::Capacity(Change::Synced)
+            | News::DeviceClaim(Change::Synced)
+            | News::Slice(Change::Synced)
+            | News::DeviceClass(Change::Synced)
             | News::Node(Change::Synced)
             | News::Budget(Change::Synced)
             | News::Namespace(Change::Synced)
@@ -215,6 +276,11 @@ impl Scheduler {
             News::Volume(change) => keep(&mut self.cluster.volumes.volumes, change),
             News::Class(change) => keep(&mut self.cluster.volumes.classes, change),
             News::Limits(change) => keep(&mut self.cluster.volumes.nodes, change),
+            News::Driver(change) => keep(&mut self.cluster.volumes.drivers, change),
+            News::Capacity(change) => keep(&mut self.cluster.volumes.capacities, change),
+            News::DeviceClaim(change) => keep(&mut self.cluster.devices.claims, change),
+            News::Slice(change) => keep(&mut self.cluster.devices.slices, change),
+            News::DeviceClass(change) => keep(&mut self.cluster.devices.classes, change),
             News::Pod(Change::Applied(pod)) => self.pod_applied(&pod),
             News::Pod(Change::Deleted(pod)) => self.pod_gone(&feed::key(&*pod)),
         };
@@ -243,102 +309,197 @@ impl Scheduler {
 
         let gated =
             spec.and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty());
-        let ours = self.cluster.profile(pod).is_some() && !gated;
-        if !ours || pod.metadata.deletion_timestamp.is_some() {
-            let promised = self.promised.contains_key(&key);
-            self.forget(&key);
-            return wake_if(promised && self.cluster.release(&key), Wake::Everybody);
+        let ours = self.cluster.profile(pod).is_some();
+        if !ours || gated || pod.metadata.deletion_timestamp.is_some() {
+            let was_placing = self.forget(&key);
+            if ours && gated && pod.metadata.deletion_timestamp.is_none() {
+                self.queue.gate(key.clone());
+            }
+            return wake_if(was_placing && self.cluster.release(&key), Wake::Everybody);
         }
-        if self.promised.contains_key(&key) {
+        if self.placing.contains_key(&key) {
             return Wake::Nobody;
         }
         let node = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
         if let Some(node) = node.filter(|node| !node.is_empty()) {
-            self.nominated.entry(key.clone()).or_insert_with(|| (Arc::clone(pod), node.to_owned()));
+            self.nominated.entry(key).or_insert_with(|| (Arc::clone(pod), node.to_owned()));
         }
-        let old = self.waiting.insert(key.clone(), Arc::clone(pod));
-        // Our own report of failure changes only the status and is no reason to try again.
-        if old.is_none_or(|old| old.spec != pod.spec || old.metadata.uid != pod.metadata.uid) {
-            self.fresh.insert(key);
-        }
+        self.queue.observe(pod, Instant::now());
         Wake::Nobody
     }
 
-    fn forget(&mut self, key: &Key) {
-        self.waiting.remove(key);
-        self.fresh.remove(key);
+    /// Forgets a pod that waits or is on its way to a node; says whether it was on its way.
+    fn forget(&mut self, key: &Key) -> bool {
+        self.queue.remove(key);
         self.nominated.remove(key);
-        self.promised.remove(key);
+        let placing = self.placing.remove(key);
+        if let Some(placing) = &placing {
+            self.cluster.devices.settle(&placing.grants);
+        }
+        placing.is_some()
     }
 
     /// Tries the pods for which there is news, the most important first.
-    fn work(&mut self) {
+    fn work(&mut self, now: Instant) {
         if self.unknown > 0 {
             return;
         }
-        self.keep_promises();
-        let (fresh, wake) =
-            (std::mem::take(&mut self.fresh), std::mem::replace(&mut self.wake, Wake::Nobody));
-        let is_due = |key: &Key, pod: &Pod| {
-            fresh.contains(key)
-                || match wake {
-                    Wake::Nobody => false,
-                    Wake::Related => is_related(pod),
-                    Wake::Storing => is_related(pod) || volumes::claims_of(pod).next().is_some(),
-                    Wake::Everybody => true,
-                }
-        };
-        let due = self.waiting.iter().filter(|(key, pod)| is_due(key, pod));
-        let mut keys: Vec<_> = due.map(|(key, pod)| (order(pod), key.clone())).collect();
-        keys.sort();
-        for (_, key) in keys {
-            self.try_one(&key);
+        self.keep_promises(now);
+        match std::mem::replace(&mut self.wake, Wake::Nobody) {
+            Wake::Nobody => {}
+            Wake::Related => self.queue.wake(is_related),
+            Wake::Claiming => self.queue.wake(|pod| {
+                is_related(pod) || volumes::claims_of(pod).next().is_some() || devices::has_claims(pod)
+            }),
+            Wake::Everybody => self.queue.wake(|_| true),
         }
+        for key in self.queue.due(now) {
+            self.try_one(&key, now);
+        }
+        self.metrics.waiting(self.queue.counts());
     }
 
-    fn try_one(&mut self, key: &Key) {
-        let Some(pod) = self.waiting.get(key).cloned() else { return };
+    /// When there is something to do even if nothing happens.
+    fn next(&self) -> Option<Instant> {
+        let ends = self.placing.values().filter_map(|placing| match placing.stage {
+            Stage::Waiting(_) => Some(placing.began + BINDING),
+            Stage::Preparing | Stage::Binding => None,
+        });
+        ends.chain(self.queue.next()).min()
+    }
+
+    fn try_one(&mut self, key: &Key, now: Instant) {
+        let Some(pod) = self.queue.get(key).cloned() else { return };
         match decide(&pod, &self.cluster, &self.nominated) {
-            Decision::Bind(node) => self.place(&pod, node),
-            Decision::Preempt(candidate, message) => self.preempt(&pod, candidate, message),
+            Decision::Bind(node) => self.place(&pod, node, now),
+            Decision::Preempt(candidate, message) => {
+                self.metrics.preempted(Some(candidate.victims.len()));
+                self.queue.unschedulable(key, now);
+                self.attempted(&pod, Outcome::Unschedulable, now);
+                self.preempt(&pod, candidate, message);
+            }
             Decision::Wait { message, keeps_nomination } => {
                 if !keeps_nomination {
                     self.nominated.remove(key);
                 }
-                self.report(&pod, message);
+                self.queue.unschedulable(key, now);
+                self.attempted(&pod, Outcome::Unschedulable, now);
+                if let Some(claim) = self.cluster.devices.idle(&pod, self.cluster.nodes()) {
+                    let hand = self.hand.clone();
+                    self.writes.spawn(async move {
+                        hand.take_back(&claim).await;
+                        Done::Told
+                    });
+                }
+                self.report(&pod, Reason::Unschedulable, message);
             }
         }
     }
 
-    /// Binds the pod to the node, first having volumes made for it there if it waits for some.
-    fn place(&mut self, pod: &Arc<Pod>, node: String) {
+    fn attempted(&self, pod: &Pod, outcome: Outcome, began: Instant) {
+        let profile = self.cluster.profile(pod).map_or(profile::DEFAULT, |profile| profile.name.as_str());
+        self.metrics.attempted(profile, outcome, began.elapsed());
+    }
+
+    /// Binds the pod to the node, first giving its claims their devices and having volumes made for it there.
+    fn place(&mut self, pod: &Arc<Pod>, node: String, began: Instant) {
         let key = feed::key(&**pod);
-        self.forget(&key);
+        let history = self.queue.take(&key).unwrap_or_default();
+        self.nominated.remove(&key);
         let own = !self.cluster.volumes.elsewhere;
-        let wanted = self.cluster.node(&node).filter(|_| own);
-        let wanted = wanted.map(|node| self.cluster.volumes.waiting(pod, node)).unwrap_or_default();
+        let there = self.cluster.node(&node);
+        let volumes = there.filter(|_| own).map(|node| self.cluster.volumes.waiting(pod, node));
+        let grants = there.and_then(|node| self.cluster.devices.grants(pod, node).ok()).unwrap_or_default();
+        let volumes = volumes.unwrap_or_default();
         self.cluster.place(pod, &node);
-        let (hand, pod) = (self.hand.clone(), Arc::clone(pod));
-        if wanted.is_empty() {
-            self.writes.spawn(async move { hand.bind(pod, node).await });
-        } else {
-            self.promised.insert(key, (Arc::clone(&pod), node.clone()));
-            self.writes.spawn(async move { hand.reserve(pod, node, wanted).await });
+        self.cluster.devices.promise(&grants);
+        let stage = if volumes.is_empty() && grants.is_empty() { Stage::Binding } else { Stage::Preparing };
+        let (hand, pod_and_node) = (self.hand.clone(), (Arc::clone(pod), node.clone()));
+        match stage {
+            Stage::Binding => self.bind(pod_and_node.0, pod_and_node.1),
+            _ => {
+                let grants = grants.clone();
+                self.writes.spawn(async move {
+                    let (pod, node) = pod_and_node;
+                    hand.prepare(pod, node, grants, volumes).await
+                });
+            }
+        }
+        let pod = Arc::clone(pod);
+        self.placing.insert(key, Placing { pod, node, history, began, grants, stage });
+    }
+
+    fn bind(&mut self, pod: Arc<Pod>, node: String) {
+        let hand = self.hand.clone();
+        self.writes.spawn(async move { hand.bind(pod, node).await });
+    }
+
+    /// Binds the pods whose claims have got their volumes, and gives up those whose volumes nobody will make.
+    fn keep_promises(&mut self, now: Instant) {
+        let (mut ready, mut failed) = (Vec::new(), Vec::new());
+        for (key, placing) in &mut self.placing {
+            let Stage::Waiting(told) = &placing.stage else { continue };
+            let volumes = &self.cluster.volumes;
+            if volumes.elsewhere || volumes.are_bound(&placing.pod) {
+                placing.stage = Stage::Binding;
+                ready.push((Arc::clone(&placing.pod), placing.node.clone()));
+                continue;
+            }
+            let given_up = volumes.has_given_up(told, &placing.node);
+            let why = given_up.map(|claim| format!("provisioning failed for PVC \"{claim}\""));
+            let late = (now >= placing.began + BINDING).then(|| "context deadline exceeded".to_owned());
+            failed.extend(why.or(late).map(|why| (key.clone(), why)));
+        }
+        for (pod, node) in ready {
+            self.bind(pod, node);
+        }
+        for (key, why) in failed {
+            let why = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {why}");
+            self.failed(&key, why, now);
         }
     }
 
-    /// Binds the pods whose claims have got their volumes.
-    fn keep_promises(&mut self) {
-        let volumes = &self.cluster.volumes;
-        let (hand, writes) = (&self.hand, &mut self.writes);
-        self.promised.retain(|_, (pod, node)| {
-            let bound = volumes.are_bound(pod);
-            if bound {
-                let (hand, pod, node) = (hand.clone(), Arc::clone(pod), node.clone());
-                writes.spawn(async move { hand.bind(pod, node).await });
+    /// Takes in what came of a write.
+    fn done(&mut self, done: Done, now: Instant) {
+        match done {
+            Done::Told => {}
+            Done::Bound(key) => {
+                if let Some(placing) = self.placing.get(&key) {
+                    self.attempted(&placing.pod, Outcome::Scheduled, placing.began);
+                    self.metrics.took(placing.history.attempts);
+                }
             }
-            !bound
-        });
+            Done::Prepared(key, prepared) => self.prepared(key, prepared),
+            Done::Failed(key, why) => self.failed(&key, why, now),
+        }
+    }
+
+    /// Everything has been asked for that the pod needs; it is bound when it has that.
+    fn prepared(&mut self, key: Key, Prepared { claims, devices }: Prepared) {
+        let told = claims.iter().map(feed::key).collect();
+        for claim in claims {
+            keep(&mut self.cluster.volumes.claims, Change::Applied(Arc::new(claim)));
+        }
+        for claim in devices {
+            keep(&mut self.cluster.devices.claims, Change::Applied(Arc::new(claim)));
+        }
+        if let Some(placing) = self.placing.get_mut(&key) {
+            self.cluster.devices.settle(&placing.grants);
+            placing.grants.clear();
+            placing.stage = Stage::Waiting(told);
+        }
+    }
+
+    /// Has a pod wait that could not get to its node, and try again.
+    fn failed(&mut self, key: &Key, why: String, now: Instant) {
+        // One that is gone has no need for it any more.
+        let Some(placing) = self.placing.remove(key) else { return };
+        self.cluster.release(key);
+        self.cluster.devices.settle(&placing.grants);
+        self.queue.erred(&placing.pod, placing.history, now);
+        self.attempted(&placing.pod, Outcome::Error, placing.began);
+        self.report(&placing.pod, Reason::SchedulerError, why);
+        self.wake = self.wake.max(Wake::Everybody);
     }
 
     /// Keeps the node for the pod, and has those leave that are in its way.
@@ -347,31 +508,22 @@ impl Scheduler {
         // Less important pods that waited for the same room look for another.
         self.nominated.retain(|_, (other, theirs)| theirs != node || priority(other) >= priority(pod));
         self.nominated.insert(feed::key(&**pod), (Arc::clone(pod), node.clone()));
-        self.report(pod, message);
+        self.report(pod, Reason::Unschedulable, message);
         let (hand, pod) = (self.hand.clone(), Arc::clone(pod));
         self.writes.spawn(async move {
             hand.evict(&pod, candidate).await;
-            None
+            Done::Told
         });
     }
 
     /// Tells why the pod has no node yet.
-    fn report(&mut self, pod: &Arc<Pod>, message: String) {
+    fn report(&mut self, pod: &Arc<Pod>, reason: Reason, message: String) {
         let node = self.nominated.get(&feed::key(&**pod)).map(|(_, node)| node.clone());
         let (hand, pod) = (self.hand.clone(), Arc::clone(pod));
         self.writes.spawn(async move {
-            hand.report(&pod, message, node).await;
-            None
+            hand.report(&pod, reason, message, node).await;
+            Done::Told
         });
-    }
-
-    /// Tries a pod again whose node could not be written.
-    fn refused(&mut self, pod: Arc<Pod>) {
-        let key = feed::key(&*pod);
-        self.promised.remove(&key);
-        self.cluster.release(&key);
-        self.waiting.entry(key.clone()).or_insert(pod);
-        self.fresh.insert(key);
     }
 }
 
@@ -387,24 +539,28 @@ fn is_related(pod: &Pod) -> bool {
         || spec.topology_spread_constraints.as_ref().is_some_and(|constraints| !constraints.is_empty())
 }
 
-/// Takes in what pods with volumes may wait for.
+/// Takes in what pods with claims may wait for; what is older than what is known is no news.
 fn keep<K: Resource>(known: &mut BTreeMap<Key, Arc<K>>, change: Change<K>) -> Wake {
     match change {
         Change::Applied(object) => {
-            known.insert(feed::key(&*object), object);
-            Wake::Storing
+            let key = feed::key(&*object);
+            if known.get(&key).is_some_and(|known| is_older(&*object, &**known)) {
+                return Wake::Nobody;
+            }
+            known.insert(key, object);
+            Wake::Claiming
         }
         Change::Deleted(object) => {
             known.remove(&feed::key(&*object));
-            Wake::Storing
+            Wake::Claiming
         }
         Change::Synced => Wake::Nobody,
     }
 }
 
-/// Higher priority first, then older first.
-fn order(pod: &Pod) -> (i64, Option<Timestamp>) {
-    (-i64::from(priority(pod)), pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
+fn is_older<K: Resource>(object: &K, known: &K) -> bool {
+    let version = |object: &K| object.meta().resource_version.as_deref()?.parse::<u64>().ok();
+    object.meta().uid == known.meta().uid && version(object) < version(known)
 }
 
 #[cfg(test)]

@@ -74,6 +74,8 @@ plugins! {
     PodTopologySpread filters true scores 2,
     /// Attraction and repulsion between pods.
     InterPodAffinity filters true scores 2,
+    /// The devices of a pod's claims.
+    DynamicResources filters true scores 0,
     /// Making room by evicting pods of lower priority.
     DefaultPreemption filters false scores 0,
     /// Using CPU and memory equally.

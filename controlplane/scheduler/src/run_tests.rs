@@ -125,10 +125,103 @@ async fn a_claim_that_waits_for_its_consumer_is_told_the_node_and_then_the_pod_i
     world.stop().await;
 }
 
+/// A pod that waits for a volume to be made, with its claim.
+async fn with_a_lazy_claim(world: &World) -> Api<PersistentVolumeClaim> {
+    let classes: Api<StorageClass> = Api::all(world.client.clone());
+    let class = json!({
+        "metadata": {"name": "lazy"}, "provisioner": "example.com/p", "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    classes.create(&PostParams::default(), &serde_json::from_value(class).unwrap()).await.unwrap();
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(world.client.clone(), "default");
+    let claim = json!({"metadata": {"name": "data"}, "spec": {
+        "storageClassName": "lazy", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    }});
+    claims.create(&PostParams::default(), &serde_json::from_value(claim).unwrap()).await.unwrap();
+    let mut user = pod("user", None);
+    let volume = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    user.spec.as_mut().unwrap().volumes = serde_json::from_value(volume).unwrap();
+    world.pods.create(&PostParams::default(), &user).await.unwrap();
+    claims
+}
+
+fn selected(claim: Option<&PersistentVolumeClaim>) -> Option<&str> {
+    claim?.annotations().get("volume.kubernetes.io/selected-node").map(String::as_str)
+}
+
+#[tokio::test]
+async fn a_pod_looks_for_a_node_again_when_the_provisioner_gives_up_the_one_it_was_told() {
+    let world = World::start(Options::default()).await;
+    let claims = with_a_lazy_claim(&world).await;
+    let is_told = |claim: Option<&PersistentVolumeClaim>| selected(claim) == Some("node");
+    let waiting = await_condition(claims.clone(), "data", is_told);
+    tokio::time::timeout(PATIENCE, waiting).await.expect("no node was selected").unwrap();
+
+    // The node is no good, and there is another.
+    let nodes: Api<Node> = Api::all(world.client.clone());
+    let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+    nodes.patch("node", &PatchParams::default(), &cordon).await.unwrap();
+    let other = json!({"metadata": {"name": "other"}});
+    let status = Patch::Merge(json!({"status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "9"}}}));
+    nodes.create(&PostParams::default(), &serde_json::from_value(other).unwrap()).await.unwrap();
+    nodes.patch_status("other", &PatchParams::default(), &status).await.unwrap();
+    let give_up = json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": null}}});
+    claims.patch("data", &PatchParams::default(), &Patch::Merge(give_up)).await.unwrap();
+
+    let why =
+        "running PreBind plugin \"VolumeBinding\": binding volumes: provisioning failed for PVC \"data\"";
+    told(&world.client, why).await;
+    let is_told = |claim: Option<&PersistentVolumeClaim>| selected(claim) == Some("other");
+    let waiting = await_condition(claims.clone(), "data", is_told);
+    tokio::time::timeout(PATIENCE, waiting).await.expect("no other node was selected").unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_gets_a_device_before_its_pod_is_bound_and_keeps_it_while_it_is_used() {
+    let selector = DeviceSelector::new(|expression, driver, device| {
+        let device = serde_json::to_value(device).unwrap();
+        vkube_apiserver::registry::resource::selection::selects(expression, driver, &device)
+    });
+    let world = World::start(Options { devices: Some(selector), ..Options::default() }).await;
+    let (client, params) = (world.client.clone(), PostParams::default());
+    let model =
+        |model: &str| json!({"cel": {"expression": format!("device.attributes['d.io'].model == '{model}'")}});
+    let class = json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [model("new")]}});
+    let classes: Api<DeviceClass> = Api::all(client.clone());
+    classes.create(&params, &serde_json::from_value(class).unwrap()).await.unwrap();
+    let claims: Api<ResourceClaim> = Api::namespaced(client.clone(), "default");
+    let request = json!({"name": "r", "exactly": {"deviceClassName": "gpu"}});
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [request]}}});
+    claims.create(&params, &serde_json::from_value(claim).unwrap()).await.unwrap();
+    let mut user = pod("user", None);
+    let claim = json!([{"name": "c", "resourceClaimName": "c"}]);
+    user.spec.as_mut().unwrap().resource_claims = serde_json::from_value(claim).unwrap();
+    let user = world.pods.create(&params, &user).await.unwrap();
+    let why = "0/1 nodes are available: 1 cannot allocate all claims. preemption: 0/1 nodes are available: \
+               1 No preemption victims found for incoming pod.";
+    told(&client, why).await;
+
+    let gpu = |name: &str, model: &str| json!({"name": name, "attributes": {"model": {"string": model}}});
+    let slice = json!({"metadata": {"name": "s"}, "spec": {
+        "driver": "d.io", "nodeName": "node", "devices": [gpu("a", "old"), gpu("b", "new")],
+        "pool": {"name": "node", "generation": 1, "resourceSliceCount": 1},
+    }});
+    let slices: Api<ResourceSlice> = Api::all(client.clone());
+    slices.create(&params, &serde_json::from_value(slice).unwrap()).await.unwrap();
+    until(&world.pods, "user", is_bound).await;
+    let claim = claims.get("c").await.unwrap();
+    assert_eq!(claim.finalizers(), ["resource.kubernetes.io/delete-protection"]);
+    let status = claim.status.unwrap();
+    let results = status.allocation.unwrap().devices.unwrap().results.unwrap();
+    assert_eq!((results[0].request.as_str(), results[0].device.as_str()), ("r", "b"));
+    assert_eq!(status.reserved_for.unwrap()[0].uid, user.uid().unwrap());
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn pods_get_the_scheduler_that_they_ask_for() {
     let profiles = Profile::read_all(&[json!({"schedulerName": "packed"})]).unwrap();
-    let world = World::start(Options { profiles, volumes: Volumes::Elsewhere }).await;
+    let world = World::start(Options { profiles, volumes: Volumes::Elsewhere, ..Options::default() }).await;
     let mut packed = pod("packed", None);
     packed.spec.as_mut().unwrap().scheduler_name = Some("packed".into());
     world.pods.create(&PostParams::default(), &pod("other", None)).await.unwrap();

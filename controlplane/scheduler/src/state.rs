@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use vkube_watch::feed::{self, Key};
 
 use crate::{
+    devices::Devices,
     filter,
     profile::{self, Profile},
     quantity::{self, Amounts},
@@ -46,6 +47,8 @@ pub(crate) struct Cluster {
     namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// What there is to store things in.
     pub volumes: Volumes,
+    /// What devices there are, and who has them.
+    pub devices: Devices,
     /// The schedulers that pods can ask for.
     pub profiles: Arc<Vec<Profile>>,
 }
@@ -73,7 +76,7 @@ impl Cluster {
     }
 
     /// All nodes, by name.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> {
+    pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Node> + Clone {
         self.nodes.values().map(AsRef::as_ref)
     }
 

@@ -10,13 +10,13 @@ use std::{
 
 use k8s_openapi::api::{
     core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod, TopologySelectorTerm},
-    storage::v1::{CSINode, StorageClass},
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
 };
 use kube::ResourceExt;
 use vkube_watch::feed::Key;
 
 use crate::{
-    filter::{Unfit, matches_node_selector},
+    filter::{Unfit, matches_node_selector, selects},
     quantity,
     state::Cluster,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Volumes {
     pub volumes: BTreeMap<Key, Arc<PersistentVolume>>,
     pub classes: BTreeMap<Key, Arc<StorageClass>>,
     pub nodes: BTreeMap<Key, Arc<CSINode>>,
+    pub drivers: BTreeMap<Key, Arc<CSIDriver>>,
+    pub capacities: BTreeMap<Key, Arc<CSIStorageCapacity>>,
     /// Whether all that is another cluster's, which looks after it.
     pub elsewhere: bool,
 }
@@ -139,12 +141,40 @@ impl Volumes {
                             "node(s) didn't find available persistent volumes to bind",
                         ));
                     }
+                    if found.is_none() && !self.has_space(claim, class, node) {
+                        return Err(Unfit::unresolvable("node(s) did not have enough free storage"));
+                    }
                     promised.extend(found);
                 }
                 Claim::Bound(Some(_)) | Claim::Unbound => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether the class has room for the claim where the node reaches it, as far as its driver publishes that.
+    fn has_space(&self, claim: &PersistentVolumeClaim, class: &StorageClass, node: &Node) -> bool {
+        let driver = self.drivers.get(&(String::new(), class.provisioner.clone()));
+        if driver.is_none_or(|driver| driver.spec.storage_capacity != Some(true)) {
+            return true;
+        }
+        let size = requested(claim);
+        self.capacities.values().any(|capacity| {
+            let limit = capacity.maximum_volume_size.as_ref().or(capacity.capacity.as_ref());
+            let limit = limit.and_then(|quantity| quantity::milli(&quantity.0));
+            capacity.storage_class_name == class.name_any()
+                && limit.is_some_and(|limit| limit >= size)
+                && capacity.node_topology.as_ref().is_some_and(|nodes| selects(nodes, node.labels()))
+        })
+    }
+
+    /// Whether whoever makes volumes has given up on the node: claims that were told it no longer name it.
+    pub fn has_given_up(&self, told: &[Key], node: &str) -> Option<String> {
+        let mut claims = told.iter().filter_map(|key| self.claims.get(key));
+        let given_up = |claim: &&Arc<PersistentVolumeClaim>| {
+            !is_bound(claim) && claim.annotations().get(SELECTED_NODE).is_none_or(|named| named != node)
+        };
+        claims.find(given_up).map(|claim| claim.name_any())
     }
 
     /// The smallest free volume for the claim that reaches the node.
@@ -283,6 +313,13 @@ fn capacity(volume: &PersistentVolume) -> i128 {
     capacity.and_then(|quantity| quantity::milli(&quantity.0)).unwrap_or(0)
 }
 
+/// How much a claim asks for.
+fn requested(claim: &PersistentVolumeClaim) -> i128 {
+    let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let size = resources.and_then(|resources| resources.requests.as_ref()?.get("storage"));
+    size.and_then(|quantity| quantity::milli(&quantity.0)).unwrap_or(0)
+}
+
 /// Whether a volume made beforehand suits the claim, and nobody has it.
 fn is_free_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let (Some(offer), Some(wanted)) = (&volume.spec, &claim.spec) else { return false };
@@ -292,14 +329,7 @@ fn is_free_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool
             && owner.uid.as_ref().is_none_or(|uid| claim.uid().as_ref() == Some(uid));
     }
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref());
-    let selector = wanted.selector.clone().map(kube::core::Selector::try_from);
-    let selects = match selector {
-        None => true,
-        Some(Ok(selector)) => kube::core::SelectorExt::matches(&selector, volume.labels()),
-        Some(Err(_)) => false,
-    };
-    let size = wanted.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage"));
-    let size = size.and_then(|quantity| quantity::milli(&quantity.0)).unwrap_or(0);
+    let selected = wanted.selector.as_ref().is_none_or(|selector| selects(selector, volume.labels()));
     let modes = offer.access_modes.as_deref().unwrap_or_default();
     let mode = |mode: &Option<String>| mode.clone().unwrap_or_else(|| "Filesystem".to_owned());
     phase.is_none_or(|phase| phase == "Available")
@@ -307,9 +337,9 @@ fn is_free_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool
         && offer.storage_class_name.as_deref().unwrap_or_default()
             == wanted.storage_class_name.as_deref().unwrap_or_default()
         && mode(&offer.volume_mode) == mode(&wanted.volume_mode)
-        && capacity(volume) >= size
+        && capacity(volume) >= requested(claim)
         && wanted.access_modes.iter().flatten().all(|mode| modes.contains(mode))
-        && selects
+        && selected
 }
 
 /// Whether a volume for the claim can be made on the node.

@@ -1,4 +1,5 @@
-//! What group commit gains, and what a list costs: `cargo bench -p vkube-store`.
+//! What group commit gains, and what a list costs: `cargo bench -p vkube-store`; with the address of a PostgreSQL database in
+//! `VKUBE_STORE`, there.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::future::join_all;
-use vkube_store::{Change, Document, Expect, Options, Range, Signal, SqliteStore, Store, Write};
+use vkube_store::postgres::{Address, Pem};
+use vkube_store::{
+    Change, Document, Expect, Options, PostgresStore, Range, Signal, SqliteStore, Store, Write,
+};
 
 const OBJECTS: usize = 5_000;
 const OBJECT_SIZE: usize = 1024;
@@ -26,6 +30,18 @@ fn main() {
     });
 }
 
+/// A new store, and what keeps its file.
+async fn store(name: &str) -> (Arc<dyn Store>, Option<tempfile::TempDir>) {
+    if let Ok(url) = std::env::var("VKUBE_STORE") {
+        let address = Address::parse(&url, None, &Pem::default(), name).unwrap();
+        PostgresStore::remove(&address).await.unwrap();
+        return (PostgresStore::open(address, Options::default()).await.unwrap(), None);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("store.db"), Options::default()).unwrap();
+    (store, Some(directory))
+}
+
 fn put(key: String) -> Write {
     let document = Document {
         bytes: Bytes::from(vec![b'x'; OBJECT_SIZE]),
@@ -40,9 +56,7 @@ async fn commits() {
     println!("{:>8} {:>12} {:>14} {:>8}", "writers", "commits/s", "mean latency", "ratio");
     let mut alone = None;
     for writers in [1, 4, 16, 64, 256] {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&directory.path().join("store.db"), Options::default()).unwrap();
-
+        let (store, _directory) = store(&format!("bench_{writers}")).await;
         let start = Instant::now();
         let counts =
             join_all((0..writers).map(|writer| tokio::spawn(write(Arc::clone(&store), writer)))).await;
@@ -56,7 +70,7 @@ async fn commits() {
     }
 }
 
-async fn write(store: Arc<SqliteStore>, writer: u32) -> u32 {
+async fn write(store: Arc<dyn Store>, writer: u32) -> u32 {
     let start = Instant::now();
     let mut commits = 0;
     while start.elapsed() < MEASURED {
@@ -67,8 +81,7 @@ async fn write(store: Arc<SqliteStore>, writer: u32) -> u32 {
 }
 
 async fn lists() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&directory.path().join("store.db"), Options::default()).unwrap();
+    let (store, _directory) = store("bench_lists").await;
     store.commit((0..OBJECTS).map(|i| put(format!("/pods/{i:05}"))).collect()).await.unwrap();
     let before = store.revision();
     store.commit((0..OBJECTS).map(|i| put(format!("/pods/{i:05}"))).collect()).await.unwrap();

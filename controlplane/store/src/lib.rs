@@ -3,7 +3,7 @@
 //! Every committed write gets the next revision of one strictly increasing sequence; a key's history up
 //! to the compaction point stays readable, so a list can be continued and a watch resumed at a revision.
 //! This is the contract that the Kubernetes API needs from etcd; [`sqlite`] keeps it in an embedded
-//! SQLite file, and remote stores implement the same [`Store`].
+//! SQLite file, and [`postgres`] in a schema of a PostgreSQL database, which several processes can serve at once.
 //!
 //! Guarantees:
 //! - A write is durable before it is acknowledged, and all writes of one [`Store::commit`] are atomic.
@@ -13,12 +13,40 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt as _, ready};
 
-pub use sqlite::{Options, SqliteStore};
+pub use postgres::PostgresStore;
+pub use sqlite::SqliteStore;
 
+pub mod postgres;
+mod record;
+mod retention;
+mod ring;
 pub mod sqlite;
 mod stamp;
+mod watch;
+
+/// How a store behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long history is kept.
+    pub history: Duration,
+    /// How many revisions of history are kept at most, whatever their age.
+    pub revisions: u64,
+    /// How many reads can run at the same time.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Kubernetes' API server compacts etcd every five minutes, so clients are used to that. At some
+        // 4 KiB a revision, the history stays below 100 MiB of disk.
+        Self { history: Duration::from_mins(5), revisions: 20_000, readers: 2 }
+    }
+}
+
+/// The size of a part of a list, as far as objects let it be: enough to make it worth to be woken for.
+const PART_BYTES: usize = 128 << 10;
 
 /// The position of a write in the log; `resourceVersion` in the Kubernetes API. The first write is 1.
 pub type Revision = u64;
@@ -186,6 +214,9 @@ pub enum Error {
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be reached, or not be written to. Of a write it is then not known whether it was made.
+    #[error("the database cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store is shut down.
     #[error("the store is closed")]
     Closed,
@@ -193,8 +224,24 @@ pub enum Error {
 
 /// A revisioned key-value log.
 pub trait Store: Send + Sync + 'static {
-    /// The newest committed revision.
+    /// The newest committed revision that is known here: everything written here is in it, what others have written to a
+    /// shared store soon is.
     fn revision(&self) -> Revision;
+
+    /// The newest committed revision, whoever committed it.
+    fn newest(&self) -> BoxFuture<'_, Result<Revision, Error>> {
+        ready(Ok(self.revision())).boxed()
+    }
+
+    /// Whether other processes may write to the same store.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Whether the store answers, as far as is known.
+    fn is_available(&self) -> bool {
+        true
+    }
 
     /// One key's state, at a revision or now.
     fn get(&self, key: &str, at: Option<Revision>) -> BoxFuture<'_, Result<Option<Entry>, Error>>;
@@ -222,4 +269,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the history before `revision`; states current at that revision stay readable.
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Finishes the commits that are under way, and ends all watches. Whatever is asked afterwards fails with
+    /// [`Error::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
 }

@@ -32,6 +32,11 @@
 //! Beside the file are SQLite's own `-wal` and `-shm`, and an empty `-lock`, which is locked while the
 //! store is open.
 //!
+//! # Lists
+//!
+//! A list is sent while it is read. Nothing of it is kept, but for long ones that are asked for repeatedly within
+//! seconds: those are answered from memory as long as nothing happens to their keys.
+//!
 //! # Watches
 //!
 //! A watcher reads the ring, or the log when it is further behind than the ring reaches; it ends only when
@@ -47,54 +52,34 @@ use std::path::Path;
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use futures::channel;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::StreamExt as _;
 use tokio::sync::oneshot;
 
-use crate::{Entry, Error, Page, Parts, Range, Revision, Store, Watch, Write};
+use crate::retention::Retention;
+use crate::ring::{Progress, Ring};
+use crate::watch::{Watcher, check_events_after};
+use crate::{Entry, Error, Options, Page, Parts, Range, Revision, Store, Watch, Write};
 use reader::Readers;
-use retention::Retention;
-use ring::Ring;
+use recent::Recent;
 use schema::Location;
-use watch::Watcher;
-use writer::{Command, Progress, Writer};
+use writer::{Command, Writer};
 
 mod batch;
 mod keys;
 mod reader;
-mod retention;
-mod ring;
+mod recent;
 mod schema;
 mod snapshot;
-mod watch;
 mod writer;
-
-/// How a store behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How long history is kept.
-    pub history: Duration,
-    /// How many revisions of history are kept at most, whatever their age.
-    pub revisions: u64,
-    /// How many reads can run at the same time.
-    pub readers: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        // Kubernetes' API server compacts etcd every five minutes, so clients are used to that. At some
-        // 4 KiB a revision, the history stays below 100 MiB of disk.
-        Self { history: Duration::from_mins(5), revisions: 20_000, readers: 2 }
-    }
-}
 
 /// A store in an SQLite file, or in memory.
 pub struct SqliteStore {
     ring: Arc<Ring>,
     readers: Arc<Readers>,
+    recent: Arc<Recent>,
     commands: Sender<Command>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -130,16 +115,8 @@ impl SqliteStore {
         let writer = spawned.map_err(|error| Error::Database(Box::new(error)))?;
 
         let readers = Readers::new(location, options.readers);
-        Ok(Arc::new(Self { ring, readers, commands, writer: Mutex::new(Some(writer)) }))
-    }
-
-    /// Finishes the commits that are under way, ends all watches and closes the file. Whatever is asked
-    /// afterwards fails with [`Error::Closed`].
-    pub async fn close(&self) {
-        if let Some(writer) = self.stop() {
-            // It fails only if the thread panicked, and then there is nothing left to close.
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
-        }
+        let recent = Arc::default();
+        Ok(Arc::new(Self { ring, readers, recent, commands, writer: Mutex::new(Some(writer)) }))
     }
 
     fn stop(&self) -> Option<JoinHandle<()>> {
@@ -184,11 +161,18 @@ impl Store for SqliteStore {
 
     fn parts(&self, prefix: &str, at: Option<Revision>) -> Parts {
         let (sender, parts) = channel::mpsc::unbounded();
-        let (readers, prefix, part) = (Arc::clone(&self.readers), prefix.to_owned(), sender.clone());
+        let list = recent::Reading {
+            recent: Arc::clone(&self.recent),
+            ring: Arc::clone(&self.ring),
+            prefix: prefix.to_owned(),
+            at,
+        };
+        let readers = Arc::clone(&self.readers);
         tokio::spawn(async move {
+            // It fails only if nobody takes the parts any longer.
+            let part = sender.clone();
             let take = move |next| part.unbounded_send(Ok(next)).is_ok();
-            if let Err(error) = readers.read(move |snapshot| snapshot.parts(&prefix, at, take)).await {
-                // It fails only if nobody takes the parts any longer.
+            if let Err(error) = list.read(&readers, take).await {
                 let _ = sender.unbounded_send(Err(error));
             }
         });
@@ -219,7 +203,7 @@ impl Store for SqliteStore {
             if self.ring.is_closed() {
                 return Err(Error::Closed);
             }
-            snapshot::check_events_after(after, self.ring.oldest())?;
+            check_events_after(after, self.ring.oldest())?;
             if after > self.ring.newest() {
                 // A read can have seen a transaction whose events are about to be published.
                 let newest = self.readers.read(|snapshot| Ok(snapshot.newest)).await?;
@@ -234,5 +218,15 @@ impl Store for SqliteStore {
 
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), Error>> {
         self.ask(move |reply| Command::Compact(revision, reply)).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            if let Some(writer) = self.stop() {
+                // It fails only if the thread panicked, and then there is nothing left to close.
+                let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+            }
+        }
+        .boxed()
     }
 }

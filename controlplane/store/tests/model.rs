@@ -8,10 +8,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use proptest::prelude::*;
+use vkube_store::postgres::{Address, Pem};
 use vkube_store::{
-    Change, Document, Entry, Error, Event, Expect, Options, Range, Revision, Signal, SqliteStore, Store,
-    Watch, Write,
+    Change, Document, Entry, Error, Event, Expect, Options, PostgresStore, Range, Revision, Signal,
+    SqliteStore, Store, Watch, Write,
 };
+
+mod common;
 
 /// Few keys, so that writes meet; nested prefixes and the neighbours of a prefix's end.
 const KEYS: [&str; 6] = ["/a/1", "/a/2", "/a/2/x", "/a0", "/b/1", "/b/\u{10ffff}"];
@@ -212,19 +215,37 @@ fn plain<T>(result: Result<T, Error>) -> Result<T, String> {
     })
 }
 
+/// Where a store's data is while it is not open.
+enum Place {
+    File(tempfile::TempDir),
+    Schema(Box<Address>),
+}
+
+impl Place {
+    async fn open(&self) -> Arc<dyn Store> {
+        match self {
+            Self::File(directory) => {
+                SqliteStore::open(&directory.path().join("store.db"), Options::default()).unwrap()
+            }
+            Self::Schema(address) => {
+                PostgresStore::open(Address::clone(address), Options::default()).await.unwrap()
+            }
+        }
+    }
+}
+
 /// The store, the model, and a watch of each prefix with the revision it has reached.
 struct Trial {
-    directory: tempfile::TempDir,
-    store: Arc<SqliteStore>,
+    place: Place,
+    store: Arc<dyn Store>,
     model: Model,
     watches: Vec<(Watch, Revision)>,
 }
 
 impl Trial {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&directory.path().join("store.db"), Options::default()).unwrap();
-        let mut trial = Self { directory, store, model: Model::default(), watches: Vec::new() };
+    async fn new(place: Place) -> Self {
+        let store = place.open().await;
+        let mut trial = Self { place, store, model: Model::default(), watches: Vec::new() };
         trial.watch_from(0).await;
         trial
     }
@@ -255,8 +276,7 @@ impl Trial {
             Step::Reopen => {
                 self.compare_watches().await;
                 self.store.close().await;
-                let file = self.directory.path().join("store.db");
-                self.store = SqliteStore::open(&file, Options::default()).unwrap();
+                self.store = self.place.open().await;
                 self.watch_from(self.model.oldest.saturating_sub(1)).await;
             }
             Step::List { prefix, after, limit, at } => {
@@ -328,19 +348,39 @@ impl Trial {
     }
 }
 
+fn compare(place: Place, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut trial = Trial::new(place).await;
+        for step in steps {
+            trial.run(step).await;
+        }
+        trial.compare_watches().await;
+        trial.compare_history().await;
+        trial.store.close().await;
+    });
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(48))]
 
     #[test]
-    fn behaves_like_the_model(steps in prop::collection::vec(step(), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let mut trial = Trial::new().await;
-            for step in steps {
-                trial.run(step).await;
-            }
-            trial.compare_watches().await;
-            trial.compare_history().await;
-        });
+    fn sqlite_behaves_like_the_model(steps in prop::collection::vec(step(), 1..40)) {
+        compare(Place::File(tempfile::tempdir().unwrap()), steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(24))]
+
+    #[test]
+    fn postgres_behaves_like_the_model(steps in prop::collection::vec(step(), 1..40)) {
+        let Some(server) = common::shared() else { return Ok(()) };
+        let address = Address::parse(&server.url(), None, &Pem::default(), &server.schema()).unwrap();
+        compare(Place::Schema(Box::new(address)), steps);
     }
 }

@@ -7,6 +7,7 @@ pub mod document;
 pub mod pod;
 pub mod quantity;
 pub mod quota;
+pub mod taints;
 
 use std::collections::BTreeMap;
 

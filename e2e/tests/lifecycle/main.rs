@@ -6,6 +6,9 @@ mod commands;
 mod deletion;
 mod drift;
 mod guest;
+mod mapped;
+mod owner;
+mod snapshots;
 mod verbs;
 
 use std::process::ExitCode;
@@ -21,6 +24,14 @@ const CASES: &[Case<Sandbox>] = cases![
     verbs::a_misspelt_field_is_refused,
     verbs::policies_are_shown_with_their_clusters,
     verbs::kubectl_finds_its_plugin,
+    owner::who_has_access_is_said_outside,
+    owner::blocked_writes_are_refused_and_what_runs_goes_on,
+    owner::a_cluster_begins_with_its_manifests,
+    owner::kubectl_wakes_a_sleeping_cluster,
+    snapshots::a_snapshot_brings_back_what_was_deleted,
+    snapshots::a_cluster_starts_from_the_snapshot_of_another,
+    snapshots::a_file_outlives_its_cluster,
+    snapshots::snapshots_are_taken_by_schedule,
     drift::a_deleted_stateful_set_comes_back_with_its_data,
     drift::a_deleted_quota_comes_back,
     drift::a_changed_role_binding_is_put_right,
@@ -32,6 +43,7 @@ const CASES: &[Case<Sandbox>] = cases![
     deletion::nothing_is_left_when_the_operator_restarts_meanwhile,
     deletion::a_cluster_of_the_same_name_starts_afresh,
     deletion::a_cluster_deleted_while_it_starts_leaves_nothing,
+    mapped::a_mapped_namespace_keeps_its_names_on_the_host_and_goes_with_the_virtual_one,
 ];
 
 fn main() -> ExitCode {

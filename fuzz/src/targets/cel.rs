@@ -9,7 +9,8 @@ pub fn fuzz(data: &[u8]) {
     let Ok(object) = crate::any(&mut u, 3) else { return };
     let Ok(text) = std::str::from_utf8(u.take_rest()) else { return };
     let Ok(program) = Program::parse(text) else { return };
-    let _ = program.check(text, &Scope { variables: &[("self", Type::Dyn)], composed: None, patches: true });
+    let _ =
+        program.check(text, &Scope { variables: &[("self", Type::Dyn)], patches: true, ..Scope::default() });
     let mut variables = Variables::default();
     if let Some(map) = object.as_object() {
         variables.set("self", Value::Object(Object { map, schema: None }));

@@ -1,110 +1,95 @@
 //! Requests to a whole server in memory: none may panic, and none may be answered with an internal error.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use arbitrary::{Result, Unstructured};
-use http::{Method, StatusCode};
-use http_body_util::BodyExt;
-use serde_json::Value;
-use tokio::runtime::Runtime;
-use tower::Service;
-use vkube_apiserver::{
-    body,
-    instance::{Instance, Options},
-    registry::Resource,
-    schema::types::Type,
-    user::User,
-};
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use vkube_apiserver::{body, registry::Resource, schema::types::Type};
 
-/// Requests to one server; after that a new one is made, so that objects do not pile up.
-const REQUESTS: usize = 5_000;
+use crate::world::{THINGS, World};
 
-struct World {
-    runtime: Runtime,
-    instance: Option<Instance>,
-    served: usize,
-}
+const NAMES: &[&str] = &["a", "b", "default", "kubernetes", "a.example.com", "v1.example.com", "%", "A"];
 
-impl World {
-    fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        Self { runtime, instance: None, served: 0 }
-    }
+const QUERIES: &[&str] = &[
+    "",
+    "dryRun=All",
+    "fieldManager=m&force=true",
+    "fieldManager=m",
+    "fieldValidation=Strict",
+    "fieldValidation=Warn",
+    "limit=1",
+    "limit=2&labelSelector=a",
+    "continue=x",
+    // Tokens of a known revision, of one that cannot be, of one to come, and for the newest.
+    "continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MSwic3RhcnQiOiJkZWZhdWx0L2FcdTAwMDAifQ",
+    "continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTEsInN0YXJ0IjoiZGVmYXVsdC9hXHUwMDAwIn0",
+    "continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6OTk5OTk5OTk5OSwic3RhcnQiOiIuLi94In0",
+    "continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiIifQ",
+    "labelSelector=a%3Db",
+    "labelSelector=a+in+%28b%2Cc%29%2C%21d",
+    "fieldSelector=metadata.name%3Da",
+    "fieldSelector=spec.name%3Da",
+    "resourceVersion=0",
+    "pretty=true",
+    "includeObject=Object",
+    "includeObject=None",
+    "propagationPolicy=Foreground",
+    "propagationPolicy=Orphan",
+    "gracePeriodSeconds=0",
+    "resourceVersionMatch=Exact&resourceVersion=1",
+    "resourceVersionMatch=NotOlderThan&resourceVersion=0",
+];
 
-    fn send(&mut self, request: http::Request<body::Body>) -> (StatusCode, Vec<u8>) {
-        if self.served >= REQUESTS
-            && let Some(instance) = self.instance.take()
-        {
-            self.runtime.block_on(instance.stop());
-            self.served = 0;
-        }
-        self.served += 1;
-        let Self { runtime, instance, .. } = self;
-        runtime.block_on(async {
-            let options = Options { authorization_modes: vec!["AlwaysAllow".into()], ..Options::default() };
-            if instance.is_none() {
-                *instance = Some(Instance::start(options).await.expect("a server in memory starts"));
-            }
-            let server = &instance.as_ref().expect("it was started").server;
-            let Ok(response) = server.service(User::component("fuzz")).call(request).await;
-            let status = response.status();
-            let bytes = response.into_body().collect().await.map(|body| body.to_bytes().to_vec());
-            (status, bytes.unwrap_or_default())
-        })
-    }
-}
+const PATCHES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+    "application/apply-patch+cbor",
+];
 
-fn request(u: &mut Unstructured<'_>) -> Result<Option<http::Request<body::Body>>> {
-    const NAMES: &[&str] = &["a", "b", "default", "kubernetes", "a.example.com", "v1.example.com", "%", "A"];
-    const QUERIES: &[&str] = &[
-        "",
-        "dryRun=All",
-        "fieldManager=m&force=true",
-        "fieldValidation=Strict",
-        "limit=1",
-        "continue=x",
-        "labelSelector=a%3Db",
-        "fieldSelector=metadata.name%3Da",
-        "resourceVersion=0",
-        "pretty=true",
-        "propagationPolicy=Foreground",
-        "gracePeriodSeconds=0",
-        "resourceVersionMatch=Exact&resourceVersion=1",
-    ];
-    const PATCHES: &[&str] = &[
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-        "application/apply-patch+yaml",
-    ];
-    const ACCEPTS: &[&str] = &[
-        "application/json",
-        "application/yaml",
-        "application/vnd.kubernetes.protobuf",
-        "application/json;as=Table;v=v1;g=meta.k8s.io",
-        "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
-    ];
-    let resource = crate::resource(u)?;
-    let method = u.choose(&[Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE])?.clone();
-    let content_type = if method == Method::PATCH { *u.choose(PATCHES)? } else { "application/json" };
-    let mut path = collection(resource);
+const DOCUMENTS: &[&str] =
+    &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor", ""];
+
+const ACCEPTS: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/cbor",
+    "application/json;as=Table;v=v1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+    "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+    "application/json;stream=watch;q=0.5,*/*",
+];
+
+fn request(u: &mut Unstructured<'_>) -> Result<Option<Request<body::Body>>> {
+    let resource = if u.ratio(1, 8)? { None } else { Some(crate::resource(u)?) };
+    let methods = [Method::POST, Method::PUT, Method::PATCH, Method::GET, Method::DELETE];
+    let method = u.choose(&methods)?.clone();
+    let mut path = resource.map_or_else(|| THINGS.to_owned(), collection);
     let name = *u.choose(NAMES)?;
-    let names_one = method != Method::POST && u.ratio(9, 10)?;
-    if names_one {
+    if method != Method::POST && u.ratio(9, 10)? {
         path = format!("{path}/{name}");
-        if let Some(sub) =
-            u.choose_iter(resource.subresources.iter()).ok().filter(|_| u.ratio(1, 4).unwrap_or(false))
-        {
-            path = format!("{path}/{}", sub.name);
+        if u.ratio(1, 4)? {
+            let subresources = resource.map_or(&[][..], |resource| resource.subresources);
+            let names = subresources.iter().map(|sub| sub.name).collect::<Vec<_>>();
+            path = format!("{path}/{}", u.choose(&names).unwrap_or(&"status"));
         }
     }
+    let types = if method == Method::PATCH { PATCHES } else { DOCUMENTS };
+    // Usually the first, so that most documents are read.
+    let content_type = *if method != Method::PATCH && u.ratio(4, 5)? { &types[0] } else { u.choose(types)? };
+    let uri = format!("{path}?{}", u.choose(QUERIES)?);
+    let accept = *u.choose(ACCEPTS)?;
     let body = match method {
         Method::GET | Method::DELETE => body::empty(),
+        Method::PATCH if content_type.contains("json-patch") => body::full(operations(u)?.to_string()),
+        _ if u.ratio(1, 10)? => body::full(u.arbitrary::<Vec<u8>>()?),
         _ => body::full(object(u, resource, name)?.to_string()),
     };
-    let uri = format!("{path}?{}", u.choose(QUERIES)?);
-    let request = http::Request::builder().method(method).uri(uri).header("content-type", content_type);
-    Ok(request.header("accept", *u.choose(ACCEPTS)?).body(body).ok())
+    let request = Request::builder().method(method).uri(uri).header("content-type", content_type);
+    Ok(request.header("accept", accept).body(body).ok())
 }
 
 fn collection(resource: &Resource) -> String {
@@ -114,15 +99,30 @@ fn collection(resource: &Resource) -> String {
     format!("{root}/{}{namespace}/{}", resource.version, resource.plural)
 }
 
-fn object(u: &mut Unstructured<'_>, resource: &Resource, name: &str) -> Result<Value> {
-    let ty = Type::builtin(resource.type_name).ok_or(arbitrary::Error::IncorrectFormat)?;
-    let mut object = crate::value(u, ty)?;
+fn operations(u: &mut Unstructured<'_>) -> Result<Value> {
+    const PATHS: &[&str] =
+        &["/metadata/labels", "/metadata/labels/a", "/spec", "/spec/a/-", "/spec/replicas", "/status"];
+    let count = u.int_in_range(0..=3)?;
+    let operations = (0..count).map(|_| {
+        let op = u.choose(&["add", "remove", "replace", "test", "copy", "move"])?;
+        Ok(json!({"op": op, "path": u.choose(PATHS)?, "from": u.choose(PATHS)?, "value": crate::any(u, 2)?}))
+    });
+    Ok(operations.collect::<Result<Vec<_>>>()?.into())
+}
+
+/// An object of a resource; without one, of the custom resource.
+fn object(u: &mut Unstructured<'_>, resource: Option<&Resource>, name: &str) -> Result<Value> {
+    let (api_version, kind, mut object) = match resource {
+        Some(resource) => {
+            let ty = Type::builtin(resource.type_name).ok_or(arbitrary::Error::IncorrectFormat)?;
+            (resource.api_version(), resource.kind, crate::value(u, ty)?)
+        }
+        None => ("example.com/v1".into(), "Thing", thing(u)?),
+    };
     if let Some(fields) = object.as_object_mut() {
-        let group = resource.group;
-        let version = if group.is_empty() { String::new() } else { format!("{group}/") } + resource.version;
-        fields.insert("apiVersion".into(), version.into());
-        fields.insert("kind".into(), resource.kind.into());
-        let metadata = fields.entry("metadata").or_insert_with(|| serde_json::json!({}));
+        fields.insert("apiVersion".into(), api_version.into());
+        fields.insert("kind".into(), kind.into());
+        let metadata = fields.entry("metadata").or_insert_with(|| json!({}));
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("name".into(), name.into());
             metadata.remove("namespace");
@@ -132,18 +132,37 @@ fn object(u: &mut Unstructured<'_>, resource: &Resource, name: &str) -> Result<V
     Ok(object)
 }
 
+fn thing(u: &mut Unstructured<'_>) -> Result<Value> {
+    let mut spec = json!({});
+    for _ in 0..u.int_in_range(0..=4)? {
+        let (field, value) = match u.int_in_range(0..=5)? {
+            0 => ("replicas", u.int_in_range(-1..=12)?.into()),
+            1 => ("name", crate::text(u)?.into()),
+            2 => ("a", json!([{"name": crate::text(u)?, "value": crate::any(u, 0)?}, {"name": "a"}])),
+            3 => ("b", json!([crate::text(u)?, "a"])),
+            4 => ("template", json!({"apiVersion": "v1", "kind": "Pod", "metadata": crate::any(u, 2)?})),
+            _ => (*u.choose(&["labels", "zzz", "a", "b"])?, crate::any(u, 3)?),
+        };
+        spec[field] = value;
+    }
+    Ok(json!({"spec": spec, "status": crate::any(u, 2)?}))
+}
+
 thread_local! {
-    static WORLD: OnceCell<std::cell::RefCell<World>> = const { OnceCell::new() };
+    static WORLD: OnceCell<RefCell<World>> = const { OnceCell::new() };
 }
 
 /// Tries one input.
 pub fn fuzz(data: &[u8]) {
     let mut u = Unstructured::new(data);
     for _ in 0..4 {
+        if u.is_empty() {
+            return;
+        }
         let Ok(Some(request)) = request(&mut u) else { return };
         let shown = format!("{} {}", request.method(), request.uri());
         let (status, body) =
-            WORLD.with(|world| world.get_or_init(|| World::new().into()).borrow_mut().send(request));
+            WORLD.with(|world| world.get_or_init(RefCell::default).borrow_mut().send(request));
         let said = String::from_utf8_lossy(&body);
         // What the real server takes for a plain error has this code too, but not the reason; invalid bindings have
         // both.

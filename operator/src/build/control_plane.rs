@@ -15,8 +15,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use serde_json::json;
-use vkube_crds::{Networking, Quantity, Sync, Workloads, labels};
+use vkube_crds::{Access, Networking, Quantity, Sync, Workloads, WritePermissions, labels};
 
+use super::database::connect;
 use super::identity::metadata;
 use super::quota::amounts;
 use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
@@ -54,22 +55,32 @@ pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -
     }
 }
 
-/// The control plane itself. `persistent` says whether its data is in the volume; `pki_hash` restarts it when its
-/// certificates change.
-pub fn stateful_set(
-    identity: &Identity,
-    settings: &Settings,
-    persistent: bool,
-    pki_hash: &str,
-) -> StatefulSet {
+/// Where the control plane has its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// In the pod, with which it goes.
+    Pod,
+    /// In the volume.
+    Volume,
+    /// In a database, with the hash of how to get in.
+    Database(String),
+}
+
+/// The control plane itself. `pki_hash` restarts it when its certificates change.
+pub fn stateful_set(identity: &Identity, settings: &Settings, data: &Data, pki_hash: &str) -> StatefulSet {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(identity)),
             annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(identity, settings, persistent)),
+        spec: Some(pod(identity, settings, *data == Data::Volume)),
     };
+    if let (Data::Database(hash), Some(database)) = (data, &settings.database)
+        && let (Some(metadata), Some(pod)) = (&mut template.metadata, &mut template.spec)
+    {
+        connect(identity, database, hash, metadata, pod);
+    }
     if let Some(asked) = &settings.pod_template {
         template.merge_from(asked.clone());
     }
@@ -149,6 +160,8 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(dns_arguments(&settings.networking))
                 .chain(settings.isolation.network.as_ref().map(network_argument))
                 .chain(settings.depends_on_use().then(|| "--report-activity".to_owned()))
+                .chain(settings.access.iter().filter_map(access_argument))
+                .chain(block_argument(settings.write_permissions))
                 .collect(),
         ),
         env: Some(vec![
@@ -218,6 +231,20 @@ fn workload_arguments(workloads: &Workloads) -> Vec<String> {
 fn sync_argument(sync: &Sync) -> Option<String> {
     let json = (*sync != Sync::default()).then(|| serde_json::to_string(sync))?;
     json.ok().map(|json| format!("--sync={json}"))
+}
+
+/// What the control plane is told of who may do what in it.
+fn access_argument(access: &Access) -> Option<String> {
+    serde_json::to_string(access).ok().map(|json| format!("--access={json}"))
+}
+
+/// What the control plane is told of writes that it refuses; nothing where it refuses none.
+fn block_argument(permissions: WritePermissions) -> Option<String> {
+    let WritePermissions { block_create, block_update, block_delete } = permissions;
+    let verbs = [("create", block_create), ("update", block_update), ("delete", block_delete)];
+    let blocked = verbs.into_iter().filter(|(_, block)| *block == Some(true)).map(|(verb, _)| verb);
+    let blocked: Vec<_> = blocked.collect();
+    (!blocked.is_empty()).then(|| format!("--block-writes={}", blocked.join(",")))
 }
 
 /// What the control plane is told of names; nothing where nothing is chosen.

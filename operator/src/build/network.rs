@@ -35,12 +35,13 @@ const API_PORTS: [i32; 3] = [443, 6443, 8443];
 /// The policies; none if switched off.
 pub(super) fn policies(identity: &Identity, settings: &Settings) -> Vec<NetworkPolicy> {
     let Some(network) = &settings.isolation.network else { return Vec::new() };
+    let own = own_namespaces(identity, settings);
     vec![
         deny(identity),
-        control_plane(identity),
-        cluster(identity),
-        inwards(identity, network),
-        outwards(identity, network),
+        control_plane(identity, settings.database.is_some(), &own),
+        cluster(identity, &own),
+        inwards(identity, network, &own),
+        outwards(identity, network, &own),
     ]
 }
 
@@ -55,7 +56,7 @@ fn deny(identity: &Identity) -> NetworkPolicy {
     policy(identity, DENY, LabelSelector::default(), Vec::new(), Vec::new())
 }
 
-fn control_plane(identity: &Identity) -> NetworkPolicy {
+fn control_plane(identity: &Identity, has_database: bool, own: &NetworkPolicyPeer) -> NetworkPolicy {
     let select =
         LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
     let api = NetworkPolicyIngressRule { ports: Some(vec![port("TCP", API_PORT)]), from: None };
@@ -65,30 +66,30 @@ fn control_plane(identity: &Identity) -> NetworkPolicy {
                 .map(|(cidr, except)| block(cidr, except.into_iter().map(ToOwned::to_owned).collect()))
                 .to_vec(),
         ),
-        ports: Some(API_PORTS.map(|number| port("TCP", number)).to_vec()),
+        // Where a database is, only its Secret says.
+        ports: (!has_database).then(|| API_PORTS.map(|number| port("TCP", number)).to_vec()),
     };
     policy(
         identity,
         CONTROL_PLANE_POLICY,
         select,
-        vec![api, from_peers(vec![this_namespace()])],
-        vec![to_peers(vec![this_namespace()]), dns(), outside],
+        vec![api, from_peers(vec![own.clone()])],
+        vec![to_peers(vec![own.clone()]), dns(), outside],
     )
 }
 
 /// What all workloads need: the API server and DNS, and that the control plane reaches them, for webhooks and streams.
-fn cluster(identity: &Identity) -> NetworkPolicy {
+fn cluster(identity: &Identity, own: &NetworkPolicyPeer) -> NetworkPolicy {
     let control_plane =
         LabelSelector { match_labels: Some(identity.control_plane_selector()), ..LabelSelector::default() };
-    let control_plane =
-        NetworkPolicyPeer { pod_selector: Some(control_plane), ..NetworkPolicyPeer::default() };
+    let control_plane = NetworkPolicyPeer { pod_selector: Some(control_plane), ..own.clone() };
     let ingress = vec![from_peers(vec![control_plane.clone()])];
     policy(identity, CLUSTER, workload_pods(None), ingress, vec![to_peers(vec![control_plane])])
 }
 
 /// Who may reach workloads, unless the tenant's own policies say so.
-fn inwards(identity: &Identity, network: &Network) -> NetworkPolicy {
-    let mut ingress = vec![from_peers(vec![this_namespace()])];
+fn inwards(identity: &Identity, network: &Network, own: &NetworkPolicyPeer) -> NetworkPolicy {
+    let mut ingress = vec![from_peers(vec![own.clone()])];
     let mut outsiders: Vec<_> = network.namespaces.iter().map(|name| namespace(name)).collect();
     outsiders.extend(network.ingress.iter().map(|cidr| block(cidr, Vec::new())));
     if !outsiders.is_empty() {
@@ -99,8 +100,8 @@ fn inwards(identity: &Identity, network: &Network) -> NetworkPolicy {
 }
 
 /// Whom workloads may reach, unless the tenant's own policies say so.
-fn outwards(identity: &Identity, network: &Network) -> NetworkPolicy {
-    let mut egress = vec![to_peers(vec![this_namespace()])];
+fn outwards(identity: &Identity, network: &Network, own: &NetworkPolicyPeer) -> NetworkPolicy {
+    let mut egress = vec![to_peers(vec![own.clone()])];
     let outside: Vec<_> = network.egress.iter().map(|to| block(&to.cidr, to.except.clone())).collect();
     if !outside.is_empty() {
         egress.push(to_peers(outside));
@@ -165,8 +166,16 @@ fn to_peers(peers: Vec<NetworkPolicyPeer>) -> NetworkPolicyEgressRule {
     NetworkPolicyEgressRule { to: Some(peers), ports: None }
 }
 
-fn this_namespace() -> NetworkPolicyPeer {
-    NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() }
+/// All pods of the cluster's host namespaces: of this one, unless virtual namespaces have others for themselves.
+fn own_namespaces(identity: &Identity, settings: &Settings) -> NetworkPolicyPeer {
+    let labels = BTreeMap::from([(labels::CLUSTER_UID.to_owned(), identity.uid.clone())]);
+    let several = settings.mapped.as_ref();
+    NetworkPolicyPeer {
+        pod_selector: Some(LabelSelector::default()),
+        namespace_selector: several
+            .map(|_| LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 fn namespace(name: &str) -> NetworkPolicyPeer {

@@ -2,7 +2,7 @@
 //!
 //! The control plane's pod runs in the same namespace and must not eat the tenant's quota, nor starve when the tenant
 //! has used it up. So what pods consume is counted by a quota for every priority class but the control plane's, and the
-//! control plane's class has a quota of one pod, which keeps anybody else from hiding in it.
+//! control plane's class has a quota of its own pods, which keeps anybody else from hiding in it.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,9 @@ pub(super) fn quotas(identity: &Identity, settings: &Settings) -> Vec<ResourceQu
     let mut quotas = Vec::new();
     if !quota.compute.is_empty() {
         quotas.push(resource_quota(identity, COMPUTE, &quota.compute, Some(("NotIn", class))));
-        let one_pod = BTreeMap::from([("pods".to_owned(), Quantity::from("1"))]);
-        quotas.push(resource_quota(identity, CONTROL_PLANE, &one_pod, Some(("In", class))));
+        let pods = settings.replicas.max(1).to_string();
+        let own_pods = BTreeMap::from([("pods".to_owned(), Quantity(pods))]);
+        quotas.push(resource_quota(identity, CONTROL_PLANE, &own_pods, Some(("In", class))));
     }
     if !quota.objects.is_empty() {
         quotas.push(resource_quota(identity, OBJECTS, &quota.objects, None));

@@ -29,7 +29,7 @@ fn a_minimal_cluster() {
     objects.extend(grants(&identity, &Options::new("vkube:test")));
     objects.extend(guards(&identity, &settings));
     objects.push(Object::of(volume_claim(&identity, &"5Gi".into(), None)));
-    objects.push(Object::of(stateful_set(&identity, &settings, true, "hash")));
+    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Volume, "hash")));
     insta::assert_snapshot!(yaml(&objects));
 }
 
@@ -69,6 +69,8 @@ fn a_cluster_with_everything_chosen() {
             }},
             "nodes": {"mode": "Virtual"},
         },
+        "lifecycle": {"writePermissions": {"blockCreate": true, "blockDelete": true}},
+        "access": [{"clusterRole": "cluster-admin", "subjects": [{"kind": "User", "name": "jane"}]}],
         "isolation": {
             "podSecurity": "restricted",
             "resourceQuota": {"hard": {"pods": 5, "count/jobs.batch": 2}},
@@ -79,7 +81,7 @@ fn a_cluster_with_everything_chosen() {
     }));
     let mut objects = vec![Object::of(namespace(&identity, &settings, Some("standard")))];
     objects.extend(guards(&identity, &settings));
-    objects.push(Object::of(stateful_set(&identity, &settings, false, "hash")));
+    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Pod, "hash")));
     insta::assert_snapshot!(yaml(&objects));
 }
 
@@ -176,7 +178,7 @@ fn a_pod_template_is_laid_over_the_control_planes_pod() {
             "volumes": [{"name": "scratch", "emptyDir": {}}],
         },
     }}}));
-    let template = stateful_set(&identity, &settings, true, "hash").spec.unwrap().template;
+    let template = stateful_set(&identity, &settings, &Data::Volume, "hash").spec.unwrap().template;
     let labels = template.metadata.unwrap().labels.unwrap();
     assert_eq!((labels["team"].as_str(), labels["vkube.dev/component"].as_str()), ("a", "control-plane"));
     let pod = template.spec.unwrap();

@@ -14,7 +14,10 @@ fn all_well() -> Checks {
         control_plane: well(),
         available: well(),
         kubeconfig: well(),
+        restored: well(),
         argocd: well(),
+        bootstrap: well(),
+        snapshots: well(),
     }
 }
 
@@ -194,4 +197,17 @@ fn what_failed_says_more_than_what_waits_for_it() {
     };
     let case = mk(checks, Progress::Working("waiting".into()), Mode::Running, false);
     assert_eq!(case.summary().0, "False/PodFailing");
+}
+
+#[test]
+fn a_snapshot_that_fails_is_told_and_leaves_the_cluster_ready() {
+    let failed = Check::Failed(Reason::SnapshotFailed, "disk full".into());
+    let checks = Checks { snapshots: failed, ..all_well() };
+    let case = Case { checks, progress: Progress::Done, mode: Mode::Running, established: true };
+    let found = conditions(&case.findings(), &[], 1, at(1));
+    let status = |type_: &str| {
+        found.iter().find(|one| one.type_ == type_).map(|one| (one.status.as_str(), one.reason.as_str()))
+    };
+    assert_eq!(status("Ready"), Some(("True", "Running")));
+    assert_eq!(status("SnapshotsTaken"), Some(("False", "SnapshotFailed")));
 }

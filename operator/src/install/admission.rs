@@ -80,7 +80,7 @@ fn control_planes() -> Value {
     };
     let variable = |name: &str, expression: &str| json!({"name": name, "expression": expression});
     let of_pods = |rule: &str| format!("variables.pod == null || ({rule})");
-    let no_own_secret = "!variables.containers.exists(c, (has(c.env) && c.env.exists(e, has(e.valueFrom) && has(e.valueFrom.secretKeyRef) && e.valueFrom.secretKeyRef.name == variables.pki)) || (has(c.envFrom) && c.envFrom.exists(e, has(e.secretRef) && e.secretRef.name == variables.pki))) && !variables.volumes.exists(v, (has(v.secret) && has(v.secret.secretName) && v.secret.secretName == variables.pki) || (has(v.projected) && has(v.projected.sources) && v.projected.sources.exists(s, has(s.secret) && s.secret.name == variables.pki)))";
+    let no_own_secret = "!variables.containers.exists(c, (has(c.env) && c.env.exists(e, has(e.valueFrom) && has(e.valueFrom.secretKeyRef) && e.valueFrom.secretKeyRef.name in variables.secrets)) || (has(c.envFrom) && c.envFrom.exists(e, has(e.secretRef) && e.secretRef.name in variables.secrets))) && !variables.volumes.exists(v, (has(v.secret) && has(v.secret.secretName) && v.secret.secretName in variables.secrets) || (has(v.projected) && has(v.projected.sources) && v.projected.sources.exists(s, has(s.secret) && s.secret.name in variables.secrets)))";
     let no_own_volume = "!variables.volumes.exists(v, has(v.persistentVolumeClaim) && v.persistentVolumeClaim.claimName == variables.account + '-data')";
     let no_host = "variables.level == 'privileged' || ((!has(variables.pod.hostNetwork) || !variables.pod.hostNetwork) && (!has(variables.pod.hostPID) || !variables.pod.hostPID) && (!has(variables.pod.hostIPC) || !variables.pod.hostIPC) && !variables.volumes.exists(v, has(v.hostPath)) && !variables.containers.exists(c, has(c.securityContext) && has(c.securityContext.privileged) && c.securityContext.privileged))";
     policy(
@@ -99,9 +99,10 @@ fn control_planes() -> Value {
             },
             "matchConditions": [{"name": "control-plane", "expression": is_one}],
             "variables": [
+                variable("home", "request.userInfo.username.split(':')[2]"),
                 variable("account", "request.userInfo.username.split(':')[3]"),
                 variable("cluster", "variables.account.substring(3)"),
-                variable("pki", "variables.account + '-pki'"),
+                variable("secrets", "[variables.account + '-pki', variables.account + '-store']"),
                 variable(
                     "level",
                     "has(namespaceObject.metadata.labels) && 'pod-security.kubernetes.io/enforce' in namespaceObject.metadata.labels ? namespaceObject.metadata.labels['pod-security.kubernetes.io/enforce'] : 'baseline'",
@@ -115,8 +116,8 @@ fn control_planes() -> Value {
             ],
             "validations": [
                 denial(
-                    "request.userInfo.username.split(':')[2] == request.namespace",
-                    "a control plane writes in its own namespace",
+                    "variables.home == request.namespace || (has(namespaceObject.metadata.labels) && 'vkube.dev/host-namespace' in namespaceObject.metadata.labels && namespaceObject.metadata.labels['vkube.dev/host-namespace'] == variables.home)",
+                    "a control plane writes in its own namespaces",
                 ),
                 denial(&marked("object"), "a control plane writes what carries its vkube.dev/virtual-cluster label"),
                 denial(&marked("oldObject"), "the object does not come from the control plane's tenant"),

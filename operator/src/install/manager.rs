@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{HTTP_PORT, NAMESPACE, OPERATOR, labels};
 use crate::build::MALLOC;
+use crate::doors::PORTS;
 
 /// The operator's namespace.
 pub(super) fn namespace() -> Value {
@@ -98,7 +99,7 @@ fn service() -> Value {
     })
 }
 
-/// In: probes and scrapes. Out: DNS, and API servers, the host's and the virtual ones.
+/// In: probes and scrapes, and clients of sleeping clusters. Out: DNS, and API servers, the host's and the virtual ones.
 fn network_policy() -> Value {
     let port = |protocol: &str, number: u16| json!({"protocol": protocol, "port": number});
     json!({
@@ -108,7 +109,10 @@ fn network_policy() -> Value {
         "spec": {
             "podSelector": {"matchLabels": selector()},
             "policyTypes": ["Ingress", "Egress"],
-            "ingress": [{"ports": [port("TCP", HTTP_PORT)]}],
+            "ingress": [{"ports": [
+                port("TCP", HTTP_PORT),
+                {"protocol": "TCP", "port": PORTS.start(), "endPort": PORTS.end()},
+            ]}],
             "egress": [
                 {"ports": [port("UDP", 53), port("TCP", 53)]},
                 {"ports": [port("TCP", 443), port("TCP", 6443), port("TCP", 8443)]},

@@ -110,9 +110,12 @@ fn tenant() -> Vec<Value> {
             APPLY,
         ),
         rule(&[""], &["pods"], &["delete", "get", "list"]),
-        // In which a control plane tells when it was used.
-        rule(&[""], &["configmaps"], &["get"]),
+        // In which a control plane tells when it was used, and asks for namespaces; and the answers.
+        rule(&[""], &["configmaps"], &["create", "get", "list", "patch", "watch"]),
         rule(&["apps"], &["statefulsets"], APPLY),
+        // By which clients of a sleeping cluster reach the operator.
+        rule(&["discovery.k8s.io"], &["endpointslices"], &["create", "delete", "get", "patch"]),
+        rule(&["policy"], &["poddisruptionbudgets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),

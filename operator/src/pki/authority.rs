@@ -53,3 +53,14 @@ pub fn authority(existing: Option<Pair>, cluster: &str, life: Life) -> Result<(A
     let not_after = inspect::authority_end(&pair).unwrap_or(life.now);
     Ok((Authority { pair, not_after }, true))
 }
+
+/// An authority that somebody else made; the error says what it lacks. It must end later
+/// than certificates are renewed before their end: all would be issued anew over and over.
+pub fn given(pair: Pair, life: Life) -> Result<Authority, &'static str> {
+    let not_after = inspect::authority_end(&pair)
+        .ok_or("holds no certificate of an authority with its private key in PKCS #8")?;
+    if !life.lasts(not_after) {
+        return Err("holds an authority that ends before its certificates would be renewed");
+    }
+    Ok(Authority { pair, not_after })
+}

@@ -36,6 +36,21 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
     {
         violations.push(format!("expose: {name} is not among the allowed host names: {}", names.join(", ")));
     }
+    let namespaces = &constraints.allowed_host_namespaces;
+    let is_allowed = |asked: &str| {
+        let fits = |allowed: &String| match allowed.strip_suffix('*') {
+            Some(beginning) => asked.starts_with(beginning),
+            None => asked == allowed,
+        };
+        namespaces.is_empty() || namespaces.iter().any(fits)
+    };
+    let asked = settings.mapped.iter().flat_map(|mapped| mapped.map.on_host());
+    for namespace in asked.filter(|asked| !is_allowed(asked)) {
+        violations.push(format!(
+            "sync.toHost.namespaces: {namespace} is not among the allowed: {}",
+            namespaces.join(", ")
+        ));
+    }
     let images = &constraints.allowed_images;
     let refused = |image: &str| {
         !images.is_empty() && image != own_image && !images.iter().any(|prefix| has_prefix(image, prefix))

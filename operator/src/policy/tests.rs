@@ -203,6 +203,7 @@ fn constraints_reject() {
     let constraints = json!({
         "allowedExposeTypes": ["ClusterIP"],
         "allowedHostNames": ["*.example.com"],
+        "allowedHostNamespaces": ["acme-*", "shared"],
         "allowedStorageClasses": ["fast"],
         "allowedImages": ["registry.example.com/vkube"],
         "maxVolumeSize": "10Gi",
@@ -216,8 +217,11 @@ fn constraints_reject() {
     let volume = |size: &str, class: Option<&str>| json!({"backingStore": {"volume": {"enabled": true, "size": size, "storageClassName": class}}});
     let image = |image: &str| json!({"controlPlane": {"image": image}});
     let beside = |image: &str| json!({"controlPlane": {"podTemplate": {"spec": {"initContainers": [{"name": "a", "image": image}]}}}});
+    let mapped = |from: &str, to: &str| json!({"sync": {"toHost": {"namespaces": {"mappings": {from: to}}}}});
     for allowed in [
         json!({}),
+        mapped("team-*", "acme-team-*"),
+        mapped("a", "shared"),
         volume("10Gi", Some("fast")),
         json!({"expose": {"externalAddress": "a.example.com", "extraSANs": ["b.A.example.com"]}}),
         image("registry.example.com/vkube:1"),
@@ -231,6 +235,8 @@ fn constraints_reject() {
         json!({"expose": {"type": "LoadBalancer"}}),
         json!({"expose": {"externalAddress": "example.com"}}),
         json!({"expose": {"extraSANs": ["evilexample.com"]}}),
+        mapped("team-*", "*-acme"),
+        mapped("a", "shared-too"),
         volume("11Gi", Some("fast")),
         volume("1Gi", Some("slow")),
         volume("1Gi", None),

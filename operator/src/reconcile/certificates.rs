@@ -1,6 +1,7 @@
 //! The certificate authority and the serving certificate.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,6 +19,9 @@ use crate::names::short_hash;
 use crate::observe;
 use crate::pki::{self, Authority, Life, Pair, Subject};
 use crate::reason::Reason;
+
+/// How often a certificate authority of somebody else is looked at.
+const CA_POLL: Duration = Duration::from_mins(1);
 
 /// What later steps need of the certificates.
 pub(super) struct Certificates {
@@ -45,7 +49,14 @@ pub(super) async fn ensure(
 
     let stored = |certificate, key| live.as_ref().and_then(|live| pair(live, certificate, key));
     let kept = stored("ca.crt", "ca.key").filter(|_| !rotate_authority);
-    let (authority, renewed) = pki::authority(kept, &identity.name, span).map_err(Error::from)?;
+    let (authority, renewed) = match &settings.ca_secret {
+        Some(name) => {
+            let given = given(attempt, name, span, report).await?;
+            let renewed = stored("ca.crt", "ca.key").is_some_and(|before| before != given.pair);
+            (given, renewed)
+        }
+        None => pki::authority(kept, &identity.name, span).map_err(Error::from)?,
+    };
     let subject = Subject::Server { names: server_names(attempt, services) };
     let kept = stored("tls.crt", "tls.key").filter(|_| !rotate);
     let (serving, reissued) = pki::leaf(kept, &subject, &authority, span).map_err(Error::from)?;
@@ -69,6 +80,31 @@ pub(super) async fn ensure(
     report.checks.certificates = Check::Passed(Reason::Issued, "certificates are valid".into());
     let both = format!("{}{}", authority.pair.certificate, serving.certificate);
     Ok(Certificates { authority, hash: short_hash(both.as_bytes()), life: span })
+}
+
+/// The authority of a Secret beside the cluster. Nobody tells when such a Secret changes, as it is not the operator's.
+async fn given(
+    attempt: &Attempt<'_>,
+    name: &str,
+    life: Life,
+    report: &mut Report,
+) -> Result<Authority, Stop> {
+    let key = Key::new::<Secret>(Some(&attempt.identity.namespace), name);
+    let live = attempt.context.host.get(&key).await?;
+    let fault = match &live {
+        None => Err((Reason::CaSecretMissing, format!("Secret {name} does not exist"))),
+        Some(live) => {
+            let pair = pair(live, "tls.crt", "tls.key");
+            let pair = pair.ok_or_else(|| "has no tls.crt and tls.key".to_owned());
+            let checked = pair.and_then(|pair| pki::given(pair, life).map_err(str::to_owned));
+            checked.map_err(|why| (Reason::CaSecretInvalid, format!("Secret {name} {why}")))
+        }
+    };
+    report.look_again(CA_POLL);
+    fault.map_err(|(reason, message)| {
+        report.checks.certificates = Check::Failed(reason, message.clone());
+        Stop::WaitFor(CA_POLL, message)
+    })
 }
 
 /// Notes the end of a certificate, and when it is to be renewed.

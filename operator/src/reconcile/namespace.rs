@@ -72,14 +72,14 @@ async fn create(client: &Client, key: &Key, identity: &Identity) -> Result<Optio
 }
 
 /// Only the operator sets these labels, so they can be trusted.
-fn is_retained(live: &DynamicObject, identity: &Identity) -> bool {
+pub(super) fn is_retained(live: &DynamicObject, identity: &Identity) -> bool {
     let label = |key: &str| live.labels().get(key).map(String::as_str);
     live.annotations().get(annotations::RETAINED).is_some_and(|value| value == "true")
         && label(labels::CLUSTER_NAMESPACE) == Some(&identity.namespace)
         && label(labels::CLUSTER_NAME) == Some(&identity.name)
 }
 
-async fn adopt(client: &Client, identity: &Identity) -> Result<(), Error> {
+pub(super) async fn adopt(client: &Client, identity: &Identity) -> Result<(), Error> {
     let patch = json!({"metadata": {
         "annotations": {annotations::RETAINED: null},
         "labels": {labels::CLUSTER_UID: identity.uid},

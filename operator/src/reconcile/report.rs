@@ -8,8 +8,8 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vkube_crds::{
-    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, VirtualCluster,
-    VirtualClusterStatus,
+    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, SnapshotsStatus,
+    VirtualCluster, VirtualClusterStatus,
 };
 
 use crate::conditions::{self, Check, Checks, Findings, Mode, Progress};
@@ -47,6 +47,12 @@ pub struct Report {
     pub delete_at: Option<Time>,
     /// When it was used last, where that counts.
     pub last_activity: Option<Time>,
+    /// The hash of the manifests that were applied inside.
+    pub bootstrapped: Option<String>,
+    /// The snapshots that are kept.
+    pub snapshots: Option<SnapshotsStatus>,
+    /// The snapshot that the cluster was brought to.
+    pub restored_from: Option<String>,
     /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
@@ -57,9 +63,15 @@ impl Report {
         let status = cluster.status.clone().unwrap_or_default();
         let export = cluster.spec.export.as_ref().and_then(|export| export.argocd.as_ref());
         let exported = export.is_some_and(|argocd| argocd.enabled == Some(true));
-        let argocd = if exported { Check::Unreached } else { Check::NotAsked };
+        let asked = |asked: bool| if asked { Check::Unreached } else { Check::NotAsked };
         Self {
-            checks: Checks { argocd, ..Checks::default() },
+            checks: Checks {
+                argocd: asked(exported),
+                bootstrap: asked(cluster.spec.bootstrap.is_some()),
+                restored: asked(cluster.spec.restore_from.is_some()),
+                snapshots: asked(cluster.spec.snapshots.is_some()),
+                ..Checks::default()
+            },
             progress: Progress::Working("reconciling has begun".into()),
             mode: if cluster.spec.replicas == Some(0) { Mode::Asleep } else { Mode::Running },
             version: status.version,
@@ -72,6 +84,9 @@ impl Report {
             argocd_secret: status.argocd_secret_ref,
             delete_at: status.delete_at,
             last_activity: status.last_activity_time,
+            bootstrapped: status.bootstrapped,
+            snapshots: status.snapshots,
+            restored_from: status.restored_from,
             renewal: None,
         }
     }
@@ -111,6 +126,9 @@ impl Report {
             argocd_secret_ref: self.argocd_secret.clone(),
             delete_at: self.delete_at.clone(),
             last_activity_time: self.last_activity.clone(),
+            bootstrapped: self.bootstrapped.clone(),
+            snapshots: self.snapshots.clone(),
+            restored_from: self.restored_from.clone(),
         }
     }
 }

@@ -11,10 +11,10 @@ use kube::{Resource as _, ResourceExt};
 use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, namespace, publish, route, sleep};
-use super::{argocd, lifetime};
+use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
+use super::{argocd, bootstrap, database, lifetime};
 use crate::apply::Applied;
-use crate::build::{self, Key, Object};
+use crate::build::{self, Data, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
@@ -58,15 +58,20 @@ pub(super) async fn attempt(
     attempt.fresh = fresh?;
     grant(&attempt).await?;
     let services = guard(&attempt, report).await?;
+    mapped::ensure(&attempt, policy.as_deref()).await?;
     let certificates = certificates::ensure(&attempt, &services, report).await?;
-    let persistent = volume(&attempt, report).await?;
-    control_plane(&attempt, &certificates, persistent, report).await?;
+    let data = data(&attempt, report).await?;
+    control_plane(&attempt, &certificates, &data, report).await?;
     if attempt.settings.replicas == 0 {
-        return sleep::settle(&attempt, &certificates, report).await;
+        return sleep::settle(&attempt, &services, &certificates, report).await;
     }
+    sleep::answer_door(&attempt).await?;
     available(&attempt, &services, &certificates, report).await?;
+    snapshots::restore(&attempt, &services, &certificates, report).await?;
     kubeconfigs::ensure(&attempt, &certificates, report).await?;
     argocd::ensure(&attempt, &certificates, report).await?;
+    bootstrap::ensure(&attempt, &services, &certificates, report).await?;
+    snapshots::ensure(&attempt, &services, &certificates, report).await;
     kubeconfigs::reachable(&attempt, report)
 }
 
@@ -113,6 +118,7 @@ async fn resolve(
     violations.extend(policy::constrain_export(&settings, &own_namespace, exportable));
     if !violations.is_empty() {
         let message = violations.join("; ");
+        context.metrics.violated();
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
         return Err(Stop::Stalled(Reason::PolicyRejected, message));
     }
@@ -249,6 +255,14 @@ fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<
     Some(format!("https://{host}:{port}"))
 }
 
+/// Puts in place what keeps the data.
+async fn data(attempt: &Attempt<'_>, report: &mut Report) -> Result<Data, Stop> {
+    match &attempt.settings.database {
+        Some(database) => database::ensure(attempt, database, report).await.map(Data::Database),
+        None => volume(attempt, report).await.map(|is_kept| if is_kept { Data::Volume } else { Data::Pod }),
+    }
+}
+
 /// Puts the volume in place; returns whether the data is in one. A claim that exists is always used, and keeps its
 /// class and at least its size.
 async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop> {
@@ -294,10 +308,10 @@ async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop
 async fn control_plane(
     attempt: &Attempt<'_>,
     certificates: &Certificates,
-    persistent: bool,
+    data: &Data,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let set = build::stateful_set(&attempt.identity, &attempt.settings, persistent, &certificates.hash);
+    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, &certificates.hash);
     let applied = attempt.apply(Object::of(set)).await?;
     let written = matches!(applied, Applied::Ours { written: true, .. });
     let live = attempt.ours(applied)?;

@@ -18,6 +18,8 @@ const LEAST_IDLE: Duration = Duration::from_secs(60);
 pub struct Rest {
     /// Idle for so long.
     pub after: Option<Duration>,
+    /// Whether who connects wakes it.
+    pub wakes_on_connect: bool,
     schedule: Option<String>,
     wake: Option<String>,
     zone: String,
@@ -48,7 +50,13 @@ pub fn validate(asked: Option<&SleepRule>, next: NextTime, wrong: &mut Vec<Strin
     if asked.wake_schedule.is_some() && asked.schedule.is_none() && after.is_none() {
         wrong.push("lifecycle.sleep.wakeSchedule: needs a schedule, or after, to wake from".into());
     }
-    Some(Rest { after, schedule: asked.schedule.clone(), wake: asked.wake_schedule.clone(), zone })
+    Some(Rest {
+        after,
+        wakes_on_connect: asked.wake_on_connect == Some(true),
+        schedule: asked.schedule.clone(),
+        wake: asked.wake_schedule.clone(),
+        zone,
+    })
 }
 
 impl Rest {

@@ -78,6 +78,15 @@ fn what_cannot_be_built_is_refused_with_its_path() {
         (json!({"expose": {"externalAddress": "-x.example.com"}}), "expose"),
         (json!({"backingStore": {"volume": {"size": "0"}}}), "backingStore.volume.size"),
         (json!({"backingStore": {"volume": {"size": "large"}}}), "backingStore.volume.size"),
+        (json!({"replicas": 2}), "replicas"),
+        (json!({"backingStore": {"type": "ExternalDatabase"}}), "backingStore.external"),
+        (json!({"backingStore": {"external": {"secretRef": {"name": "db"}}}}), "backingStore.external"),
+        (
+            json!({"backingStore": {
+                "type": "ExternalDatabase", "external": {"secretRef": {"name": "db"}}, "volume": {},
+            }}),
+            "backingStore.volume",
+        ),
         (json!({"certificates": {"validity": "1y"}}), "certificates.validity"),
         (json!({"certificates": {"validity": "10m"}}), "certificates.validity"),
         (json!({"certificates": {"validity": "24h", "renewBefore": "24h"}}), "certificates.renewBefore"),

@@ -97,6 +97,7 @@ async fn a_control_planes_pods_have_neither_its_account_nor_its_secrets_nor_the_
     let node = "does not reach its node";
     for (spec, why) in [
         (json!({"serviceAccountName": "vc-demo"}), "does not run as its control plane"),
+        (json!({"volumes": volume(json!({"secret": {"secretName": "vc-demo-store"}}))}), certificates),
         (json!({"volumes": volume(json!({"secret": {"secretName": "vc-demo-pki"}}))}), certificates),
         (
             json!({"volumes": volume(json!({"projected": {"sources": [{"secret": {"name": "vc-demo-pki"}}]}}))}),

@@ -1,12 +1,14 @@
 //! An operator that dies anywhere, and a host in trouble: it always comes right in the end.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
+use crate::sleep;
 use crate::world::{TENANTS, World, host_namespace};
 
 /// More than any way to a goal writes; beyond it the operator goes in circles.
@@ -26,7 +28,8 @@ async fn prepared() -> World {
 /// Everything that can be asked of one cluster at once.
 fn wanted() -> serde_json::Value {
     json!({"export": {"argocd": {"enabled": true}}, "expose": {"type": "NodePort"},
-        "kubeconfig": {"additional": [{"name": "demo-ci", "user": "ci"}]}})
+        "kubeconfig": {"additional": [{"name": "demo-ci", "user": "ci"}]},
+        "access": [{"clusterRole": "view", "subjects": [{"kind": "User", "name": "jane"}]}]})
 }
 
 /// A cluster that is ready, and no operator any more.
@@ -123,6 +126,49 @@ async fn an_update_converges_wherever_the_operator_dies() {
         delete(&mut world).await;
         if lived {
             assert!(writes > 5, "{writes} writes make no change");
+            break;
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_to_sleep_and_waking_converge_wherever_the_operator_dies() {
+    let mut world = World::with(|options| {
+        options.doors = Some(sleep::ADDRESS.into());
+        options.next_time = sleep::once;
+    })
+    .await;
+    world.stop_operator().await;
+    let (mut fell_asleep, mut woke) = (false, false);
+    for writes in 0..=MOST_WRITES {
+        assert!(writes < MOST_WRITES, "the operator goes in circles");
+        world.start_operator();
+        let cluster = world.create("demo", json!({})).await;
+        let slices = world.within::<EndpointSlice>(&host_namespace(&world.ready("demo").await));
+        world.stop_operator().await;
+        fell_asleep |= dying!(
+            world,
+            writes,
+            world.merge(&world.clusters(), "demo", json!({"spec": sleep::once_after(&cluster)})).await,
+            {
+                world.condition("demo", "Ready", "False", "Sleeping").await;
+                let bell = |slice: Option<&EndpointSlice>| slice.is_some();
+                world.until(slices.clone(), "demo-doorbell", "there", bell).await
+            }
+        );
+        world.stop_operator().await;
+        let wake = json!({"metadata": {"annotations": {"vkube.dev/wake": "2999-01-01T00:00:00Z"}}});
+        woke |= dying!(
+            world,
+            writes,
+            world.merge(&world.clusters(), "demo", wake.clone()).await,
+            world.ready("demo").await
+        );
+        world.gone(slices, "demo-doorbell").await;
+        delete(&mut world).await;
+        if fell_asleep && woke {
+            assert!(writes > 3, "{writes} writes put no cluster to sleep");
             break;
         }
     }

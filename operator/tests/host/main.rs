@@ -6,14 +6,18 @@
 
 mod admission;
 mod argocd;
+mod authority;
 mod chaos;
 mod cluster_api;
+mod database;
 mod deletion;
 mod drift;
 mod examples;
 mod exposure;
 mod faults;
 mod lifecycle;
+mod namespaces;
 mod policies;
 mod sleep;
+mod snapshots;
 mod world;

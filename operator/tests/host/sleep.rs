@@ -1,10 +1,15 @@
 //! Clusters that sleep by their own rule.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::PostParams;
 use serde_json::json;
+use tokio::net::TcpStream;
 use vkube_crds::VirtualCluster;
 
 use crate::world::{World, host_namespace};
@@ -52,5 +57,82 @@ async fn the_last_use_decides_when_a_cluster_sleeps_and_ends() {
     };
     world.until(world.clusters(), "demo", "known to be used", known).await;
     assert!(world.clusters().get("demo").await.unwrap().labels().contains_key("look"));
+    world.stop().await;
+}
+
+/// An address of this machine that an EndpointSlice may have: one of a sandbox's.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 64, 0, 9);
+
+/// The schedule `once SECONDS` is a second after that time, any other is never.
+pub fn once(schedule: &str, _: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    let made = schedule.strip_prefix("once ").and_then(|text| text.parse().ok());
+    let due = made.filter(|made| after.as_second() <= *made);
+    Ok(due.map(|made| Timestamp::from_second(made + 1).unwrap()))
+}
+
+/// The rule by which a cluster sleeps a second after it was made, until it is woken.
+pub fn once_after(cluster: &VirtualCluster) -> serde_json::Value {
+    let made = cluster.metadata.creation_timestamp.as_ref().unwrap().0.as_second();
+    json!({"lifecycle": {"sleep": {"schedule": format!("once {made}"), "wakeOnConnect": true}}})
+}
+
+/// A cluster that went to sleep and wakes when it is connected to.
+async fn asleep(world: &World) -> VirtualCluster {
+    let rule = json!({"lifecycle": {"sleep": {"schedule": "never", "wakeOnConnect": true}}});
+    let made = world.create("demo", rule).await;
+    world.ready("demo").await;
+    world.merge(&world.clusters(), "demo", json!({"spec": once_after(&made)})).await;
+    world.condition("demo", "Ready", "False", "Sleeping").await
+}
+
+/// Where the Service of a sleeping cluster leads.
+async fn door(world: &World, namespace: &str) -> SocketAddr {
+    let slices = world.within::<EndpointSlice>(namespace);
+    world.until(slices.clone(), "demo-doorbell", "there", |slice| slice.is_some()).await;
+    let slice = slices.get("demo-doorbell").await.unwrap();
+    assert_eq!(slice.labels()["kubernetes.io/service-name"], "demo");
+    let port = slice.ports.unwrap().remove(0).port.unwrap();
+    let address = slice.endpoints.unwrap().remove(0).addresses.remove(0);
+    SocketAddr::new(address.parse().unwrap(), u16::try_from(port).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_wakes_when_somebody_connects_also_after_the_operator_has_restarted() {
+    let mut world = World::with(|options| {
+        options.doors = Some(ADDRESS.into());
+        options.next_time = once;
+    })
+    .await;
+    let cluster = asleep(&world).await;
+    let namespace = host_namespace(&cluster);
+    let before = door(&world, &namespace).await;
+    world.kill_operator().await;
+    world.start_operator();
+    // The door of the operator that is gone may still be in the slice.
+    let connect = async {
+        loop {
+            if let Ok(connection) = TcpStream::connect(door(&world, &namespace).await).await {
+                return connection;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let _held = tokio::time::timeout(crate::world::PATIENCE, connect).await.unwrap();
+    let woken = world.ready("demo").await;
+    assert!(woken.annotations().contains_key("vkube.dev/wake"), "{before}");
+    assert_eq!(woken.spec.replicas, Some(1));
+    world.gone(world.within::<EndpointSlice>(&namespace), "demo-doorbell").await;
+    assert_eq!(world.reconciled("demo").await, Vec::<String>::new(), "awake, nothing more is written");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_put_to_sleep_stays_so_whoever_connects() {
+    let world = World::with(|options| options.doors = Some(ADDRESS.into())).await;
+    let sleep = json!({"schedule": "0 0 1 1 *", "wakeOnConnect": true});
+    world.create("demo", json!({"replicas": 0, "lifecycle": {"sleep": sleep}})).await;
+    let cluster = world.condition("demo", "Ready", "False", "Sleeping").await;
+    let slices = world.within::<EndpointSlice>(&host_namespace(&cluster));
+    assert!(slices.get_opt("demo-doorbell").await.unwrap().is_none());
     world.stop().await;
 }

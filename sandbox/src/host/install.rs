@@ -15,12 +15,24 @@ const MANAGER: &str = "vkube-sandbox";
 /// Kubeconfigs name addresses: the user of a sandbox does not use its DNS.
 const ADDRESSES: &str = "--cluster-ip-addresses";
 
+/// Whether the operator runs on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// As a pod, made for the sandbox.
+    Pod,
+    /// Elsewhere, as a process of somebody's own.
+    Elsewhere,
+}
+
 /// Applies the manifests.
-pub(super) async fn apply(client: &Client, image: &str) -> Result<(), Error> {
+pub async fn apply(client: &Client, image: &str, operator: Operator) -> Result<(), Error> {
     for mut object in vkube_operator::install_manifests(image) {
         let kind = object.types.clone().unwrap_or_default();
         let what = format!("install {} {}", kind.kind, object.name_any());
         if kind.kind == "Deployment" {
+            if operator == Operator::Elsewhere {
+                continue;
+            }
             adapt(&mut object);
         }
         let resource = GroupVersionKind::try_from(&kind).map(|kind| ApiResource::from_gvk(&kind));

@@ -76,11 +76,20 @@ async fn measure(cx: &Context, namespace: &str) -> Result<Vec<(std::sync::Arc<Po
     if !namespace.is_empty() {
         labels.push_str(&format!(",{VIRTUAL_NAMESPACE}={namespace}"));
     }
-    let own = &cx.translator.config.host_namespace;
-    let all: Api<DynamicObject> = Api::namespaced_with(cx.host_client.clone(), own, &resource("PodMetrics"));
-    let found = all.list(&ListParams::default().labels(&labels)).await.map_err(MetricsError::Host)?;
-    let shown = found.items.into_iter().filter_map(|measured| {
-        let pod = cx.pod_behind(measured.metadata.name.as_deref()?)?;
+    let places = if namespace.is_empty() {
+        cx.spaces.host_namespaces(cx)
+    } else {
+        vec![cx.translator.host_namespace(namespace)]
+    };
+    let mut found = Vec::new();
+    for place in places {
+        let all: Api<DynamicObject> =
+            Api::namespaced_with(cx.host_client.clone(), &place, &resource("PodMetrics"));
+        let listed = all.list(&ListParams::default().labels(&labels)).await.map_err(MetricsError::Host)?;
+        found.extend(listed.items);
+    }
+    let shown = found.into_iter().filter_map(|measured| {
+        let pod = cx.pod_behind(&ObjectKey::of(&measured.metadata))?;
         let metrics = of_pod(&pod, &measured.data);
         Some((pod, metrics))
     });

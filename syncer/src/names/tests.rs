@@ -3,6 +3,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Config, MappedNamespaces};
+use crate::labels::{ObjectKey, Translator};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 fn names() -> Names {
     Names::new("demo")
@@ -33,6 +36,17 @@ fn long_names_keep_a_readable_prefix() {
     let host = names().host("production", &"payment-gateway".repeat(5));
     assert!(host.starts_with("payment-gatewaypayment-gateway"), "{host}");
     assert_eq!(host.len(), LIMIT);
+}
+
+#[test]
+fn a_name_that_may_be_taken_in_a_namespace_of_its_own_is_hashed() {
+    let map = NamespaceMap::parse("demo", &[("shop".to_owned(), "acme".to_owned())].into()).unwrap();
+    let names = names().with_namespaces(map);
+    assert_eq!(names.host("shop", "web-0"), "web-0");
+    assert_eq!(names.host("other", "web-0"), "web-0-x-other-x-demo");
+    for name in ["default", "kube-root-ca.crt", "vc-deny", "vkube-operator", "a-x-b"] {
+        assert_eq!(separators(&names.host("shop", name)), 1, "{name}");
+    }
 }
 
 #[test]
@@ -106,6 +120,37 @@ proptest! {
             prop_assert!(is_subdomain(&host), "{}", host);
             let other = seen.insert(host.clone(), (cluster, host_namespace, name));
             prop_assert!(other.is_none(), "{} stands for {:?} too", host, other);
+        }
+    }
+
+    #[test]
+    fn no_two_objects_of_mapped_and_other_namespaces_share_a_place_and_each_place_leads_back(
+        objects in prop::collection::hash_set((label(), subdomain()), 2..40),
+    ) {
+        let pairs = [("a", "own-a"), ("a-*", "own-*-a"), ("x*", "${name}-x*")];
+        let pairs = pairs.map(|(from, to)| (from.to_owned(), to.to_owned())).into();
+        let map = NamespaceMap::parse("demo", &pairs).unwrap();
+        let mut config = Config::new("demo", "tenant");
+        config.namespaces = Some(MappedNamespaces { map, only: false });
+        let translator = Translator::new(config);
+        let mut seen = HashMap::new();
+        for (namespace, name) in &objects {
+            let key = ObjectKey::new(namespace, name);
+            let virtual_side =
+                ObjectMeta { name: Some(name.clone()), namespace: Some(namespace.clone()), ..ObjectMeta::default() };
+            let host = translator.metadata("Pod", &virtual_side);
+            prop_assert_eq!(translator.origin("Pod", &host), Some(key.clone()));
+            let place = host.namespace.clone().unwrap();
+            if let Some(mapped) = translator.mapped(namespace) {
+                prop_assert_eq!(translator.virtual_namespace(&mapped), Some(namespace.clone()));
+                prop_assert_eq!(&mapped, &place);
+            }
+            let helper = translator.names.derived(namespace, name, "token");
+            for host in [host.name.unwrap(), helper] {
+                prop_assert!(is_subdomain(&host), "{}", host);
+                let other = seen.insert((place.clone(), host.clone()), key.clone());
+                prop_assert!(other.is_none(), "{} in {} stands for {} and {:?}", host, place, key, other);
+            }
         }
     }
 

@@ -56,7 +56,7 @@ pub(super) fn to_host_pod(
     Some(ObjectReference {
         kind: Some("Pod".into()),
         name: Some(translator.names.host(namespace, target.name.as_deref()?)),
-        namespace: Some(translator.config.host_namespace.clone()),
+        namespace: Some(translator.host_namespace(namespace)),
         ..ObjectReference::default()
     })
 }

@@ -80,11 +80,12 @@ fn untranslated(event: &Event) -> Event {
 
 fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
     let (kind, name) = (involved.kind.as_deref()?, involved.name.as_deref()?);
-    let namespace = &cx.translator.config.host_namespace;
-    if involved.namespace.as_ref() != Some(namespace) {
+    let namespace = involved.namespace.as_deref()?;
+    let mapped = cx.translator.virtual_namespace(namespace);
+    if mapped.is_none() && namespace != cx.translator.config.host_namespace {
         return None;
     }
-    let host_key = ObjectKey::new(namespace.clone(), name);
+    let host_key = ObjectKey::new(namespace, name);
     let host = &cx.host_side;
     let by_rule = || {
         let of_kind = cx.rules.iter().filter(|general| {
@@ -109,10 +110,13 @@ fn subject(cx: &Context, involved: &ObjectReference) -> Option<Subject> {
     let (key, uid) = match metadata {
         Some(metadata) => (cx.translator.origin(kind, &metadata)?, virtual_uid(&metadata).map(str::to_owned)),
         // The object may be gone before its last event, or the event here before its object.
-        None => {
-            let (namespace, name) = cx.translator.names.parse(name)?;
-            (ObjectKey::new(namespace, name), None)
-        }
+        None => match mapped {
+            Some(namespace) => (ObjectKey::new(namespace, name), None),
+            None => {
+                let (namespace, name) = cx.translator.names.parse(name)?;
+                (ObjectKey::new(namespace, name), None)
+            }
+        },
     };
     let pod = (kind == "Pod").then(|| cx.virtual_side.pods.get(&key)).flatten();
     Some(Subject { uid: uid.or_else(|| pod.as_ref()?.metadata.uid.clone()), key, pod })

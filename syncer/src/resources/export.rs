@@ -98,11 +98,12 @@ fn to_host(cx: &Context, service: &Service, place: &ObjectKey) -> Service {
     let is_headless = spec.cluster_ip.as_deref() == Some("None");
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let selector = spec.selector.filter(|selector| !selector.is_empty());
-    let selector = selector.filter(|_| place.namespace == translator.config.host_namespace).map(|selector| {
-        let mut selector = translator.labels(Some(&selector));
-        selector.extend(translator.scope(namespace));
-        selector
-    });
+    let selector =
+        selector.filter(|_| place.namespace == translator.host_namespace(namespace)).map(|selector| {
+            let mut selector = translator.labels(Some(&selector));
+            selector.extend(translator.scope(namespace));
+            selector
+        });
     let ports = spec.ports.into_iter().flatten().map(|port| ServicePort { node_port: None, ..port });
     let spec = if is_external_name(service) {
         ServiceSpec { type_: spec.type_, external_name: spec.external_name, ..ServiceSpec::default() }

@@ -55,6 +55,12 @@ pub(crate) struct Shape {
     pub has_status: bool,
 }
 
+impl Shape {
+    pub fn is_namespaced(&self) -> bool {
+        self.place == Place::Namespaced
+    }
+}
+
 impl General {
     /// A rule of the virtual cluster whose namespace on the host is `own`.
     pub fn new(rule: Rule, own: &str) -> Self {
@@ -89,6 +95,13 @@ impl General {
     pub fn host(&self, key: &ObjectKey) -> Option<Arc<DynamicObject>> {
         let sees = |side: &&HostSide| side.namespace.is_empty() || side.namespace == key.namespace;
         self.host_sides.iter().find(sees)?.objects.get(key)
+    }
+
+    /// Forgets the copies in a namespace that is not watched any more.
+    pub fn forget(&self, namespace: &str) {
+        for side in &self.host_sides {
+            side.objects.forget(namespace);
+        }
     }
 
     /// Whether everything on the host has been seen.

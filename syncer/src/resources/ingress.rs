@@ -34,7 +34,8 @@ pub(crate) async fn reconcile(cx: &Context, key: &ObjectKey) -> Result<Outcome> 
     let outcome = mirror(cx, Kind::Ingress, key, &cx.host_side.ingresses, desired).await?;
 
     let Some(mut object) = object else { return Ok(outcome) };
-    let host = cx.host_api::<Ingress>().get_opt(&cx.host_key(key).name).await.map_err(Error::Host)?;
+    let host =
+        cx.host_api::<Ingress>(&key.namespace).get_opt(&cx.host_key(key).name).await.map_err(Error::Host)?;
     if let Some(status) =
         host.and_then(|host| host.status).filter(|status| Some(status) != object.status.as_ref())
     {
@@ -83,7 +84,7 @@ fn to_host(translator: &Translator, ingress: &Ingress) -> Ingress {
         let Some(value) = annotations.remove(key) else { continue };
         if let Some(secret) = secret(namespace, &value) {
             let name = translator.names.host(&secret.namespace, &secret.name);
-            annotations.insert(key.into(), format!("{}/{name}", translator.config.host_namespace));
+            annotations.insert(key.into(), format!("{}/{name}", translator.host_namespace(namespace)));
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) async fn mirror<K: Namespaced>(
 
 /// An object of our name that is not ours must not be taken over.
 pub(crate) async fn refuse_foreign<K: Namespaced>(cx: &Context, kind: Kind, key: &ObjectKey) -> Result<()> {
-    refuse_foreign_in(cx, &cx.host_api::<K>(), kind.name(), cx.host_key(key).name, key).await
+    refuse_foreign_in(cx, &cx.host_api::<K>(&key.namespace), kind.name(), cx.host_key(key).name, key).await
 }
 
 /// Like [`refuse_foreign`], for objects of any kind.

@@ -157,7 +157,11 @@ fn namespace_peer(name: &str) -> NetworkPolicyPeer {
 fn cluster_pods(translator: &Translator, mut pods: LabelSelector) -> NetworkPolicyPeer {
     let cluster = translator.config.cluster.clone();
     pods.match_labels.get_or_insert_default().insert(VIRTUAL_CLUSTER.into(), cluster);
-    NetworkPolicyPeer { pod_selector: Some(pods), ..NetworkPolicyPeer::default() }
+    NetworkPolicyPeer {
+        pod_selector: Some(pods),
+        namespace_selector: translator.own_namespaces(),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! configuration allows it, they are copies of the host's nodes without what identifies the machine.
 //! DaemonSet pods do not keep a node: they come with it, and would keep it for ever.
 
+mod base;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -114,7 +116,7 @@ async fn keep(cx: &Context, wanted: Node) -> Result<()> {
     let name = wanted.name_any();
     let live = match api.get_opt(&name).await.map_err(Error::Virtual)? {
         Some(live) => live,
-        None => match api.create(&Context::post_params(), &wanted).await {
+        None => match api.create(&Context::post_params(), &base::merged(&Node::default(), &wanted)).await {
             Ok(live) => live,
             Err(error) if is_conflict(&error) => return Ok(()),
             Err(error) => return Err(Error::Virtual(error)),
@@ -125,15 +127,9 @@ async fn keep(cx: &Context, wanted: Node) -> Result<()> {
         return Ok(());
     }
 
-    let mut current = live;
     let is_synthetic = cx.translator.config.nodes == NodeSync::Synthetic;
-    let labels_differ = wanted.labels().iter().any(|(key, value)| current.labels().get(key) != Some(value));
-    let differs = labels_differ || (!is_synthetic && wanted.spec != current.spec);
-    if differs {
-        current.labels_mut().extend(wanted.labels().clone());
-        if !is_synthetic {
-            current.spec.clone_from(&wanted.spec);
-        }
+    let mut current = base::merged(&live, &wanted);
+    if current != live {
         current = match api.replace(&name, &Context::post_params(), &current).await {
             Ok(written) => written,
             Err(error) if is_conflict(&error) || is_not_found(&error) => return Ok(()),

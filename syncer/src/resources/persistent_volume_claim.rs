@@ -117,7 +117,10 @@ fn to_host(
     if let Some(source) = &mut spec.data_source_ref {
         let from = source.namespace.take();
         if source.kind == "PersistentVolumeClaim" {
-            source.name = translator.names.host(from.as_deref().unwrap_or(namespace), &source.name);
+            let of = from.as_deref().unwrap_or(namespace);
+            source.name = translator.names.host(of, &source.name);
+            let place = translator.host_namespace(of);
+            source.namespace = (place != translator.host_namespace(namespace)).then_some(place);
         }
     }
     PersistentVolumeClaim { metadata, spec: Some(spec), status: None }
@@ -137,7 +140,7 @@ fn was_bound(claim: &PersistentVolumeClaim) -> bool {
 }
 
 async fn exists(cx: &Context, key: &ObjectKey) -> Result<bool> {
-    let api = cx.host_api::<PersistentVolumeClaim>();
+    let api = cx.host_api::<PersistentVolumeClaim>(&key.namespace);
     Ok(api.get_opt(&cx.host_key(key).name).await.map_err(Error::Host)?.is_some())
 }
 

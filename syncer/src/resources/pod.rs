@@ -141,7 +141,7 @@ async fn create(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<Outcome> {
 
     let mut host = tuned(cx, Kind::Pod, pod, translate::to_host(&cx.translator, &surroundings, pod))?;
     update::stamp(pod, &mut host.metadata);
-    match cx.host_api::<Pod>().create(&Context::post_params(), &host).await {
+    match cx.host_api::<Pod>(&key.namespace).create(&Context::post_params(), &host).await {
         Ok(_) => Ok(refresh),
         // Our own, not yet seen, or the previous one of the name: the watch brings it.
         Err(error) if is_conflict(&error) => {
@@ -232,7 +232,7 @@ async fn update(cx: &Context, key: &ObjectKey, pod: &Pod, host: &Pod) -> Result<
 
     let name = host.metadata.name.as_deref().unwrap_or_default();
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let api = cx.host_api::<Pod>();
+    let api = cx.host_api::<Pod>(&key.namespace);
     if let Some(patch) = changes.resize {
         api.patch_resize(name, &params, &Patch::Strategic(patch)).await.map_err(Error::Host)?;
     }
@@ -253,7 +253,7 @@ async fn report(cx: &Context, key: &ObjectKey, pod: &Pod, host: &Pod) -> Result<
 
     if !exchange.push.is_empty() {
         let patch = json!({ "status": { "conditions": exchange.push } });
-        let api = cx.host_api::<Pod>();
+        let api = cx.host_api::<Pod>(&key.namespace);
         api.patch_status(name, &params, &Patch::Strategic(patch)).await.map_err(Error::Host)?;
     }
     if pod.status.as_ref() != Some(&exchange.status) {
@@ -269,14 +269,18 @@ async fn report(cx: &Context, key: &ObjectKey, pod: &Pod, host: &Pod) -> Result<
     // The base last: dying before this line only repeats what both sides agree on.
     if let Some(base) = exchange.base {
         let patch = json!({ "metadata": { "annotations": { (status::GATES): base } } });
-        cx.host_api::<Pod>().patch(name, &params, &Patch::Merge(patch)).await.map_err(Error::Host)?;
+        cx.host_api::<Pod>(&key.namespace)
+            .patch(name, &params, &Patch::Merge(patch))
+            .await
+            .map_err(Error::Host)?;
     }
     Ok(())
 }
 
 /// The host pod is gone: ask the host itself, then finish the virtual pod.
 async fn finish(cx: &Context, key: &ObjectKey, pod: &Pod) -> Result<Outcome> {
-    let host = cx.host_api::<Pod>().get_opt(&cx.host_key(key).name).await.map_err(Error::Host)?;
+    let host =
+        cx.host_api::<Pod>(&key.namespace).get_opt(&cx.host_key(key).name).await.map_err(Error::Host)?;
     if host.is_some_and(|host| virtual_uid(&host.metadata) == pod.metadata.uid.as_deref()) {
         return Ok(Outcome::After(Duration::from_secs(1)));
     }
@@ -293,14 +297,14 @@ async fn refresh_tokens(cx: &Context, key: &ObjectKey, pod: &Pod, host: Option<&
     }
     let now = Timestamp::now();
     let name = token_secret_name(&cx.translator, &key.namespace, &key.name);
-    let host_key = ObjectKey::new(cx.translator.config.host_namespace.clone(), name.clone());
+    let host_key = ObjectKey::new(cx.translator.host_namespace(&key.namespace), name);
     let current = cx.host_side.secrets.get(&host_key);
     if let Some(current) = &current {
         let metadata = &current.metadata;
         if virtual_uid(metadata) != pod.metadata.uid.as_deref() {
             cx.delete_host::<Secret>(metadata, None).await?;
         } else if let Some(at) = refresh_time(metadata).filter(|at| *at > now) {
-            own_tokens(cx, &name, metadata, host).await?;
+            own_tokens(cx, &host_key, metadata, host).await?;
             return Ok(wait_until(at, now));
         }
     }
@@ -338,7 +342,12 @@ async fn request_token(
 }
 
 /// Hands a token Secret that was made before its pod to the pod.
-async fn own_tokens(cx: &Context, name: &str, metadata: &ObjectMeta, host: Option<&Pod>) -> Result<()> {
+async fn own_tokens(
+    cx: &Context,
+    secret: &ObjectKey,
+    metadata: &ObjectMeta,
+    host: Option<&Pod>,
+) -> Result<()> {
     let Some(uid) = host.and_then(|host| host.metadata.uid.as_ref()) else { return Ok(()) };
     if metadata.owner_references.iter().flatten().any(|owner| owner.uid == *uid) {
         return Ok(());
@@ -347,13 +356,14 @@ async fn own_tokens(cx: &Context, name: &str, metadata: &ObjectMeta, host: Optio
     let owner = json!({ "apiVersion": "v1", "kind": "Pod", "name": pod_name, "uid": uid });
     let patch = json!({ "metadata": { "ownerReferences": [owner] } });
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    cx.host_api::<Secret>().patch(name, &params, &Patch::Merge(patch)).await.map_err(Error::Host)?;
+    let api = cx.api_in::<Secret>(&secret.namespace);
+    api.patch(&secret.name, &params, &Patch::Merge(patch)).await.map_err(Error::Host)?;
     Ok(())
 }
 
 async fn discard_tokens(cx: &Context, key: &ObjectKey) -> Result<()> {
     let name = token_secret_name(&cx.translator, &key.namespace, &key.name);
-    let host_key = ObjectKey::new(cx.translator.config.host_namespace.clone(), name);
+    let host_key = ObjectKey::new(cx.translator.host_namespace(&key.namespace), name);
     if let Some(secret) = cx.host_side.secrets.get(&host_key) {
         cx.delete_host::<Secret>(&secret.metadata, None).await?;
     }

@@ -32,7 +32,7 @@ impl Named {
             return ObjectKey::new("", translator.host_name(&ObjectKey::new("", self.key.name.clone())));
         }
         let name = translator.names.host(&self.key.namespace, &self.key.name);
-        ObjectKey::new(translator.config.host_namespace.clone(), name)
+        ObjectKey::new(translator.host_namespace(&self.key.namespace), name)
     }
 
     fn is_global(&self) -> bool {

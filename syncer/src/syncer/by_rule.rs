@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{join, join_all};
+use futures::future::{join, join_all, join3};
 use kube::Api;
 use kube::api::DynamicObject;
 use tokio::sync::{Notify, watch};
@@ -15,10 +15,11 @@ use crate::context::{Context, Kind, Task};
 use crate::labels::{EXPORTED_BY, FROM_HOST, ObjectKey};
 use crate::ledger::{self, Entry};
 use crate::resources::export::{self, Exported};
-use crate::resources::general::{self, General};
+use crate::resources::general::{self, General, Shape};
 use crate::resources::metrics;
 use crate::rules::selector::query;
 use crate::rules::{Direction, ENDPOINTS, SERVICES};
+use crate::spaces;
 use crate::watch::{Scope, cached};
 
 /// How often an attempt is repeated that the host refused.
@@ -89,7 +90,6 @@ async fn sides(cx: &Context, kind: Kind, general: &General) {
 
 async fn to_host(cx: &Context, kind: Kind, general: &General) {
     let Ok(api) = general.api(&cx.virtual_client, "") else { return };
-    let Ok(host_api) = general.api(&cx.host_client, &cx.translator.config.host_namespace) else { return };
     let (nobody, _) = watch::channel(2);
     let wanted = Scope::labels(query(&general.rule.selector));
     let virtual_side = cached(api, wanted, &general.virtual_side, &nobody, move |change| {
@@ -99,16 +99,32 @@ async fn to_host(cx: &Context, kind: Kind, general: &General) {
         refer(cx, Task { kind, key: key.clone() }, needs.unwrap_or_default());
         cx.enqueue(kind, key);
     });
-    let ours = Scope::labels(cx.translator.host_selector());
+    let own = copies(cx, kind, general, cx.translator.config.host_namespace.clone());
+    let is_mapped =
+        cx.translator.config.namespaces.is_some() && general.shape.get().is_some_and(Shape::is_namespaced);
+    let mapped = async {
+        if is_mapped {
+            let copies = |_, place: String| copies(cx, kind, general, place);
+            spaces::each(cx, copies, |_, place| general.forget(place)).await;
+        }
+    };
+    join3(virtual_side, own, mapped).await;
+}
+
+/// What a rule has written into one namespace of the host.
+async fn copies(cx: &Context, kind: Kind, general: &General, namespace: String) {
+    let Ok(api) = general.api(&cx.host_client, &namespace) else { return };
     let Some(side) = general.host_sides.first() else { return };
-    let host_side = cached(host_api, ours, &side.objects, &nobody, move |change| {
+    let (nobody, _) = watch::channel(usize::MAX);
+    let ours = Scope::labels(cx.translator.host_selector());
+    cached(api, ours, &side.objects, &nobody, move |change| {
         let Some(shape) = general.shape.get() else { return };
         let origin = change.object().and_then(|host| cx.translator.origin(&shape.api.kind, &host.metadata));
         if let Some(key) = origin {
             cx.enqueue(kind, key);
         }
-    });
-    join(virtual_side, host_side).await;
+    })
+    .await;
 }
 
 async fn from_host(cx: &Context, kind: Kind, general: &General) {

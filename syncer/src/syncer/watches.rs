@@ -4,7 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Event;
+use futures::future::{join, join_all};
+use k8s_openapi::api::core::v1::{Event, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
@@ -18,7 +19,8 @@ use crate::context::{Context, Kind, Task};
 use crate::labels::ObjectKey;
 use crate::resources::pod::{self, TOKEN_KIND};
 use crate::resources::{endpoint_slice, event, export, ingress, node, persistent_volume_claim, service};
-use crate::watch::{Scope, cached, cached_slim, followed};
+use crate::spaces;
+use crate::watch::{Outstanding, Scope, cached, cached_slim, followed};
 
 /// Host events waiting to be told in the virtual cluster. When full, the watch waits, which costs nothing.
 const EVENTS: usize = 64;
@@ -27,13 +29,17 @@ const EVENTS: usize = 64;
 pub(super) type Job<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Syncer {
-    /// All watches. Sets the number of caches that have to fill.
+    /// The watches that names and streams depend on. Sets the number of caches that have to fill first.
     pub(super) fn watches(&self) -> Vec<Job<'_>> {
-        let mut required = self.virtual_watches();
-        required.extend(self.host_watches());
-        self.outstanding.send_replace(required.len());
-        required.extend(self.optional_watches());
-        required
+        let cx = &*self.context;
+        let mut jobs = self.virtual_watches();
+        jobs.extend(self.host_watches());
+        self.outstanding.send_replace(jobs.len());
+        if cx.translator.config.namespaces.is_some() {
+            jobs.push(spaces::listen(cx).boxed());
+            jobs.push(self.mapped().boxed());
+        }
+        jobs
     }
 
     fn virtual_watches(&self) -> Vec<Job<'_>> {
@@ -51,6 +57,10 @@ impl Syncer {
                     if let Some(object) = change.object() {
                         let name = object.metadata.name.as_deref().unwrap_or_default();
                         relabel(cx, name);
+                        if cx.translator.mapped(name).is_some() {
+                            cx.spaces.ask();
+                            cx.enqueue(Kind::Namespace, ObjectKey::new("", name));
+                        }
                         if change.old.is_none() {
                             namespace_appeared(cx, name);
                         }
@@ -122,60 +132,11 @@ impl Syncer {
         let cx = &*self.context;
         let host = &cx.host_side;
         let config = &cx.translator.config;
-        let ours = || Scope::labels(cx.translator.host_selector());
         let outstanding = &self.outstanding;
-        let mut jobs = vec![
-            cached_slim(cx.host_api(), ours(), pod::slim_host, &host.pods, outstanding, move |change| {
-                let Some(object) = change.object() else { return };
-                enqueue_origin(cx, Kind::Pod, &object.metadata);
-                if let Some(name) = node::of(object) {
-                    cx.enqueue(Kind::Node, ObjectKey::new("", name));
-                }
-            })
-            .boxed(),
-            cached(cx.host_api(), ours(), &host.services, outstanding, enqueue_host(cx, Kind::Service))
-                .boxed(),
+        let mut jobs = copies(cx, &config.host_namespace, outstanding);
+        jobs.extend([
             cached(
-                cx.host_api(),
-                ours(),
-                &host.claims,
-                outstanding,
-                enqueue_host(cx, Kind::PersistentVolumeClaim),
-            )
-            .boxed(),
-            cached(
-                host_meta(cx),
-                ours().metadata(),
-                &host.config_maps,
-                outstanding,
-                enqueue_host(cx, Kind::ConfigMap),
-            )
-            .boxed(),
-            cached(host_meta(cx), ours().metadata(), &host.secrets, outstanding, move |change| {
-                if let Some(object) = change.object() {
-                    enqueue_origin(cx, Kind::Secret, &object.metadata);
-                    enqueue_token(cx, &object.metadata);
-                }
-            })
-            .boxed(),
-            cached(
-                host_meta(cx),
-                ours().metadata(),
-                &host.endpoints,
-                outstanding,
-                enqueue_host(cx, Kind::Endpoints),
-            )
-            .boxed(),
-            cached(
-                host_meta(cx),
-                ours().metadata(),
-                &host.endpoint_slices,
-                outstanding,
-                enqueue_host(cx, Kind::EndpointSlice),
-            )
-            .boxed(),
-            cached(
-                cx.host_api(),
+                cx.own_api(),
                 Scope::fields(format!("metadata.name={}", config.api_service)),
                 &host.api_service,
                 outstanding,
@@ -183,14 +144,14 @@ impl Syncer {
             )
             .boxed(),
             cached(
-                cx.host_api(),
+                cx.own_api(),
                 Scope::labels(format!("kubernetes.io/service-name={}", config.api_service)),
                 &host.api_endpoints,
                 outstanding,
                 move |_| refresh_api(cx),
             )
             .boxed(),
-        ];
+        ]);
         if matches!(config.nodes, NodeSync::Used | NodeSync::Selected(_)) {
             let nodes = Api::all(cx.host_client.clone());
             jobs.push(
@@ -205,8 +166,8 @@ impl Syncer {
         jobs
     }
 
-    /// Watches that pods and DNS do not depend on; that one of them is forbidden must not keep the rest waiting.
-    fn optional_watches(&self) -> Vec<Job<'_>> {
+    /// Watches that names and streams do not depend on, only what is brought in step; that one of them is forbidden must not keep the rest waiting.
+    pub(super) fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
         use k8s_openapi::api::networking::v1::Ingress;
         use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -221,10 +182,9 @@ impl Syncer {
             follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
                 host.claims.all().iter().map(|object| object.metadata.clone()).collect()
             }),
-            self.events(),
         ];
+        jobs.extend(further_copies(cx, &config.host_namespace));
         if config.syncs(Kind::Ingress) {
-            jobs.push(self.optional(&host.ingresses, Kind::Ingress));
             jobs.push(
                 followed(Api::<Ingress>::all(cx.virtual_client.clone()), Scope::default(), move |seen| {
                     match seen {
@@ -241,17 +201,51 @@ impl Syncer {
             );
         }
         if config.syncs(Kind::NetworkPolicy) {
-            jobs.push(self.optional(&host.network_policies, Kind::NetworkPolicy));
             jobs.push(self.network_policies());
         }
         if config.syncs(Kind::PodDisruptionBudget) {
-            jobs.push(self.optional(&host.disruption_budgets, Kind::PodDisruptionBudget));
             jobs.push(follow::<PodDisruptionBudget>(cx, Kind::PodDisruptionBudget, || {
                 metadata_of(&host.disruption_budgets.all())
             }));
         }
         jobs.extend(self.by_rule());
         jobs
+    }
+
+    /// The watches of namespaces on the host that virtual ones have for themselves.
+    async fn mapped(&self) {
+        let (cx, host) = (&*self.context, &self.context.host_side);
+        self.ready().await;
+        let work = |namespace: String, place: String| async move {
+            let outstanding = watch::channel(usize::MAX).0;
+            let mut jobs = copies(cx, &place, &outstanding);
+            outstanding.send_replace(jobs.len());
+            jobs.extend(further_copies(cx, &place));
+            let mut filled = outstanding.subscribe();
+            let open = async {
+                // The sender lives as long as we do, so waiting cannot fail.
+                let _ = filled.wait_for(|outstanding| *outstanding == 0).await;
+                cx.spaces.open(cx, &namespace);
+            };
+            join(join_all(jobs), open).await;
+        };
+        spaces::each(cx, work, |namespace, place| {
+            cx.spaces.close(namespace);
+            host.forget(place);
+        })
+        .await;
+    }
+
+    /// Tells the events of all namespaces on the host that hold objects of the virtual cluster.
+    pub(super) async fn all_events(&self) {
+        let cx = &*self.context;
+        let config = &cx.translator.config;
+        let mapped = async {
+            if config.namespaces.is_some() {
+                spaces::each(cx, |_, place| self.events(&place), |_, _| {}).await;
+            }
+        };
+        join(self.events(&config.host_namespace), mapped).await;
     }
 
     /// Policies go to the host, and the pods that they isolate carry it in their labels.
@@ -274,28 +268,10 @@ impl Syncer {
         .boxed()
     }
 
-    /// A host cache that nothing waits for.
-    fn optional<'a, K>(&'a self, cache: &'a crate::context::Meta<K>, kind: Kind) -> Job<'a>
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + Send
-            + Sync
-            + 'static,
-    {
-        let cx = &*self.context;
-        async move {
-            let (nobody, _) = watch::channel(1);
-            let scope = Scope::labels(cx.translator.host_selector()).metadata();
-            cached(host_meta(cx), scope, cache, &nobody, enqueue_host(cx, kind)).await;
-        }
-        .boxed()
-    }
-
     /// Tells host events in the virtual cluster, one after the other: their order is part of what they tell.
-    fn events(&self) -> Job<'_> {
+    pub(super) fn events(&self, namespace: &str) -> Job<'_> {
         let cx = &*self.context;
+        let api = cx.api_in::<Event>(namespace);
         let (sender, mut receiver) = mpsc::channel::<Event>(EVENTS);
         let tell = async move {
             self.ready().await;
@@ -305,15 +281,108 @@ impl Syncer {
                 }
             }
         };
-        futures::future::join(crate::watch::sent(cx.host_api::<Event>(), sender), tell).map(drop).boxed()
+        join(crate::watch::sent(api, sender), tell).map(drop).boxed()
     }
 }
 
-fn host_meta<K>(cx: &Context) -> Api<PartialObjectMeta<K>>
+/// Watches of the copies in one namespace of the host of what pods and DNS depend on.
+fn copies<'a>(cx: &'a Context, namespace: &str, outstanding: &'a Outstanding) -> Vec<Job<'a>> {
+    let host = &cx.host_side;
+    let ours = || Scope::labels(cx.translator.host_selector());
+    vec![
+        cached_slim(cx.api_in(namespace), ours(), pod::slim_host, &host.pods, outstanding, move |change| {
+            let Some(object) = change.object() else { return };
+            enqueue_origin(cx, Kind::Pod, &object.metadata);
+            if let Some(name) = node::of(object) {
+                cx.enqueue(Kind::Node, ObjectKey::new("", name));
+            }
+        })
+        .boxed(),
+        cached(cx.api_in(namespace), ours(), &host.services, outstanding, move |change| {
+            protect_reserved(cx, change);
+            enqueue_host(cx, Kind::Service)(change);
+        })
+        .boxed(),
+        cached(
+            cx.api_in(namespace),
+            ours(),
+            &host.claims,
+            outstanding,
+            enqueue_host(cx, Kind::PersistentVolumeClaim),
+        )
+        .boxed(),
+        cached(
+            cx.api_in(namespace),
+            ours().metadata(),
+            &host.config_maps,
+            outstanding,
+            enqueue_host(cx, Kind::ConfigMap),
+        )
+        .boxed(),
+        cached(cx.api_in(namespace), ours().metadata(), &host.secrets, outstanding, move |change| {
+            if let Some(object) = change.object() {
+                enqueue_origin(cx, Kind::Secret, &object.metadata);
+                enqueue_token(cx, &object.metadata);
+            }
+        })
+        .boxed(),
+        cached(
+            cx.api_in(namespace),
+            ours().metadata(),
+            &host.endpoints,
+            outstanding,
+            enqueue_host(cx, Kind::Endpoints),
+        )
+        .boxed(),
+        cached(
+            cx.api_in(namespace),
+            ours().metadata(),
+            &host.endpoint_slices,
+            outstanding,
+            enqueue_host(cx, Kind::EndpointSlice),
+        )
+        .boxed(),
+    ]
+}
+
+/// Watches of the other copies in one namespace of the host.
+fn further_copies<'a>(cx: &'a Context, namespace: &str) -> Vec<Job<'a>> {
+    let (host, config) = (&cx.host_side, &cx.translator.config);
+    let mut jobs = Vec::new();
+    if config.syncs(Kind::Ingress) {
+        jobs.push(optional(cx, namespace, &host.ingresses, Kind::Ingress));
+    }
+    if config.syncs(Kind::NetworkPolicy) {
+        jobs.push(optional(cx, namespace, &host.network_policies, Kind::NetworkPolicy));
+    }
+    if config.syncs(Kind::PodDisruptionBudget) {
+        jobs.push(optional(cx, namespace, &host.disruption_budgets, Kind::PodDisruptionBudget));
+    }
+    jobs
+}
+
+/// A host cache that nothing waits for.
+fn optional<'a, K>(
+    cx: &'a Context,
+    namespace: &str,
+    cache: &'a crate::context::Meta<K>,
+    kind: Kind,
+) -> Job<'a>
 where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
 {
-    Api::namespaced(cx.host_client.clone(), &cx.translator.config.host_namespace)
+    let api = cx.api_in(namespace);
+    async move {
+        let (nobody, _) = watch::channel(usize::MAX);
+        let scope = Scope::labels(cx.translator.host_selector()).metadata();
+        cached(api, scope, cache, &nobody, enqueue_host(cx, kind)).await;
+    }
+    .boxed()
 }
 
 fn metadata_of<K>(objects: &[Arc<PartialObjectMeta<K>>]) -> Vec<ObjectMeta> {
@@ -332,6 +401,17 @@ fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + 
         if let Some(object) = change.object() {
             enqueue_origin(cx, kind, object.meta());
         }
+    }
+}
+
+/// Another replica may have made a host Service for a virtual one that it is about to store.
+fn protect_reserved(cx: &Context, change: &Change<Service>) {
+    let (None, Some(host), true) = (&change.old, &change.new, cx.translator.config.is_replicated) else {
+        return;
+    };
+    let key = cx.translator.origin(Kind::Service.name(), &host.metadata);
+    if let Some(key) = key.filter(|key| cx.virtual_side.services.get(key).is_none()) {
+        cx.pending.hold(&key).keep();
     }
 }
 

@@ -275,9 +275,9 @@ async fn x_pods_services_and_config_maps_of_others_are_not_taken_over() {
 }
 
 #[tokio::test]
-async fn x_objects_that_churn_by_the_hundred_end_in_step() {
+async fn x_objects_that_churn_by_the_thousand_end_in_step() {
     let world = World::start().await;
-    let all = 300;
+    let all = 1000;
     let service = |at: usize, port: i32| json!({ "metadata": { "name": format!("s{at}") }, "spec": { "ports": [{ "port": port }] } });
     let api = world.tenant_api::<Service>();
     futures::stream::iter(0..all)
@@ -304,6 +304,24 @@ async fn x_objects_that_churn_by_the_hundred_end_in_step() {
             world.host_has::<Service>(&name, is_current).await;
         }
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn i2_a_pod_that_asks_for_more_than_the_hosts_limits_never_runs_and_its_tenant_is_told_why() {
+    use k8s_openapi::api::core::v1::LimitRange;
+
+    let world = World::start().await;
+    let limits = json!([{ "type": "Container", "default": { "cpu": "1" } }]);
+    let limits = json!({ "metadata": { "name": "limits" }, "spec": { "limits": limits } });
+    world.host_create::<LimitRange>(limits).await;
+    let greedy = json!([{ "name": "app", "image": "app:1", "resources": { "requests": { "cpu": "2" } } }]);
+    world.tenant_create::<Pod>(pod("web", json!({ "containers": greedy }))).await;
+    let message = complaint(&world, "web").await;
+    assert!(message.contains("must be less than or equal to cpu limit"), "{message}");
+    assert!(!message.contains(HOST_NAMESPACE) && !message.contains(&world.name("web")), "{message}");
+    let host = world.host_api::<Pod>();
+    assert!(host.get_opt(&world.name("web")).await.unwrap().is_none());
     world.stop().await;
 }
 

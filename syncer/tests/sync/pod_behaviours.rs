@@ -19,7 +19,7 @@ pub fn pod(name: &str, spec: Value) -> Value {
     document
 }
 
-fn running() -> Value {
+pub fn running() -> Value {
     json!({
         "phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.1.0.4", "podIPs": [{ "ip": "10.1.0.4" }],
         "startTime": "2026-01-01T00:00:00Z",
@@ -36,7 +36,7 @@ fn running() -> Value {
     })
 }
 
-fn is_running(pod: &Pod) -> bool {
+pub fn is_running(pod: &Pod) -> bool {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
 }
 
@@ -308,28 +308,5 @@ async fn x_what_the_hosts_admission_makes_of_a_pod_is_never_written_into_the_vir
         world.tenant_has::<Pod>("web", |pod| value(&pod.status)["message"] == "looked at since").await;
     assert_eq!(value(&before.spec), value(&after.spec));
     assert!(!after.labels().contains_key("injected"));
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn where_the_virtual_cluster_schedules_the_host_gets_a_pod_when_it_has_a_node() {
-    let world = World::with(|config| config.schedules = true).await;
-    world.tenant_create::<Pod>(pod("first", json!({}))).await;
-    world.tenant_create::<Pod>(pod("second", json!({ "nodeName": "node-1" }))).await;
-    world.host_has::<Pod>("second", |_| true).await;
-    assert!(world.host_api::<Pod>().get_opt(&world.name("first")).await.unwrap().is_none());
-
-    let binding = json!({
-        "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "first" },
-        "target": { "kind": "Node", "name": "node-2" },
-    });
-    let api = world.tenant_api::<Pod>();
-    let _: Value = api.create_subresource("binding", "first", &Default::default(), &binding).await.unwrap();
-    let host = world.host_has::<Pod>("first", |_| true).await;
-    let terms =
-        &value(&host.spec)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
-    assert_eq!(terms["nodeSelectorTerms"][0]["matchFields"][0]["values"], json!(["node-2"]));
-    world.run_pod("first", "node-2", running()).await;
-    world.tenant_has::<Pod>("first", is_running).await;
     world.stop().await;
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use vkube_syncer::Direction;
 
 use super::definitions::{Side, define, resource, served};
-use super::pod_behaviours::{started, value};
+use super::pod_behaviours::{pod, started, value};
 use super::rules::create_all;
 use super::world::{HOST_NAMESPACE, World, eventually, gone, rule, rules};
 
@@ -37,6 +37,25 @@ async fn storage_classes_of_the_tenant_go_to_the_host_and_claims_name_them_there
     assert_eq!(host.spec.unwrap().storage_class_name.as_deref(), Some(name.as_str()));
     Api::<StorageClass>::all(world.tenant.clone()).delete("fast", &DeleteParams::default()).await.unwrap();
     gone(there, &name).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn runtime_classes_of_the_tenant_go_to_the_host_and_pods_name_them_there() {
+    use k8s_openapi::api::node::v1::RuntimeClass;
+
+    let classes = rule(Direction::ToHost, "runtimeclasses.node.k8s.io");
+    let world = World::with(|config| config.rules = rules(&[classes])).await;
+    let overhead = json!({ "podFixed": { "cpu": "100m" } });
+    let class = json!({ "metadata": { "name": "sandboxed" }, "handler": "kata", "overhead": overhead });
+    create_all::<RuntimeClass>(&world.tenant, class).await;
+    let name = world.names.global(HOST_NAMESPACE, "sandboxed");
+    let host = eventually(Api::<RuntimeClass>::all(world.host.clone()), &name, |_| true).await;
+    assert_eq!(host.handler, "kata");
+    world.tenant_create::<Pod>(pod("web", json!({ "runtimeClassName": "sandboxed" }))).await;
+    let host = world.host_has::<Pod>("web", |_| true).await.spec.unwrap();
+    assert_eq!(host.runtime_class_name.as_deref(), Some(name.as_str()));
+    assert_eq!(host.overhead.unwrap()["cpu"].0, "100m");
     world.stop().await;
 }
 

@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,17 +19,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 use vkube_apiserver::body::Response;
 use vkube_apiserver::cel::{self, Budget, Program, Variables};
-use vkube_apiserver::connect::{Connector, MetricsOf, Target};
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::server::InProcess;
-use vkube_apiserver::service_allocation::Allocator;
-use vkube_apiserver::status::ApiError;
 use vkube_apiserver::user::User;
-use vkube_syncer::{
-    Config, Direction, Expression, Hypervisor, Names, RuleSpec, Rules, ServiceAllocator, StreamTarget, Syncer,
-};
+use vkube_syncer::{Config, Direction, Expression, Names, RuleSpec, Rules, Syncer};
+
+use super::link::HostLink;
 
 /// The namespace of the host that belongs to the virtual cluster.
 pub const HOST_NAMESPACE: &str = "tenant-demo";
@@ -46,6 +44,10 @@ pub struct World {
     pub refuses: Arc<AtomicBool>,
     /// Writes to the host by anybody.
     pub writes: Arc<AtomicUsize>,
+    /// What the syncer has listed, side by side: `host` or `tenant`, the collection, and the selectors.
+    pub lists: Lists,
+    /// The syncer's own clients of the virtual cluster and of the host.
+    sides: (Client, Client),
     config: Config,
     stop: CancellationToken,
     running: Option<JoinHandle<()>>,
@@ -89,25 +91,37 @@ impl World {
         let mut config = Config::new("demo", HOST_NAMESPACE);
         change(&mut config);
         let _ = tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init();
-        let late = Arc::new(Late::default());
+        let link = Arc::new(HostLink::default());
         let host_instance = Instance::start(options()).await.unwrap();
         let tenant_instance = Instance::start(Options {
-            allocator: Some(late.clone()),
-            connector: Some(late.clone()),
+            allocator: Some(link.clone()),
+            connector: Some(link.clone()),
             ..options()
         })
         .await
         .unwrap();
         let (refuses, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let host_service = host_instance.server.service(User::component("host"));
-        let host = Client::new(
-            Gate { inner: host_service, refuses: refuses.clone(), writes: writes.clone() },
-            "default",
+        let gate = Gate { inner: host_service, refuses: refuses.clone(), writes: writes.clone() };
+        let tenant_service = tenant_instance.server.service(User::component("tenant"));
+        let lists = Lists::default();
+        let noted = |side: &'static str| {
+            let lists = lists.clone();
+            move |request: http::Request<kube::client::Body>| {
+                lists.lock().unwrap().extend(listed(side, request.uri()));
+                request
+            }
+        };
+        let sides = (
+            Client::new(MapRequest::new(tenant_service.clone(), noted("tenant")), "default"),
+            Client::new(MapRequest::new(gate.clone(), noted("host")), "default"),
         );
-        let tenant = Client::new(tenant_instance.server.service(User::component("tenant")), "default");
+        let (host, tenant) = (Client::new(gate, "default"), Client::new(tenant_service, "default"));
 
         let world = Self {
-            syncer: Arc::new(Syncer::new(tenant.clone(), host.clone(), config.clone())),
+            syncer: Arc::new(Syncer::new(sides.0.clone(), sides.1.clone(), config.clone())),
+            sides,
+            lists,
             config,
             host,
             tenant,
@@ -119,8 +133,7 @@ impl World {
             host_instance: Some(host_instance),
             tenant_instance: Some(tenant_instance),
         };
-        late.0.set(world.syncer.allocator()).ok().unwrap();
-        late.1.set(Arc::new(world.syncer.hypervisor())).ok().unwrap();
+        link.tie(&world.syncer);
         world.prepare().await;
         world.resume().await
     }
@@ -166,14 +179,15 @@ impl World {
             running.await.unwrap();
         }
         let config = self.config.clone();
-        self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), config));
+        self.syncer = Arc::new(Syncer::new(self.sides.0.clone(), self.sides.1.clone(), config));
         self
     }
 
     /// Changes the settings; they count from the next start.
     pub fn reconfigure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
-        self.syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), self.config.clone()));
+        let (tenant, host) = self.sides.clone();
+        self.syncer = Arc::new(Syncer::new(tenant, host, self.config.clone()));
         self
     }
 
@@ -208,6 +222,13 @@ impl World {
     /// The host name of an object in `shop`.
     pub fn name(&self, name: &str) -> String {
         self.names.host("shop", name)
+    }
+
+    /// The host name of an object in `shop` that cannot keep its own where `shop` is mapped.
+    pub fn host_name_in_mapped(&self, name: &str) -> String {
+        let pairs = [("shop".to_owned(), "any".to_owned())].into();
+        let map = vkube_crds::NamespaceMap::parse("demo", &pairs).unwrap();
+        self.names.clone().with_namespaces(map).host("shop", name)
     }
 
     /// Waits until the host object of `name` satisfies `test`.
@@ -258,6 +279,19 @@ impl World {
         let api: Api<k8s_openapi::api::core::v1::Pod> = self.host_api();
         api.delete(&self.name(name), &DeleteParams::default().grace_period(0)).await.unwrap();
     }
+}
+
+/// What has been listed.
+pub type Lists = Arc<Mutex<Vec<String>>>;
+
+/// The collection that a request lists, by a watch that begins with what is there or page by page.
+fn listed(side: &str, uri: &http::Uri) -> Option<String> {
+    let query = uri.query().unwrap_or_default();
+    let begins = query.contains("sendInitialEvents=true") || query.contains("limit=");
+    let is_first = begins && !query.contains("continue=");
+    let selects = |pair: &&str| pair.starts_with("labelSelector=") || pair.starts_with("fieldSelector=");
+    let selectors: Vec<&str> = query.split('&').filter(selects).collect();
+    is_first.then(|| format!("{side} {} {}", uri.path(), selectors.join(" ")))
 }
 
 /// The host, with an admission that can be closed.
@@ -361,69 +395,6 @@ pub async fn served(client: &Client, definition: &str) {
 /// The address of a label or annotation, for short tests.
 pub fn annotation<K: Resource>(object: &K, key: &str) -> String {
     object.annotations().get(key).cloned().unwrap_or_default()
-}
-
-/// The virtual API server's hooks, which need the syncer, which needs the server.
-#[derive(Default)]
-struct Late(OnceLock<ServiceAllocator>, OnceLock<Arc<Hypervisor>>);
-
-impl Connector for Late {
-    fn connect(
-        &self,
-        target: Target,
-        request: vkube_apiserver::body::Request,
-    ) -> BoxFuture<'static, Result<Response, ApiError>> {
-        let hypervisor = self.1.get().cloned().unwrap();
-        Box::pin(async move {
-            let target = StreamTarget {
-                resource: target.resource,
-                namespace: target.namespace,
-                name: target.name,
-                subresource: target.subresource,
-                rest: target.rest,
-            };
-            Ok(hypervisor.connect(&target, request).await)
-        })
-    }
-
-    fn metrics(&self, of: MetricsOf) -> BoxFuture<'static, Result<Vec<Value>, ApiError>> {
-        let hypervisor = self.1.get().cloned().unwrap();
-        Box::pin(async move {
-            let measured = match of {
-                MetricsOf::Pods { namespace } => hypervisor.pod_metrics(&namespace).await,
-                MetricsOf::Nodes => hypervisor.node_metrics().await,
-            };
-            measured.map_err(|error| ApiError::unavailable(error.to_string()))
-        })
-    }
-}
-
-impl Allocator for Late {
-    fn allocate<'a>(
-        &'a self,
-        service: &'a mut Value,
-        _old: Option<&'a Value>,
-        dry_run: bool,
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(async move {
-            let Some(allocator) = self.0.get() else { return Ok(()) };
-            let allocation = allocator.allocate(service, dry_run).await.map_err(|error| {
-                let code = http::StatusCode::from_u16(error.0.code).unwrap();
-                ApiError::new(code, "Invalid", error.0.message.clone())
-            })?;
-            allocation.write_to(service);
-            Ok(())
-        })
-    }
-
-    fn release<'a>(&'a self, service: &'a Value, _kept: Option<&'a Value>) -> BoxFuture<'a, ()> {
-        Box::pin(async move {
-            let text = |pointer: &str| service.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            if let Some(allocator) = self.0.get() {
-                allocator.release(text("/metadata/namespace"), text("/metadata/name"));
-            }
-        })
-    }
 }
 
 /// Neither side has controllers: nobody makes service accounts, or takes the taint of a new node away.

@@ -12,16 +12,11 @@ use std::{
 
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::{
-    Api, Client, ResourceExt,
-    api::{DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
-    core::ApiResource,
-    runtime::wait::await_condition,
-};
+use kube::{Api, Client, api::PostParams, runtime::wait::await_condition};
 use serde_json::json;
 use tokio::process::{Child, Command};
 use vkube_crds::VirtualCluster;
-use vkube_sandbox::host::{self, Sandbox};
+use vkube_sandbox::host::{self, Sandbox, install};
 
 use super::{process, standalone::free_port};
 use crate::{
@@ -60,7 +55,7 @@ pub async fn run(options: &Options, directory: &Path) -> Outcome {
     })
     .await?;
     let host = sandbox.client();
-    install(&host).await?;
+    install::apply(&host, IMAGE, install::Operator::Elsewhere).await?;
     let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
     let mut operator = start(&directory.join("sandbox/kubeconfig"), metrics)?;
     let outcome = measure_at(options, &host, &operator, metrics).await;
@@ -108,24 +103,6 @@ async fn measure_at(options: &Options, host: &Client, operator: &Child, metrics:
                 took.as_secs_f64()
             ),
         }
-    }
-    Ok(())
-}
-
-/// Everything but the operator itself, which runs as a process of its own.
-async fn install(host: &Client) -> Result<(), Failure> {
-    for object in vkube_operator::install_manifests(IMAGE) {
-        let types = object.types.clone().unwrap_or_default();
-        if types.kind == "Deployment" {
-            continue;
-        }
-        let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
-        let api: Api<DynamicObject> = match object.namespace() {
-            Some(namespace) => Api::namespaced_with(host.clone(), &namespace, &resource),
-            None => Api::all_with(host.clone(), &resource),
-        };
-        api.patch(&object.name_any(), &PatchParams::apply("vkube-bench").force(), &Patch::Apply(&object))
-            .await?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
     instance::{self, Instance},
+    service_allocation::Allocator,
     user::User,
 };
 use vkube_syncer::{Config, Syncer};
@@ -31,6 +32,7 @@ use vkube_syncer::{Config, Syncer};
 use super::process;
 use crate::{
     cli::{Failure, Outcome},
+    controlplane::link::HostLink,
     sandbox::Output,
 };
 
@@ -58,6 +60,7 @@ struct World {
     tenant: Client,
     /// Requests to the host that are not reads.
     writes: Arc<AtomicU64>,
+    link: Arc<HostLink>,
     syncer: Option<(CancellationToken, JoinHandle<()>)>,
     instances: Vec<Instance>,
 }
@@ -211,7 +214,9 @@ fn pod(name: &str) -> Result<Pod, serde_json::Error> {
 
 impl World {
     async fn start(directory: &std::path::Path) -> Result<Self, Failure> {
-        let start = |name: &str| {
+        // As in a hosted control plane, the host gives the virtual side its addresses.
+        let link = Arc::new(HostLink::default());
+        let start = |name: &str, allocator: Option<Arc<dyn Allocator>>| {
             let data = directory.join(name);
             async move {
                 std::fs::create_dir_all(&data)?;
@@ -219,12 +224,13 @@ impl World {
                 let options = instance::Options {
                     data_dir: Some(data),
                     disable_admission,
+                    allocator,
                     ..instance::Options::default()
                 };
                 Ok::<_, Failure>(Instance::start(options).await?)
             }
         };
-        let (host, tenant) = (start("host").await?, start("tenant").await?);
+        let (host, tenant) = (start("host", None).await?, start("tenant", Some(link.clone())).await?);
         let writes = Arc::new(AtomicU64::new(0));
         let counted = writes.clone();
         let service = tower::util::MapRequest::new(
@@ -240,6 +246,7 @@ impl World {
             host: Client::new(service, "default"),
             tenant: Client::new(tenant.server.service(User::component("tenant")), "default"),
             writes,
+            link,
             syncer: None,
             instances: vec![tenant, host],
         };
@@ -265,6 +272,7 @@ impl World {
     async fn resume(&mut self) {
         let config = Config::new(CLUSTER, HOST_NAMESPACE);
         let syncer = Arc::new(Syncer::new(self.tenant.clone(), self.host.clone(), config));
+        self.link.tie(&syncer);
         let stop = CancellationToken::new();
         let (running, token) = (syncer.clone(), stop.clone());
         let task = tokio::spawn(async move { running.run(token).await });

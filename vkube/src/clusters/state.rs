@@ -5,17 +5,20 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 use kube::{
-    ResourceExt,
+    Client, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use vkube_crds::{VirtualCluster, annotations};
+use vkube_crds::{Phase, VirtualCluster, annotations};
 
 use super::{
     FIELD_MANAGER, Patience, Target, api_of,
     wait::{Goal, until},
 };
-use crate::cli::Outcome;
+use crate::cli::{Failure, Outcome};
+
+/// How long a cluster that is connected to may take to wake.
+const ROUSING: Duration = Duration::from_mins(2);
 
 /// Which cluster, and how long to wait.
 #[derive(Debug, Args)]
@@ -70,6 +73,22 @@ pub async fn wake(options: Options) -> Outcome {
     }
     let now = Timestamp::from_second(Timestamp::now().as_second())?;
     annotate(options, annotations::WAKE, json!(now.to_string()), Goal::Awake).await
+}
+
+/// Wakes a cluster that is to wake when it is connected to, and waits until it is; any other is as it was.
+pub async fn rouse(host: &Client, cluster: VirtualCluster) -> Result<VirtualCluster, Failure> {
+    let rule = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.sleep.as_ref());
+    let is_asked = rule.and_then(|rule| rule.wake_on_connect) == Some(true);
+    let sleeps = cluster.status.as_ref().and_then(|status| status.phase) == Some(Phase::Sleeping);
+    if !is_asked || !sleeps || cluster.spec.replicas == Some(0) {
+        return Ok(cluster);
+    }
+    let api = api_of(host, &cluster);
+    let now = Timestamp::from_second(Timestamp::now().as_second())?;
+    let patch =
+        json!({"metadata": {"uid": cluster.uid(), "annotations": {annotations::WAKE: now.to_string()}}});
+    let changed = api.patch(&cluster.name_any(), &params(), &Patch::Merge(patch)).await?;
+    Ok(until(api, &changed, Goal::Awake, ROUSING).await?.unwrap_or(changed))
 }
 
 async fn annotate(options: Options, key: &str, value: Value, goal: Goal) -> Outcome {

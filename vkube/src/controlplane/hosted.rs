@@ -17,7 +17,8 @@ use vkube_controllers::Controller;
 use vkube_syncer::{Config, DnsServer, Images, NodeSync, Syncer};
 
 use super::{
-    Controllers, Options, activity, client, election::work_as_leader, link::HostLink, read, server_options,
+    Controllers, Options, access, activity, client, election::work_as_leader, link::HostLink, read,
+    server_options,
 };
 use crate::{
     cli::Outcome,
@@ -62,8 +63,10 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let shared = options.sync.as_deref().map(serde_json::from_str).transpose()?.unwrap_or_default();
     let scheduling = sync::scheduling(&shared)?;
     let config = Config {
+        is_replicated: options.election.leader_elect,
         api_service: options.service_name.clone().unwrap_or_else(|| name.clone()),
         cluster_domain: options.cluster_domain.clone(),
+        namespaces: sync::namespaces(&name, &shared).map_err(|wrong| wrong.join("; "))?,
         nodes: sync::nodes(&shared),
         schedules: scheduling.is_some(),
         rules: sync::rules(&shared).map_err(|wrong| wrong.join("; "))?,
@@ -80,19 +83,31 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
     let has_nodes = config.nodes != NodeSync::None;
     let syncer = Arc::new(Syncer::new(client(&instance, "system:vkube-syncer"), host, config));
     link.tie(&syncer);
+    let access = access::Keeper::new(client(&instance, "system:vkube-access"), &options.access);
+    tasks.spawn(access.run(shutdown.clone()));
     let dns = DnsServer::bind(SocketAddr::new(options.listen.ip(), DNS_PORT), syncer.zone()).await?;
     tasks.spawn(dns.run(shutdown.clone()));
-    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there.
-    let of_nodes = [Controller::NodeLifecycle, Controller::TaintEviction];
+    tasks.spawn({
+        let (syncer, shutdown) = (syncer.clone(), shutdown.clone());
+        async move { syncer.follow(shutdown).await }
+    });
+    // The nodes are the host's, which watches them and evicts their pods by the tolerations that they have there; so are
+    // devices. Taints of tenants count where the cluster schedules by them.
+    let taints = scheduling.is_none().then_some(Controller::TaintEviction);
+    let of_nodes = [Controller::NodeLifecycle, Controller::ResourceClaim].into_iter().chain(taints);
     // Without any, all pods would be orphans of nodes that are gone.
     let orphans = (!has_nodes).then_some(Controller::PodGarbage);
-    let without = of_nodes.into_iter().chain(orphans);
+    let without = of_nodes.chain(orphans);
     let enabled = without.fold(options.controllers, vkube_controllers::Controllers::without);
     let controllers = Controllers::new(&instance, ca, &pki, enabled)?;
     let election = options.election.election(controllers.client.clone())?;
     tasks.spawn(work_as_leader(election, controllers.metrics(), shutdown.clone(), {
         let shutdown = shutdown.clone();
-        let scheduler = scheduling.map(|options| (client(&instance, "system:kube-scheduler"), options));
+        let scheduler = scheduling.map(|options| {
+            let metrics = options.metrics.clone();
+            instance.server.counters.expose(move || Box::new(metrics.clone()));
+            (client(&instance, "system:kube-scheduler"), options)
+        });
         async move {
             let working = async {
                 if !enabled.is_empty() {
@@ -105,7 +120,7 @@ pub async fn run(mut options: Options, mut stop: Stop) -> Outcome {
                     shutdown.run_until_cancelled(scheduling).await;
                 }
             };
-            tokio::join!(syncer.run(shutdown.clone()), working, scheduling);
+            tokio::join!(syncer.synchronise(shutdown.clone()), working, scheduling);
         }
     }));
     tokio::select! {

@@ -11,6 +11,7 @@ mod apply;
 mod index;
 mod mutating;
 mod parameters;
+pub mod typing;
 mod validating;
 
 use std::sync::Arc;

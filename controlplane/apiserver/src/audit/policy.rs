@@ -148,7 +148,8 @@ impl Policy {
         Self::read(file::document(path)?)
     }
 
-    fn read(document: Value) -> Result<Self, Error> {
+    /// Reads and validates a document.
+    pub fn read(document: Value) -> Result<Self, Error> {
         let Document { api_version, kind, rules, omit_stages, omit_managed_fields, .. } =
             serde_json::from_value(document)?;
         if api_version != "audit.k8s.io/v1" || kind != "Policy" {

@@ -1,14 +1,8 @@
 //! The trail of one request: what is told of it at which stage.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,7 +17,7 @@ use super::{
 };
 use crate::{
     authorization::Attributes,
-    body::{self, Body, BoxError, Request, Response},
+    body::{self, Request, Response},
     codec::yaml,
     request_info::RequestInfo,
     user::User,
@@ -296,7 +290,7 @@ async fn finish(trail: &Arc<Mutex<Trail>>, response: Response, mut guard: Guard)
         trail.tell(Stage::ResponseStarted);
     }
     let (head, body) = response.into_parts();
-    Response::from_parts(head, Lasting { body, _guard: guard }.boxed_unsync())
+    Response::from_parts(head, body::with(body, guard))
 }
 
 fn deletes(trail: &Trail) -> bool {
@@ -332,31 +326,5 @@ impl Drop for Guard {
             // The request is over, so nobody is left to wait.
             runtime.spawn(futures::future::join_all(owed));
         }
-    }
-}
-
-/// The body of an answer that lasts.
-struct Lasting {
-    body: Body,
-    _guard: Guard,
-}
-
-impl http_body::Body for Lasting {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

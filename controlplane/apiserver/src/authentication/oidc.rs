@@ -3,7 +3,7 @@
 //!
 //! Nothing is asked of an issuer before the first token that says to be from it.
 
-mod claims;
+pub mod claims;
 mod distributed;
 pub mod flags;
 pub mod issuers;

@@ -105,7 +105,8 @@ pub fn load(path: &File) -> Result<Vec<Authorizer>, Error> {
     read(file::document(path)?)
 }
 
-fn read(document: Value) -> Result<Vec<Authorizer>, Error> {
+/// Reads and validates a document.
+pub fn read(document: Value) -> Result<Vec<Authorizer>, Error> {
     let Document { api_version, kind, authorizers } = serde_json::from_value(document)?;
     let known = matches!(
         api_version.as_str(),

@@ -3,7 +3,10 @@
 //! What nobody can know before is `dyn`, which fits everywhere.
 
 use super::{
+    cost::{self, Entries, Known, Place, Size},
+    declared::Declared,
     functions,
+    measured::Measured,
     parse::SyntaxError,
     signatures::{self, Outcome},
     syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
@@ -26,6 +29,10 @@ pub struct Scope<'s> {
     pub composed: Option<&'s [(&'s str, Type)]>,
     /// Whether it may make patches: objects of the types `Object…` and `JSONPatch`.
     pub patches: bool,
+    /// The objects whose fields are declared, if any are.
+    pub declared: Option<&'s Declared<'s>>,
+    /// What the variables are and how large, where the schema of a custom resource says it.
+    pub measured: Option<&'s Measured>,
 }
 
 /// Everything wrong with an expression, in the order of its text.
@@ -39,23 +46,35 @@ impl From<SyntaxError> for Issues {
     }
 }
 
-/// The type of an expression, or what is wrong with it.
-pub fn check(expression: &Expression, text: &str, scope: &Scope<'_>) -> Result<Type, Issues> {
-    let variables = scope.variables.iter().map(|(name, ty)| (*name, ty.clone())).collect();
-    let mut checker = Checker { text, scope, variables, issues: Vec::new() };
-    let ty = checker.of(expression);
-    if checker.issues.is_empty() {
-        return Ok(ty);
+/// What is known of an expression, or what is wrong with it.
+pub fn check<'t>(
+    expression: &'t Expression,
+    text: &'t str,
+    scope: &'t Scope<'t>,
+) -> Result<Known<'t>, Issues> {
+    let place = scope.measured.map_or(Place::Unknown, Place::At);
+    let variable = |(name, ty): &'t (&'t str, Type)| (*name, Known::placed(ty.clone(), 0, place));
+    let variables = scope.variables.iter().map(variable).collect();
+    let mut checker =
+        Checker { text, scope, variables, issues: Vec::new(), doubts: Vec::new(), in_format: false };
+    let known = checker.of(expression);
+    let mut issues = if checker.issues.is_empty() { checker.doubts } else { checker.issues };
+    if issues.is_empty() {
+        return Ok(known);
     }
-    checker.issues.sort_by_key(|(at, _)| *at);
-    Err(Issues(checker.issues.into_iter().map(|(_, issue)| issue).collect()))
+    issues.sort_by_key(|(at, _)| *at);
+    Err(Issues(issues.into_iter().map(|(_, issue)| issue).collect()))
 }
 
 struct Checker<'t> {
     text: &'t str,
     scope: &'t Scope<'t>,
-    variables: Vec<(&'t str, Type)>,
+    variables: Vec<(&'t str, Known<'t>)>,
     issues: Vec<(usize, SyntaxError)>,
+    /// What is refused although its types fit, told if they do.
+    doubts: Vec<(usize, SyntaxError)>,
+    /// Whether it is given to `format`, which takes lists of anything.
+    in_format: bool,
 }
 
 impl<'t> Checker<'t> {
@@ -71,104 +90,97 @@ impl<'t> Checker<'t> {
         self.wrong(at, format!("undeclared reference to '{name}' (in container '')"))
     }
 
-    fn of(&mut self, expression: &'t Expression) -> Type {
+    fn of(&mut self, expression: &'t Expression) -> Known<'t> {
         let at = expression.at;
         match &expression.kind {
             Kind::Literal(value) => literal(value),
             Kind::Variable(name) => self.variable(at, name),
             Kind::Select { operand, field, optional } => {
-                let ty = self.select(at, operand, field);
-                match ty {
-                    Type::Optional(_) => ty,
-                    ty if *optional => Type::optional(ty),
-                    ty => ty,
+                let operand = self.of(operand);
+                let ty = self.field(at, operand.ty.clone(), field);
+                if *optional {
+                    let ty = if matches!(ty, Type::Optional(_)) { ty } else { Type::optional(ty) };
+                    return Known::made(ty, operand.cost.saturating_add(cost::ACCESS));
                 }
+                let free = !matches!(operand.ty, Type::Map(_) | Type::Named(_) | Type::Open(_));
+                let own = if free { 0 } else { cost::ACCESS };
+                let place = operand.place.step(field, self.scope.measured);
+                Known::placed(ty, operand.cost.saturating_add(own), place)
             }
             Kind::Has { operand, field } => {
-                self.select(at, operand, field);
-                Type::BOOL
+                let operand = self.of(operand);
+                self.field(at, operand.ty, field);
+                Known::made(Type::BOOL, operand.cost)
             }
-            Kind::Index { operand, index, optional } => {
-                let types = [self.of(operand), self.of(index)];
-                self.call(at, if *optional { "_[?_]" } else { "_[_]" }, false, &types)
-            }
+            Kind::Index { operand, index, optional } => self.index(at, operand, index, *optional),
             Kind::Call { function, method, arguments } => {
-                let types: Vec<Type> = arguments.iter().map(|argument| self.of(argument)).collect();
-                self.call(at, function, *method, &types)
+                let outside = self.in_format;
+                self.in_format |= &**function == "format";
+                let known: Vec<Known<'t>> = arguments.iter().map(|argument| self.of(argument)).collect();
+                self.in_format = outside;
+                self.look(function, arguments.get(usize::from(*method)));
+                self.call(at, function, *method, &known)
             }
-            Kind::List(items) => {
-                let types: Vec<Type> = items.iter().map(|item| self.item(item)).collect();
-                Type::list(types.into_iter().reduce(|a, b| a.join(&b)).unwrap_or(Type::Dyn))
-            }
-            Kind::Map(entries) => {
-                let mut types: Option<(Type, Type)> = None;
-                for (key, item) in entries {
-                    let (key, value) = (self.of(key), self.item(item));
-                    types = Some(match types {
-                        Some((keys, values)) => (keys.join(&key), values.join(&value)),
-                        None => (key, value),
-                    });
-                }
-                let (key, value) = types.unwrap_or((Type::Dyn, Type::Dyn));
-                Type::map(key, value)
-            }
+            Kind::List(items) => self.list(items),
+            Kind::Map(entries) => self.map(entries),
             Kind::Make { name, fields } => self.made(at, name, fields),
             Kind::Not(inner) => {
-                let types = [self.of(inner)];
-                self.call(at, "!_", false, &types)
+                let inner = self.of(inner);
+                self.call(at, "!_", false, &[inner])
             }
             Kind::Negate(inner) => {
-                let types = [self.of(inner)];
-                self.call(at, "-_", false, &types)
+                let inner = self.of(inner);
+                self.call(at, "-_", false, &[inner])
             }
             Kind::And(parts) => self.junction(at, "_&&_", parts),
             Kind::Or(parts) => self.junction(at, "_||_", parts),
-            Kind::Choice(parts) => {
-                let types: Vec<Type> = parts.iter().map(|part| self.of(part)).collect();
-                self.call(at, "_?_:_", false, &types)
-            }
+            Kind::Choice(parts) => self.choice(at, parts),
             Kind::Binary(operator, parts) => {
-                let types: Vec<Type> = parts.iter().map(|part| self.of(part)).collect();
-                self.call(at, function_of(*operator), false, &types)
+                let parts: Vec<Known<'t>> = parts.iter().map(|part| self.of(part)).collect();
+                let mut result = self.call(at, function_of(*operator), false, &parts);
+                if let ([left, right], Operator::Add) = (parts.as_slice(), operator) {
+                    result.entries = left.entries.zip(right.entries).map(|(left, right)| left.union(right));
+                }
+                result
             }
             Kind::Bind { name, parts } => {
                 let value = self.of(&parts[0]);
-                self.within(&[(name, value)], |checker| checker.of(&parts[1]))
+                self.bound(name, value, &parts[1])
             }
             Kind::OptionalMap { name, parts, flat } => {
-                let value = match self.of(&parts[0]) {
+                let target = self.of(&parts[0]);
+                let value = match target.ty {
                     Type::Optional(value) => *value,
                     _ => Type::Dyn,
                 };
-                let body = self.within(&[(name, value)], |checker| checker.of(&parts[1]));
-                if *flat { body } else { Type::optional(body) }
+                // The target is asked whether it has a value, and then for it.
+                let asked = target.cost.saturating_add(cost::ACCESS);
+                let body = self.bound(name, Known::made(value, asked), &parts[1]);
+                let own = asked.saturating_add(body.cost).saturating_add(u64::from(!flat));
+                Known::made(if *flat { body.ty } else { Type::optional(body.ty) }, own)
             }
             Kind::Comprehension(of) => self.comprehension(of),
         }
     }
 
-    fn variable(&mut self, at: usize, name: &'t str) -> Type {
-        if let Some((_, ty)) = self.variables.iter().rev().find(|(known, _)| *known == name) {
-            return ty.clone();
+    fn variable(&mut self, at: usize, name: &'t str) -> Known<'t> {
+        if let Some((_, known)) = self.variables.iter().rev().find(|(known, _)| *known == name) {
+            return Known { cost: cost::ACCESS, ..known.clone() };
         }
-        if functions::TYPES.contains(&name) {
-            return Type::Type(Box::new(match name {
+        let ty = if functions::TYPES.contains(&name) {
+            Type::Type(Box::new(match name {
                 "list" => Type::list(Type::Dyn),
                 "map" => Type::map(Type::Dyn, Type::Dyn),
                 "null_type" => Type::Null,
                 "type" | "optional_type" => Type::Dyn,
                 name => Type::read(name),
-            }));
-        }
-        if name == VARIABLES && self.scope.composed.is_some() {
-            return Type::Named("kubernetes.variables".into());
-        }
-        self.undeclared(at, name)
-    }
-
-    fn select(&mut self, at: usize, operand: &'t Expression, field: &str) -> Type {
-        let ty = self.of(operand);
-        self.field(at, ty, field)
+            }))
+        } else if name == VARIABLES && self.scope.composed.is_some() {
+            Type::Named("kubernetes.variables".into())
+        } else {
+            self.undeclared(at, name)
+        };
+        Known::placed(ty, cost::ACCESS, Place::Unknown)
     }
 
     fn field(&mut self, at: usize, operand: Type, field: &str) -> Type {
@@ -192,10 +204,15 @@ impl<'t> Checker<'t> {
             {
                 Type::Named("kubernetes.authorization.ResourceCheck".into())
             }
-            Type::Named(name) => match signatures::field(&name, field) {
-                Some(ty) => ty,
-                None => self.wrong(at, format!("undefined field '{field}'")),
-            },
+            Type::Named(name) => {
+                let declared = self.scope.declared.and_then(|declared| declared.field(&name, field));
+                let measured = || self.scope.measured.and_then(|measured| measured.field(&name, field));
+                let declared = declared.or_else(measured);
+                match declared.unwrap_or_else(|| signatures::field(&name, field)) {
+                    Some(ty) => ty,
+                    None => self.wrong(at, format!("undefined field '{field}'")),
+                }
+            }
             other => {
                 let why = format!("type '{}' does not support field selection", other.shown());
                 self.wrong(at, why)
@@ -203,8 +220,29 @@ impl<'t> Checker<'t> {
         }
     }
 
-    fn call(&mut self, at: usize, function: &str, method: bool, types: &[Type]) -> Type {
-        match signatures::call(function, method, types) {
+    fn index(
+        &mut self,
+        at: usize,
+        operand: &'t Expression,
+        index: &'t Expression,
+        optional: bool,
+    ) -> Known<'t> {
+        let parts = [self.of(operand), self.of(index)];
+        let known = self.call(at, if optional { "_[?_]" } else { "_[_]" }, false, &parts);
+        let [operand, _] = parts;
+        if optional {
+            return known;
+        }
+        let step = if matches!(operand.ty, Type::List(_)) { "@items" } else { "@values" };
+        let place = operand.place.step(step, self.scope.measured);
+        let mut known = Known::placed(known.ty, known.cost, place);
+        known.size = operand.entries.map(|entries| entries.value).or(known.size);
+        known
+    }
+
+    fn call(&mut self, at: usize, function: &str, method: bool, arguments: &[Known<'t>]) -> Known<'t> {
+        let types: Vec<Type> = arguments.iter().map(|argument| argument.ty.clone()).collect();
+        let ty = match signatures::call(function, method, &types) {
             Outcome::Gives(ty) => ty,
             Outcome::Unknown => self.undeclared(at, function),
             Outcome::Mismatch => {
@@ -215,35 +253,130 @@ impl<'t> Checker<'t> {
                 };
                 self.wrong(at, format!("found no matching overload for '{function}' applied to '{applied}'"))
             }
+        };
+        let (own, size) = cost::of_call(function, method, arguments, self.scope.measured);
+        let mut known =
+            Known::made(ty, arguments.iter().fold(own, |sum, argument| sum.saturating_add(argument.cost)));
+        known.size = size.or(known.size);
+        if let ("dyn", [argument]) = (function, arguments) {
+            (known.size, known.entries) = (argument.size, argument.entries);
+        }
+        known
+    }
+
+    fn junction(&mut self, at: usize, function: &str, parts: &'t [Expression]) -> Known<'t> {
+        let mut parts = parts.iter().map(|part| self.of(part)).collect::<Vec<_>>().into_iter();
+        let first = parts.next().unwrap_or_else(|| Known::made(Type::BOOL, 0));
+        parts.fold(first, |left, right| {
+            let total = left.cost.saturating_add(right.cost);
+            let known = self.call(at, function, false, &[left, right]);
+            Known::made(known.ty, total)
+        })
+    }
+
+    fn choice(&mut self, at: usize, parts: &'t [Expression; 3]) -> Known<'t> {
+        let parts = [&parts[0], &parts[1], &parts[2]].map(|part| self.of(part));
+        let known = self.call(at, "_?_:_", false, &parts);
+        let [condition, yes, no] = parts;
+        Known {
+            cost: condition.cost.saturating_add(yes.cost.max(no.cost)),
+            size: Some(yes.size().union(no.size())),
+            entries: yes.entries.zip(no.entries).map(|(yes, no)| yes.union(no)),
+            ..known
         }
     }
 
-    fn junction(&mut self, at: usize, function: &str, parts: &'t [Expression]) -> Type {
-        let mut types = parts.iter().map(|part| self.of(part)).collect::<Vec<_>>().into_iter();
-        let first = types.next().unwrap_or(Type::BOOL);
-        types.fold(first, |left, right| self.call(at, function, false, &[left, right]))
+    /// The type of an item, whose value an optional one has.
+    fn item(&mut self, item: &'t Item) -> Known<'t> {
+        let mut known = self.of(&item.value);
+        if item.optional
+            && let Type::Optional(value) = known.ty
+        {
+            known.ty = *value;
+        }
+        known
     }
 
-    fn item(&mut self, item: &'t Item) -> Type {
-        match self.of(&item.value) {
-            Type::Optional(value) if item.optional => *value,
-            ty => ty,
+    fn doubt(&mut self, at: usize, why: String) {
+        if self.doubts.len() < MAX_ISSUES {
+            self.doubts.push((at, SyntaxError::new(self.text, at, why)));
         }
     }
 
-    fn made(&mut self, at: usize, name: &str, fields: &'t [(Box<str>, Item)]) -> Type {
-        let known = name == "JSONPatch" || name == "Object" || name.starts_with("Object.");
-        if !self.scope.patches || !known {
-            for (_, item) in fields {
-                self.item(item);
+    /// Looks at a literal that is read when the function is called.
+    fn look(&mut self, function: &str, argument: Option<&Expression>) {
+        let Some(Expression { at, kind: Kind::Literal(value), .. }) = argument else { return };
+        let outcome = match function {
+            "duration" | "timestamp" => functions::call(function, std::slice::from_ref(value)),
+            "matches" => functions::call(function, &[Value::text(""), value.clone()]),
+            _ => return,
+        };
+        if outcome.is_err() {
+            self.doubt(*at, format!("invalid {function} argument"));
+        }
+    }
+
+    /// The type of several values, which should be of the same one.
+    fn same(&mut self, at: usize, before: Option<Type>, ty: Type) -> Type {
+        match before {
+            Some(before) if before != ty => {
+                if !self.in_format {
+                    let why = format!("expected type '{}' but found '{}'", before.shown(), ty.shown());
+                    self.doubt(at, why);
+                }
+                Type::Dyn
             }
-            return self.undeclared(at, name);
+            _ => ty,
         }
+    }
+
+    fn list(&mut self, items: &'t [Item]) -> Known<'t> {
+        let (mut ty, mut size, mut total) = (None, None::<Size>, cost::LIST);
+        for item in items {
+            let known = self.item(item);
+            total = total.saturating_add(known.cost);
+            size = Some(size.map_or(known.size(), |size| size.union(known.size())));
+            ty = Some(self.same(item.value.at, ty, known.ty));
+        }
+        let mut list = Known::made(Type::list(ty.unwrap_or(Type::Dyn)), total);
+        list.size = Some(Size::exactly(items.len() as u64));
+        let value = size.unwrap_or(Size::exactly(0));
+        list.entries = Some(Entries { key: Size::exactly(1), value, list: true });
+        list
+    }
+
+    fn map(&mut self, entries: &'t [(Expression, Item)]) -> Known<'t> {
+        let (mut types, mut sizes, mut total) = ((None, None), None::<(Size, Size)>, cost::MAP);
+        for (key, item) in entries {
+            let (at, value_at) = (key.at, item.value.at);
+            let (key, value) = (self.of(key), self.item(item));
+            total = total.saturating_add(key.cost).saturating_add(value.cost);
+            sizes = Some(sizes.map_or((key.size(), value.size()), |(keys, values)| {
+                (keys.union(key.size()), values.union(value.size()))
+            }));
+            types.0 = Some(self.same(at, types.0, key.ty));
+            types.1 = Some(self.same(value_at, types.1, value.ty));
+        }
+        let ty = Type::map(types.0.unwrap_or(Type::Dyn), types.1.unwrap_or(Type::Dyn));
+        let mut map = Known::made(ty, total);
+        map.size = Some(Size::exactly(entries.len() as u64));
+        let (key, value) = sizes.unwrap_or((Size::exactly(0), Size::exactly(0)));
+        map.entries = Some(Entries { key, value, list: false });
+        map
+    }
+
+    fn made(&mut self, at: usize, name: &str, fields: &'t [(Box<str>, Item)]) -> Known<'t> {
+        let known = name == "JSONPatch" || name == "Object" || name.starts_with("Object.");
+        let mut total = cost::OBJECT;
         for (field, item) in fields {
             let given = self.item(item);
+            total = total.saturating_add(given.cost);
+            if !self.scope.patches || !known {
+                continue;
+            }
             match signatures::field(name, field) {
-                Some(wanted) if !given.fits(&wanted, &mut Vec::new()) => {
-                    let (wanted, given) = (wanted.shown(), given.shown());
+                Some(wanted) if !given.ty.fits(&wanted, &mut Vec::new()) => {
+                    let (wanted, given) = (wanted.shown(), given.ty.shown());
                     let why = format!(
                         "expected type of field '{field}' is '{wanted}' but provided type is '{given}'"
                     );
@@ -253,13 +386,17 @@ impl<'t> Checker<'t> {
                 None => drop(self.wrong(item.value.at, format!("undefined field '{field}'"))),
             }
         }
-        Type::Named(name.to_owned())
+        if !self.scope.patches || !known {
+            let ty = self.undeclared(at, name);
+            return Known::made(ty, total);
+        }
+        Known::made(Type::Named(name.to_owned()), total)
     }
 
-    fn comprehension(&mut self, of: &'t Comprehension) -> Type {
+    fn comprehension(&mut self, of: &'t Comprehension) -> Known<'t> {
         let range = self.of(&of.range);
         let two = of.second.is_some();
-        let (first, second) = match &range {
+        let (first, second) = match &range.ty {
             Type::List(item) if two => (Type::INT, (**item).clone()),
             Type::List(item) => ((**item).clone(), Type::Dyn),
             Type::Map(parts) => (parts[0].clone(), parts[1].clone()),
@@ -272,43 +409,95 @@ impl<'t> Checker<'t> {
                 (self.wrong(of.range.at, why), Type::Dyn)
             }
         };
-        let mut names: Vec<(&'t str, Type)> = vec![(&of.name, first.clone())];
-        names.extend(of.second.as_deref().map(|name| (name, second)));
-        let body = self.within(&names, |checker| {
-            if let Some(filter) = &of.filter {
-                checker.of(filter);
+        let is_list = range.entries.map_or(matches!(range.ty, Type::List(_)), |entries| entries.list);
+        let whole = self.scope.measured;
+        let local = |ty: Type, step: &str, size: Option<Size>| {
+            let mut known = Known::placed(ty, 0, range.place.step(step, whole));
+            known.size = known.size.or(size);
+            known
+        };
+        let (keys, values) = (range.entries.map(|e| e.key), range.entries.map(|e| e.value));
+        let mut names: Vec<(&'t str, Known<'t>)> = Vec::with_capacity(2);
+        match (&of.second, is_list) {
+            (None, true) => names.push((&of.name, local(first.clone(), "@items", values))),
+            (None, false) => names.push((&of.name, local(first.clone(), "@keys", keys))),
+            (Some(name), _) => {
+                let steps = if is_list { ("@indices", "@items") } else { ("@keys", "@values") };
+                names.push((&of.name, local(first.clone(), steps.0, keys)));
+                names.push((name, local(second, steps.1, values)));
             }
-            checker.of(&of.body)
-        });
-        match of.aggregate {
-            Aggregate::All | Aggregate::Exists | Aggregate::ExistsOne => Type::BOOL,
-            Aggregate::List => Type::list(body),
-            Aggregate::Filter => Type::list(first),
-            Aggregate::Map => Type::map(first, body),
-            Aggregate::MapEntry => body,
         }
+        let (filter, body) = self.within(names, |checker| {
+            let filter = of.filter.as_ref().map(|filter| checker.of(filter));
+            (filter, checker.of(&of.body))
+        });
+        aggregated(of.aggregate, &range, first, filter, body)
     }
 
-    fn within<T>(&mut self, names: &[(&'t str, Type)], check: impl FnOnce(&mut Self) -> T) -> T {
+    fn bound(&mut self, name: &'t str, value: Known<'t>, body: &'t Expression) -> Known<'t> {
+        let spent = value.cost.saturating_add(cost::LIST);
+        let body = self.within(vec![(name, value)], |checker| checker.of(body));
+        Known { cost: spent.saturating_add(body.cost), place: Place::Made, ..body }
+    }
+
+    fn within<T>(&mut self, names: Vec<(&'t str, Known<'t>)>, check: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.variables.len();
-        self.variables.extend(names.iter().cloned());
+        self.variables.extend(names);
         let result = check(self);
         self.variables.truncate(before);
         result
     }
 }
 
-fn literal(value: &Value<'_>) -> Type {
-    match value {
-        Value::Null => Type::Null,
-        Value::Bool(_) => Type::BOOL,
-        Value::Int(_) => Type::INT,
-        Value::Uint(_) => Type::Plain(Plain::Uint),
-        Value::Double(_) => Type::Plain(Plain::Double),
-        Value::Text(_) => Type::TEXT,
-        Value::Bytes(_) => Type::Plain(Plain::Bytes),
-        _ => Type::Dyn,
+/// What a macro makes of each item of its range, as its loop would in `cel-go`: the variable that it collects in is
+/// read each time and in the end, and some loops look each time whether they may stop.
+fn aggregated<'t>(
+    aggregate: Aggregate,
+    range: &Known<'t>,
+    first: Type,
+    filter: Option<Known<'t>>,
+    body: Known<'t>,
+) -> Known<'t> {
+    let filtered = |step: u64| filter.as_ref().map_or(step, |filter| filter.cost.saturating_add(step.max(1)));
+    let (ty, before, step, after) = match aggregate {
+        Aggregate::All => (Type::BOOL, 0, body.cost.saturating_add(3), 1),
+        Aggregate::Exists => (Type::BOOL, 0, body.cost.saturating_add(4), 1),
+        Aggregate::ExistsOne => (Type::BOOL, 0, body.cost.saturating_add(2), 2),
+        Aggregate::List => {
+            (Type::list(body.ty.clone()), cost::LIST, filtered(body.cost.saturating_add(cost::LIST + 2)), 1)
+        }
+        Aggregate::Filter => (Type::list(first), cost::LIST, body.cost.saturating_add(cost::LIST + 3), 1),
+        Aggregate::Map => {
+            (Type::map(first, body.ty.clone()), cost::MAP, filtered(body.cost.saturating_add(3)), 1)
+        }
+        Aggregate::MapEntry => (body.ty.clone(), cost::MAP, filtered(body.cost.saturating_add(2)), 1),
+    };
+    let looped = range.size().max.saturating_mul(step);
+    let total = range.cost.saturating_add(before).saturating_add(looped).saturating_add(after);
+    let mut known = Known::made(ty, total);
+    if !matches!(aggregate, Aggregate::All | Aggregate::Exists | Aggregate::ExistsOne) {
+        known.size = Some(range.size());
     }
+    if aggregate == Aggregate::List && filter.is_none() {
+        let value = body.size().union(Size::exactly(0));
+        known.entries = Some(Entries { key: Size::exactly(1), value, list: true });
+    }
+    known
+}
+
+fn literal(value: &Value<'_>) -> Known<'static> {
+    let (ty, size) = match value {
+        Value::Null => (Type::Null, 1),
+        Value::Bool(_) => (Type::BOOL, 1),
+        Value::Int(_) => (Type::INT, 1),
+        Value::Uint(_) => (Type::Plain(Plain::Uint), 1),
+        Value::Double(_) => (Type::Plain(Plain::Double), 1),
+        Value::Text(text) => (Type::TEXT, text.chars().count()),
+        Value::Bytes(bytes) => (Type::Plain(Plain::Bytes), bytes.len()),
+        _ => return Known::made(Type::Dyn, 0),
+    };
+    let literal = if let Value::Int(number) = value { Some(*number) } else { None };
+    Known { size: Some(Size::exactly(size as u64)), literal, ..Known::made(ty, 0) }
 }
 
 const fn function_of(operator: Operator) -> &'static str {

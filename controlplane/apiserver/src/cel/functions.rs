@@ -46,6 +46,7 @@ const LIBRARIES: &[Library] = &[
 
 /// The names of all functions, sorted.
 const NAMES: &[&str] = &[
+    "@sortByAssociatedKeys",
     "add",
     "allowed",
     "asApproximateFloat",

@@ -93,6 +93,19 @@ pub fn unescape(name: &str) -> Cow<'_, str> {
     plain.replace("__underscores__", "__").into()
 }
 
+/// The name of a field as expressions write it; `None` if they cannot speak of it.
+pub fn escape(name: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(plain) {
+        return None;
+    }
+    if parse::is_reserved(name) {
+        return Some(format!("__{name}__"));
+    }
+    let escaped = name.replace("__", "__underscores__");
+    Some(escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
+}
+
 /// A double as Go's `%v` shows it.
 pub fn double(number: f64) -> String {
     if number.is_nan() {

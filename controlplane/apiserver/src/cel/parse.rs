@@ -349,7 +349,7 @@ impl Parser<'_> {
                 if name == "has" {
                     return match arguments.pop().map(|a| a.kind) {
                         Some(Kind::Select { operand, field, optional: false }) if arguments.is_empty() => {
-                            self.make(at, Kind::Has { operand, field })
+                            self.make(open, Kind::Has { operand, field })
                         }
                         _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
                     };
@@ -438,6 +438,7 @@ impl Parser<'_> {
                     Kind::Comprehension(comprehension)
                 }
                 Expanded::Bind(name, parts) => Kind::Bind { name, parts },
+                Expanded::Sorted(name, body) => Kind::Bind { name, parts: Box::new([target, body]) },
                 Expanded::OptionalMap(name, body, flat) => {
                     Kind::OptionalMap { name, parts: Box::new([target, body]), flat }
                 }

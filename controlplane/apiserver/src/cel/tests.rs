@@ -3,6 +3,8 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::custom::checks::Checks;
 
+mod costs;
+
 fn evaluate(text: &str, this: &Json, schema: &Json) -> Result<String, String> {
     let checks = Checks::compile(schema);
     let program = Program::parse(text).map_err(|e| e.to_string())?;
@@ -183,7 +185,7 @@ fn too_much_work_is_cancelled() {
 }
 
 fn typed(text: &str, variables: &[(&str, Type)]) -> String {
-    let scope = Scope { variables, composed: Some(&[("n", Type::INT)]), patches: true };
+    let scope = Scope { variables, composed: Some(&[("n", Type::INT)]), patches: true, ..Scope::default() };
     match Program::parse(text).unwrap().check(text, &scope) {
         Ok(ty) => ty.to_string(),
         Err(issues) => issues.to_string(),

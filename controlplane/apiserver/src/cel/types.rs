@@ -100,6 +100,15 @@ impl Type {
         })
     }
 
+    /// The type of the items of a list, or what comes first in another type with parts.
+    pub fn item(&self) -> Option<&Self> {
+        match self {
+            Self::List(item) | Self::Optional(item) | Self::Type(item) => Some(item),
+            Self::Map(parts) => Some(&parts[0]),
+            _ => None,
+        }
+    }
+
     /// As the errors about calls show it.
     pub fn shown(&self) -> String {
         match self {

@@ -3,11 +3,14 @@
 //!
 //! `self` is the value of the schema that has the rule. A rule that mentions `oldSelf` is about a change
 //! and is asked only where the old value can be told; one with `optionalOldSelf` always. Rules that are
-//! broken by values that did not change are not held against the writer.
+//! broken by values that did not change are not held against the writer, who is warned of them.
 
 use serde_json::Value as Json;
 
-use super::checks::{Additional, Checks, validate::correlated_item};
+use super::{
+    checks::{Additional, Checks, validate::correlated_item},
+    field_path,
+};
 use crate::{
     cel::{Budget, Error, Lazy, Program, Value, Variables, json},
     field::{Errors, Path, Reason},
@@ -66,10 +69,35 @@ impl Checks {
     }
 }
 
-/// Evaluates all rules that concern an object, or its change.
-pub fn validate(checks: &Checks, object: &Json, old: Option<&Json>, errors: &mut Errors) {
-    let mut rules = Rules { budget: BUDGET, errors };
-    rules.value(checks, object, Old { value: old, unchanged: false }, None);
+/// Evaluates all rules that concern an object, or its change. A whole object has no path.
+pub fn validate(
+    checks: &Checks,
+    object: &Json,
+    old: Option<&Json>,
+    path: Option<&Path<'_>>,
+    errors: &mut Errors,
+) {
+    let mut rules = Rules { budget: BUDGET, told: Told::Held, errors };
+    rules.value(checks, object, Old { value: old, unchanged: false }, path);
+}
+
+/// What is broken by values that did not change.
+pub fn ratcheted(checks: &Checks, object: &Json, old: &Json) -> Errors {
+    let mut errors = Errors::default();
+    if checks.has_rules() {
+        let mut rules = Rules { budget: BUDGET, told: Told::Ratcheted, errors: &mut errors };
+        rules.value(checks, object, Old { value: Some(old), unchanged: false }, None);
+    }
+    errors
+}
+
+/// What is told of the rules that are broken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// What is held against the writer.
+    Held,
+    /// What is not.
+    Ratcheted,
 }
 
 /// What is known of the old value.
@@ -82,6 +110,7 @@ struct Old<'v> {
 
 struct Rules<'e> {
     budget: u64,
+    told: Told,
     errors: &'e mut Errors,
 }
 
@@ -148,6 +177,10 @@ impl Rules<'_> {
         if transition && old.value.is_none() && !rule.optional_old_self {
             return Some(());
         }
+        let ratchets = !transition && old.unchanged;
+        if self.told == Told::Ratcheted && !ratchets {
+            return Some(());
+        }
         let mut variables = Variables::default();
         variables.set("self", json::value(value, Some(checks)));
         let before = old.value.map(|old| json::value(old, Some(checks)));
@@ -157,9 +190,16 @@ impl Rules<'_> {
             variables.set("oldSelf", before);
         }
         let shown = rule.shown();
+        let spent = self.budget < BUDGET_OF_RULE;
         match self.evaluate(program, &variables) {
             Ok(Value::Bool(true)) => return Some(()),
             Ok(_) => {}
+            Err(_) if self.told == Told::Ratcheted => return Some(()),
+            Err(Error::TooExpensive) if spent => {
+                let why = "validation failed due to running out of cost budget, no further validation rules will be run";
+                self.errors.invalid_str(here, kind, why);
+                return None;
+            }
             Err(error @ Error::TooExpensive) => {
                 let why = format!(
                     "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
@@ -179,7 +219,7 @@ impl Rules<'_> {
                 return Some(());
             }
         }
-        if !transition && old.unchanged {
+        if ratchets != (self.told == Told::Ratcheted) {
             return Some(());
         }
         let message = rule.message_expression.as_ref().and_then(|text| self.message(text, &variables));
@@ -187,10 +227,7 @@ impl Rules<'_> {
             Some(message) => message.to_string(),
             None => format!("failed rule: {shown}"),
         });
-        let below = rule
-            .field_path
-            .as_deref()
-            .map(|below| below.trim_start_matches('.').replace("['", "[").replace("']", "]"));
+        let below = rule.field_path.as_deref().and_then(|below| normalized(below, checks));
         let parent = path.unwrap_or(&Path::ROOT);
         let field = below.as_deref().map(|below| parent.child(below));
         self.broken(rule, value, field.as_ref().unwrap_or(here), &message);
@@ -224,4 +261,27 @@ impl Rules<'_> {
         let fits = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
         fits.then(|| text.to_owned())
     }
+}
+
+/// A path below a value as errors show it: names of fields and, in brackets, keys of maps.
+fn normalized(path: &str, checks: &Checks) -> Option<String> {
+    let (mut out, mut schema) = (String::new(), checks);
+    field_path::walk(path, true, |name| {
+        let property = schema.property(name);
+        match (property, &schema.additional) {
+            (Some(property), _) => {
+                out.push_str(if out.is_empty() { "" } else { "." });
+                out.push_str(name);
+                schema = property;
+            }
+            (None, Additional::Of(values)) => {
+                out.extend(["[", name, "]"]);
+                schema = values;
+            }
+            (None, _) => return Err(field_path::Error::NoField),
+        }
+        Ok(())
+    })
+    .ok()?;
+    Some(out)
 }

@@ -73,7 +73,7 @@ fn obey_rules(checks: &Checks, object: &Value, old: Option<&Value>, errors: &mut
         let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         return errors.invalid(&Path::new("<nil>"), &Value::Null, why);
     }
-    rules::validate(checks, object, old, errors);
+    rules::validate(checks, object, old, None, errors);
 }
 
 fn spec_replicas(scale: Option<&ScalePointers>, object: &Value, errors: &mut Errors) {

@@ -14,7 +14,7 @@ pub async fn get(call: &Call) -> Result<Response, ApiError> {
                 "resourceVersion: Invalid value: {asked:?}: strconv.ParseUint: parsing {asked:?}: invalid syntax"
             ))
         })?;
-        newest_at_least(call, revision)?;
+        newest_at_least(call, revision).await?;
     }
     let entry = call.server.store().get(&call.key(), None).await?.ok_or_else(|| call.not_found())?;
     call.respond_stored(StatusCode::OK, entry.value)

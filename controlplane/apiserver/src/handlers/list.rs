@@ -43,7 +43,7 @@ pub struct Listing {
 /// Answers a list.
 pub async fn list(call: &Call) -> Result<Response, ApiError> {
     let selection = selection(call)?;
-    let wanted = Wanted::read(call)?;
+    let wanted = Wanted::read(call).await?;
     if wanted.limit == 0 && wanted.after.is_none() {
         return whole(call, selection, wanted.at).await;
     }
@@ -54,7 +54,7 @@ pub async fn list(call: &Call) -> Result<Response, ApiError> {
 /// What a list would answer.
 pub async fn listing(call: &Call) -> Result<Listing, ApiError> {
     let selection = selection(call)?;
-    collect(call, &selection, Wanted::read(call)?).await
+    collect(call, &selection, Wanted::read(call).await?).await
 }
 
 /// Which part of a list is asked for.
@@ -68,7 +68,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(call: &Call) -> Result<Self, ApiError> {
+    async fn read(call: &Call) -> Result<Self, ApiError> {
         let mut limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
         call.query.integer("timeoutSeconds")?;
         if call.query.get("resourceVersion") == "0" {
@@ -82,7 +82,7 @@ impl Wanted {
             return Ok(Self { limit, after: Some(start), at });
         }
         if let Some((revision, _)) = version {
-            newest_at_least(call, revision)?;
+            newest_at_least(call, revision).await?;
         }
         Ok(Self { limit, after: None, at: version.filter(|(_, exact)| *exact).map(|(revision, _)| revision) })
     }
@@ -153,8 +153,13 @@ pub fn selects(call: &Call, selection: &Selection, entry: &Entry) -> bool {
 }
 
 /// Fails when a revision has not been reached.
-pub fn newest_at_least(call: &Call, revision: u64) -> Result<(), ApiError> {
-    let newest = call.server.store().revision();
+pub async fn newest_at_least(call: &Call, revision: u64) -> Result<(), ApiError> {
+    let store = call.server.store();
+    let mut newest = store.revision();
+    if revision > newest {
+        // Another replica may have told of it.
+        newest = store.newest().await?;
+    }
     if revision > newest { Err(ApiError::too_large_revision(revision, newest)) } else { Ok(()) }
 }
 

@@ -56,7 +56,7 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
     let prefix = list::prefix(call);
 
     let mut initial = Vec::new();
-    let mut after = store.revision();
+    let after;
     match start {
         Start::Initial => {
             let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
@@ -64,7 +64,7 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
             initial = page.entries;
             initial.retain(|entry| list::selects(call, &selection, entry));
         }
-        Start::Now => {}
+        Start::Now => after = store.newest().await?,
         Start::After(revision) => after = revision,
     }
     let oldest = match &call.definition {

@@ -22,6 +22,9 @@ use crate::{
 /// How often a write is tried again when others keep writing the same object.
 const ATTEMPTS: usize = 64;
 
+/// How long to wait to hear from another server what it has given.
+const TAKEN: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// The options that the stages of a write share.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -92,11 +95,10 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     consent(call, &definition, Operation::Create, None, &object, options).await?;
     object = definition.convert(object, &stored_definition);
 
-    let services = stored_definition.is("", "services");
-    if services {
-        allocate(call, &mut object, None, options, warned).await?;
-    }
     let key = stored_definition.key(metadata::namespace(&object), &name);
+    if stored_definition.is("", "services") {
+        return create_service(call, object, key, options, warned).await;
+    }
     if options.dry_run {
         if call.server.store().get(&key, None).await?.is_some() {
             return Err(ApiError::already_exists(call.definition.group_resource(), &name));
@@ -105,17 +107,47 @@ pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Re
     }
     let document = stored::encode(&mut object, &stored_definition)?;
     let change = Change::Put { document: document.clone(), ttl: time_to_live(&stored_definition) };
-    let mut writes = companions(call, services, None, Some(&object))?;
-    writes.push(Write { key, expect: Expect::Absent, change });
-    match call.server.store().commit(writes).await {
+    match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
         Ok(revisions) => Ok(Written::committed(object, &document, &revisions, true)),
-        Err(error) => {
-            if services {
-                call.server.parts.allocator.release(&object, None).await;
-            }
-            Err(taken(call, error, &name))
-        }
+        Err(error) => Err(taken(call, error, &name)),
     }
+}
+
+/// Stores a new Service with the addresses that it is given, again with others while another server takes the same.
+async fn create_service(
+    call: &mut Call,
+    asked: Value,
+    key: String,
+    options: &Options,
+    warned: usize,
+) -> Result<Written, ApiError> {
+    let definition = call.definition.stored();
+    let name = metadata::name(&asked).to_owned();
+    for attempt in 1..=ATTEMPTS {
+        let mut object = asked.clone();
+        allocate(call, &mut object, None, options, warned).await?;
+        if options.dry_run {
+            if call.server.store().get(&key, None).await?.is_some() {
+                return Err(ApiError::already_exists(call.definition.group_resource(), &name));
+            }
+            return Ok(Written::unstored(object, true));
+        }
+        let document = stored::encode(&mut object, &definition)?;
+        let change = Change::Put { document: document.clone(), ttl: None };
+        let mut writes = addresses::writes(&call.server, None, Some(&object))?;
+        writes.push(Write { key: key.clone(), expect: Expect::Absent, change });
+        let error = match call.server.store().commit(writes).await {
+            Ok(revisions) => return Ok(Written::committed(object, &document, &revisions, true)),
+            Err(error) => error,
+        };
+        call.server.parts.allocator.release(&object, None).await;
+        let of_another = matches!(&error, vkube_store::Error::Conflict { key: taken, .. } if *taken != key);
+        if !of_another || attempt == ATTEMPTS {
+            return Err(taken(call, error, &name));
+        }
+        tokio::time::sleep(TAKEN).await;
+    }
+    Err(ApiError::modified(definition.group_resource(), &name))
 }
 
 /// What else is written in the same commit, before the object itself: the addresses of a Service.

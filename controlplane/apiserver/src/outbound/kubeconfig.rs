@@ -77,11 +77,15 @@ impl std::fmt::Debug for Remote {
 impl Remote {
     /// Reads the file and those that it names.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let config = file::document(path)?;
+        Self::read(&file::document(path)?, path)
+    }
+
+    /// Reads what a file at `path` holds, and the files that it names.
+    pub fn read(config: &Value, path: &Path) -> Result<Self, Error> {
         let absent = |what: String| Error::Absent { path: path.into(), what };
         let named =
-            |list: &str, name: &str| list_at(&config, list).iter().find(|item| str_at(item, "/name") == name);
-        let current = str_at(&config, "/current-context");
+            |list: &str, name: &str| list_at(config, list).iter().find(|item| str_at(item, "/name") == name);
+        let current = str_at(config, "/current-context");
         let context = named("/contexts", current).ok_or_else(|| absent(format!("context {current:?}")))?;
         let cluster = str_at(context, "/context/cluster");
         let cluster = named("/clusters", cluster).ok_or_else(|| absent(format!("cluster {cluster:?}")))?;

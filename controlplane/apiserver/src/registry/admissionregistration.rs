@@ -1,7 +1,7 @@
 //! The kinds of `admissionregistration.k8s.io`.
 
 mod defaults;
-mod expression;
+pub(crate) mod expression;
 mod matching;
 pub mod policy;
 pub mod policy_binding;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
+use super::shared;
 use crate::{
     metadata, ownership,
     resource::Definition,
@@ -32,7 +33,8 @@ pub fn writes(server: &Server, old: Option<&Value>, new: Option<&Value>) -> Resu
     }
     let definition = builtin("networking.k8s.io", "ipaddresses")?;
     let (before, now) = (held(old), held(new));
-    let mut writes = Vec::new();
+    let is_shared = server.store().is_shared();
+    let mut writes = if is_shared { shared::node_ports(old, new) } else { Vec::new() };
     for address in before.iter().filter(|address| !now.contains(address)) {
         let change = Change::Delete { last: None };
         writes.push(Write { key: definition.key("", &address.to_string()), expect: Expect::Any, change });
@@ -43,7 +45,9 @@ pub fn writes(server: &Server, old: Option<&Value>, new: Option<&Value>) -> Resu
         ownership::of_server(&definition, &mut object, "kube-apiserver")?;
         system_metadata::prepare_create(&mut object, &definition, Timestamp::now());
         let change = Change::Put { document: stored::encode(&mut object, &definition)?, ttl: None };
-        writes.push(Write { key: definition.key("", &address.to_string()), expect: Expect::Any, change });
+        // The one server of a store knows who holds what.
+        let expect = if is_shared { Expect::Absent } else { Expect::Any };
+        writes.push(Write { key: definition.key("", &address.to_string()), expect, change });
     }
     Ok(writes)
 }

@@ -35,6 +35,24 @@ struct Taken {
     addresses: BTreeSet<Ipv4Addr>,
     /// Ports are taken per protocol.
     ports: BTreeSet<(u16, String)>,
+    /// What stored Services hold, where several servers store them. It is not given back by a write that fails.
+    stored: Stored,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    addresses: BTreeSet<Ipv4Addr>,
+    ports: BTreeSet<(u16, String)>,
+}
+
+impl Taken {
+    fn has_address(&self, address: &Ipv4Addr) -> bool {
+        self.addresses.contains(address) || self.stored.addresses.contains(address)
+    }
+
+    fn has_port(&self, port: &(u16, String)) -> bool {
+        self.ports.contains(port) || self.stored.ports.contains(port)
+    }
 }
 
 /// Why a range cannot be used.
@@ -43,9 +61,11 @@ struct Taken {
 pub struct Unusable(IpNet);
 
 /// What a Service asks for or holds.
-struct Claim {
+#[derive(Debug, Default)]
+pub(super) struct Claim {
     addresses: Vec<Ipv4Addr>,
-    ports: Vec<(u16, String)>,
+    /// Ports are taken per protocol.
+    pub(super) ports: Vec<(u16, String)>,
 }
 
 impl RangeAllocator {
@@ -74,10 +94,26 @@ impl RangeAllocator {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A stored Service holds `now`, and held `before`, whoever gave it.
+    pub(super) fn learn(&self, before: Option<Claim>, now: &Claim) {
+        let mut taken = self.taken();
+        if let Some(before) = before {
+            for address in &before.addresses {
+                taken.stored.addresses.remove(address);
+            }
+            for port in &before.ports {
+                taken.stored.ports.remove(port);
+            }
+            give_back(&mut taken, before);
+        }
+        taken.stored.addresses.extend(&now.addresses);
+        taken.stored.ports.extend(now.ports.iter().cloned());
+    }
+
     fn fill(&self, service: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<(), ApiError> {
         let kind = text(service, "/spec/type");
-        let held = old.map_or_else(|| Claim { addresses: Vec::new(), ports: Vec::new() }, claim);
-        let mut claimed = Claim { addresses: Vec::new(), ports: Vec::new() };
+        let held = old.map(claim).unwrap_or_default();
+        let mut claimed = Claim::default();
         let mut taken = self.taken();
         let result = if kind == "ExternalName" {
             Ok(())
@@ -133,7 +169,7 @@ impl RangeAllocator {
                 if !usable {
                     return Err(why("the provided network does not match the current range"));
                 }
-                if taken.addresses.contains(&address) {
+                if taken.has_address(&address) {
                     return Err(why("provided IP is already allocated"));
                 }
             }
@@ -157,11 +193,11 @@ impl RangeAllocator {
         for _ in 0..32 {
             let offset = rng.random_range(lower.max(2)..size - 1);
             let address = Ipv4Addr::from(first + offset);
-            if !taken.addresses.contains(&address) {
+            if !taken.has_address(&address) {
                 return Some(address);
             }
         }
-        (2..size - 1).map(|offset| Ipv4Addr::from(first + offset)).find(|a| !taken.addresses.contains(a))
+        (2..size - 1).map(|offset| Ipv4Addr::from(first + offset)).find(|a| !taken.has_address(a))
     }
 }
 
@@ -272,7 +308,7 @@ fn ports(service: &mut Value, held: &Claim, taken: &mut Taken, claimed: &mut Cla
                     );
                 }));
             }
-            if own.contains(&key) || (!held.ports.contains(&key) && taken.ports.contains(&key)) {
+            if own.contains(&key) || (!held.ports.contains(&key) && taken.has_port(&key)) {
                 return Err(invalid(service, |errors| {
                     errors.invalid(
                         &item.child("nodePort"),
@@ -320,13 +356,13 @@ fn health_check_port(service: &mut Value, taken: &mut Taken, claimed: &mut Claim
 }
 
 fn free_port(taken: &Taken, protocol: &str) -> Option<u16> {
-    let free = |port: &u16| !taken.ports.contains(&(*port, protocol.to_owned()));
+    let free = |port: &u16| !taken.has_port(&(*port, protocol.to_owned()));
     let mut rng = rand::rng();
     (0..32).map(|_| rng.random_range(NODE_PORTS)).find(free).or_else(|| NODE_PORTS.into_iter().find(free))
 }
 
 /// What a stored Service holds.
-fn claim(service: &Value) -> Claim {
+pub(super) fn claim(service: &Value) -> Claim {
     let addresses = service.pointer("/spec/clusterIPs").and_then(Value::as_array);
     let ports = service.pointer("/spec/ports").and_then(Value::as_array);
     let mut claim = Claim {

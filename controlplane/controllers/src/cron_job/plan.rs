@@ -81,7 +81,8 @@ pub(super) fn plan(observed: &Observed<'_>) -> Plan {
         return plan;
     }
     let Ok(zone) = spec.time_zone.as_deref().map_or(Ok(TimeZone::UTC), TimeZone::get) else {
-        let message = format!("invalid timeZone: {:?}", spec.time_zone.as_deref().unwrap_or_default());
+        let name = spec.time_zone.as_deref().unwrap_or_default();
+        let message = format!("invalid timeZone: {name:?}: unknown time zone {name}");
         plan.notes.push(Note::warning("UnknownTimeZone", message));
         return plan;
     };
@@ -195,7 +196,7 @@ fn start(observed: &Observed<'_>, spec: &CronJobSpec, scheduled: Timestamp, zone
     if let Some(deadline) = spec.starting_deadline_seconds
         && scheduled.as_second() + deadline < observed.now.as_second()
     {
-        let at = scheduled.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        let at = scheduled.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S %z");
         let message = format!("Missed scheduled time to start a job: {at}");
         plan.notes.push(Note::warning("MissSchedule", message));
         return;

@@ -215,9 +215,6 @@ fn end(observed: &Observed<'_>, spec: &JobSpec, tally: &Tally, active: &Pods) ->
             return Some(End::failed("PodFailurePolicy", message));
         }
     }
-    if let Some(end) = success_policy(spec, tally) {
-        return Some(end);
-    }
     let limit = spec
         .backoff_limit
         .unwrap_or_else(|| if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 });
@@ -232,18 +229,20 @@ fn end(observed: &Observed<'_>, spec: &JobSpec, tally: &Tally, active: &Pods) ->
         return Some(End::failed("MaxFailedIndexesExceeded", message));
     }
 
-    let reached = End::succeeded("CompletionsReached", "Reached expected number of succeeded pods");
-    match spec.completions {
-        // Without completions, any success means that all pods are about to be done.
-        None => (tally.succeeded > 0 && active.is_empty()).then_some(reached),
-        Some(completions) if tally.succeeded >= completions => Some(reached),
-        Some(completions)
-            if !tally.lost.is_empty() && (tally.lost.len() + tally.done.len()) as i32 >= completions =>
-        {
-            Some(End::failed("FailedIndexes", "Job has failed indexes"))
-        }
-        Some(_) => None,
+    let is_settled = |completions| (tally.lost.len() + tally.done.len()) as i32 >= completions;
+    if !tally.lost.is_empty() && spec.completions.is_some_and(is_settled) {
+        return Some(End::failed("FailedIndexes", "Job has failed indexes"));
     }
+    // What ends a job in failure counts before what ends it early in success.
+    if let Some(end) = success_policy(spec, tally) {
+        return Some(end);
+    }
+    let is_complete = match spec.completions {
+        // Without completions, any success means that all pods are about to be done.
+        None => tally.succeeded > 0 && active.is_empty(),
+        Some(completions) => tally.succeeded >= completions,
+    };
+    is_complete.then(|| End::succeeded("CompletionsReached", "Reached expected number of succeeded pods"))
 }
 
 fn success_policy(spec: &JobSpec, tally: &Tally) -> Option<End> {

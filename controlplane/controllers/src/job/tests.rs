@@ -439,6 +439,24 @@ fn a_success_policy_ends_a_job_before_all_indexes_are_done() {
 }
 
 #[test]
+fn what_ends_a_job_in_failure_counts_before_its_success_policy() {
+    let mut world = World::new(|spec| {
+        indexed(3)(spec);
+        spec.backoff_limit_per_index = Some(0);
+        spec.max_failed_indexes = Some(0);
+        let rule = SuccessPolicyRule { succeeded_indexes: None, succeeded_count: Some(1) };
+        spec.success_policy = Some(SuccessPolicy { rules: vec![rule] });
+    });
+    world.settle();
+    let active = world.active();
+    world.end(&active[..1], "Succeeded", 0);
+    world.end(&active[1..2], "Failed", 0);
+    world.settle();
+    let reason = "MaxFailedIndexesExceeded";
+    assert_eq!(world.conditions(), held(&[("FailureTarget", reason), ("Failed", reason)]));
+}
+
+#[test]
 fn restarts_in_place_count_towards_the_limit() {
     let mut world = World::new(|spec| {
         spec.backoff_limit = Some(2);

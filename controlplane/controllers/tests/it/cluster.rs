@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use http::{Method, Request};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::runtime::watcher;
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, service_fn};
+use vkube_apiserver::admission::policy::typing;
 use vkube_apiserver::instance::{Instance, Options};
 use vkube_apiserver::user::User;
 use vkube_controllers::Controller;
@@ -122,6 +123,8 @@ impl Cluster {
     pub async fn start() -> Self {
         let mut cluster = Self::without_controllers().await;
         cluster.controllers = Some(cluster.controllers(None));
+        // Pods are refused before it is there.
+        cluster.until_one::<ServiceAccount>("default", "the account of pods", |_| true).await;
         cluster
     }
 
@@ -173,7 +176,11 @@ impl Cluster {
                 answer
             }
         });
+        let types = self.instance.server.clone();
         let options = vkube_controllers::Options {
+            type_checker: Some(vkube_controllers::TypeChecker::new(move |policy| {
+                typing::warnings(&types, policy)
+            })),
             root_ca: Some("the CA".to_owned()),
             authority: Some(Arc::new(authority())),
             clock: self.clock.clone(),

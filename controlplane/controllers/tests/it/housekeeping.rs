@@ -2,6 +2,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::core::v1::{Endpoints, Node, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -109,7 +110,7 @@ async fn a_pod_on_a_node_that_is_out_of_service_ends() {
 }
 
 #[tokio::test]
-async fn a_validating_policy_is_reported_as_seen() {
+async fn a_validating_policy_is_reported_as_seen_with_what_its_expressions_get_wrong() {
     let cluster = Cluster::start().await;
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(cluster.client.clone());
     let (groups, versions, resources) = (["apps"], ["v1"], ["deployments"]);
@@ -118,15 +119,19 @@ async fn a_validating_policy_is_reported_as_seen() {
     ]);
     let policy = json!({"metadata": {"name": "p"}, "spec": {
         "matchConstraints": {"resourceRules": rules},
-        "validations": [{"expression": "object.spec.replicas < 9"}],
+        "validations": [{"expression": "object.spec.replicas < 9"}, {"expression": "object.replicas < 9"}],
     }});
     policies.create(&PostParams::default(), &serde_json::from_value(policy).unwrap()).await.unwrap();
-    until(policies, "it is seen", |all| {
+    let found = until(policies, "it is seen", |all| {
         all.iter().any(|one| {
             one.status.as_ref().and_then(|status| status.observed_generation) == one.metadata.generation
         })
     })
     .await;
+    let status = found.into_iter().find_map(|one| one.status).unwrap();
+    let warnings = status.type_checking.and_then(|types| types.expression_warnings).unwrap();
+    assert_eq!((warnings.len(), &*warnings[0].field_ref), (1, "spec.validations[1].expression"));
+    assert!(warnings[0].warning.starts_with("apps/v1, Kind=Deployment: ERROR: <input>:1:7: undefined field"));
     cluster.stop().await;
 }
 
@@ -174,5 +179,42 @@ async fn a_volume_attributes_class_goes_when_no_claim_uses_it() {
     until(classes.clone(), "the other one is gone", |all| left(all) == ["gold"]).await;
     cluster.api::<PersistentVolumeClaim>().delete("data", &DeleteParams::default()).await.unwrap();
     until(classes, "it is gone too", <[_]>::is_empty).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_with_a_claim_template_gets_a_claim_that_goes_when_the_pod_is_done() {
+    let cluster = Cluster::start().await;
+    let devices = json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}]});
+    let spec = json!({
+        "containers": [{"name": "main", "image": "pause"}],
+        "resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "t"}],
+    });
+    cluster.create::<Pod>(json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    let why = cluster.event("web", "FailedResourceClaimCreation").await;
+    assert!(why.contains("resource claim template \"t\""), "{why}");
+    cluster
+        .create::<ResourceClaimTemplate>(
+            json!({"metadata": {"name": "t"}, "spec": {"spec": {"devices": devices}}}),
+        )
+        .await;
+    let is_told = |pod: &Pod| pod.status.as_ref().is_some_and(|one| one.resource_claim_statuses.is_some());
+    let pod = cluster.until_one::<Pod>("web", "it is told its claim", is_told).await;
+    let claim = pod.status.unwrap().resource_claim_statuses.unwrap().remove(0).resource_claim_name.unwrap();
+
+    // What a scheduler writes.
+    let claims: Api<ResourceClaim> = cluster.api();
+    let finalizer = json!({"metadata": {"finalizers": ["resource.kubernetes.io/delete-protection"]}});
+    claims.patch(&claim, &PatchParams::default(), &Patch::Merge(finalizer)).await.unwrap();
+    let results = json!([{"request": "r", "driver": "d.io", "pool": "p", "device": "a"}]);
+    let consumer = json!({"resource": "pods", "name": "web", "uid": pod.metadata.uid});
+    let status =
+        json!({"status": {"allocation": {"devices": {"results": results}}, "reservedFor": [consumer]}});
+    claims.patch_status(&claim, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+
+    let done = json!({"status": {"phase": "Succeeded"}});
+    let pods: Api<Pod> = cluster.api();
+    pods.patch_status("web", &PatchParams::default(), &Patch::Merge(done)).await.unwrap();
+    cluster.until::<ResourceClaim>("it is freed and goes", <[_]>::is_empty).await;
     cluster.stop().await;
 }

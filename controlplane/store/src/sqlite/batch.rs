@@ -3,15 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::snapshot::{entry, newest, oldest};
-use crate::stamp;
+use crate::record::{Current, Millis, Record, millis};
 use crate::{Change, Document, Entry, Error, Event, Expect, Revision, Write};
-
-/// Milliseconds since 1970: expiry must survive a restart, so it is kept in wall-clock time.
-pub(super) type Millis = u64;
 
 /// At most so many keys expire in one transaction, so that commits need not wait for all of a long downtime.
 const EXPIRED_AT_ONCE: usize = 256;
@@ -31,21 +27,6 @@ pub(super) struct Done {
     pub(super) oldest: Revision,
     /// When the next key expires.
     pub(super) expiry: Option<Millis>,
-}
-
-/// A key's state as a write finds it.
-struct Current {
-    entry: Entry,
-    revision_at: Option<u32>,
-}
-
-/// A row of the log to be written.
-struct Record {
-    deleted: bool,
-    created: Revision,
-    revision_at: Option<u32>,
-    index: Bytes,
-    value: Vec<u8>,
 }
 
 impl<'c> Batch<'c> {
@@ -136,12 +117,7 @@ impl<'c> Batch<'c> {
     fn write(&mut self, write: Write) -> Result<Revision, Error> {
         let Write { key, expect, change } = write;
         let current = self.current(&key)?;
-        let is_expected = match expect {
-            Expect::Any => true,
-            Expect::Absent => current.is_none(),
-            Expect::Modified(revision) => current.as_ref().is_some_and(|c| c.entry.modified == revision),
-        };
-        if !is_expected {
+        if !expect.holds(current.as_ref()) {
             return Err(Error::Conflict { key, current: current.map(|c| Box::new(c.entry)) });
         }
 
@@ -161,13 +137,7 @@ impl<'c> Batch<'c> {
         current: Option<Current>,
     ) -> Result<(), Error> {
         let revision = self.newest + 1;
-        let record = Record {
-            deleted: false,
-            created: current.as_ref().map_or(revision, |current| current.entry.created),
-            revision_at: clamp(document),
-            index: document.index.clone(),
-            value: document.at(revision),
-        };
+        let record = Record::put(document, current.as_ref(), revision);
         let expires = ttl.map(|ttl| self.now.saturating_add(millis(ttl)));
         self.transaction
             .prepare_cached("INSERT OR REPLACE INTO current (key, revision, expires) VALUES (?1, ?2, ?3)")?
@@ -177,26 +147,9 @@ impl<'c> Batch<'c> {
 
     fn delete(&mut self, key: String, last: Option<&Document>, current: Current) -> Result<(), Error> {
         let revision = self.newest + 1;
-        let Current { entry: previous, revision_at } = current;
-        let created = previous.created;
-        let record = match last {
-            Some(last) => Record {
-                deleted: true,
-                created,
-                revision_at: clamp(last),
-                index: last.index.clone(),
-                value: last.at(revision),
-            },
-            None => Record {
-                deleted: true,
-                created,
-                revision_at,
-                index: previous.index.clone(),
-                value: stamp::replace(&previous.value, revision_at, previous.modified, revision),
-            },
-        };
+        let record = Record::deletion(last, &current, revision);
         self.transaction.prepare_cached("DELETE FROM current WHERE key = ?1")?.execute([&key])?;
-        self.append(key, record, Some(previous))
+        self.append(key, record, Some(current.entry))
     }
 
     fn append(&mut self, key: String, record: Record, previous: Option<Entry>) -> Result<(), Error> {
@@ -236,20 +189,12 @@ pub(super) fn next_expiry(connection: &Connection) -> Result<Option<Millis>, Err
     Ok(statement.query_row([], |row| row.get(0)).optional()?)
 }
 
-/// Whole milliseconds, rounded up so that nothing expires early; at most what SQLite can hold.
-fn millis(ttl: Duration) -> Millis {
-    u64::try_from(ttl.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(u64::MAX >> 2)
-}
-
-/// The offset where the document's digits really start; see [`Document::at`].
-fn clamp(document: &Document) -> Option<u32> {
-    document.revision_at.map(|at| at.min(document.bytes.len() as u32))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use crate::sqlite::schema::Location;
+    use bytes::Bytes;
 
     fn put(key: &str, size: usize) -> Vec<Write> {
         let document = Document { bytes: vec![b'x'; size].into(), revision_at: None, index: Bytes::new() };
@@ -271,11 +216,5 @@ mod tests {
         let mut batch = Batch::begin(&mut connection, 0).unwrap();
         assert_eq!(batch.commit(put("/small", 10)).unwrap(), [1]);
         assert_eq!(batch.finish().unwrap().events.len(), 1);
-    }
-
-    #[test]
-    fn expires_no_key_early_and_none_never() {
-        assert_eq!(millis(Duration::from_micros(1)), 1);
-        assert!(i64::try_from(millis(Duration::MAX)).is_ok());
     }
 }

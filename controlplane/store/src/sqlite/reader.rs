@@ -8,7 +8,8 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::schema::{Location, enlarge_cache};
 use super::snapshot::Snapshot;
-use crate::Error;
+use crate::watch::History;
+use crate::{Error, Event, Revision};
 
 /// A few connections, opened when first needed. A read waits for a free one and then runs on a thread where it may block;
 /// only a look-up of a row runs where it is asked for.
@@ -109,6 +110,17 @@ impl Readers {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History for Readers {
+    async fn events(
+        self: &Arc<Self>,
+        prefix: Arc<str>,
+        after: Revision,
+        end: Revision,
+    ) -> Result<(Vec<Arc<Event>>, Revision), Error> {
+        self.read(move |snapshot| snapshot.events(&prefix, after, end)).await
     }
 }
 

@@ -7,15 +7,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, Transaction, params};
 
 use super::keys::Keys;
-use crate::{Entry, Error, Event, Page, Part, Range, Revision};
-
-/// The bounds of one page of [`Snapshot::events`]: enough to make a read worthwhile, little enough that a
-/// watcher far behind costs no memory. A page holds at least one event, whatever its size.
-const PAGE_EVENTS: usize = 256;
-const PAGE_BYTES: usize = 512 << 10;
-
-/// The size of a part of a list, as far as objects let it be: enough to make it worth to be woken for.
-const PART_BYTES: usize = 128 << 10;
+use crate::ring::size;
+use crate::watch::{PAGE_BYTES, PAGE_EVENTS, check_events_after};
+use crate::{Entry, Error, Event, PART_BYTES, Page, Part, Range, Revision};
 
 /// The newest state: along `current`, one look-up in the log a key.
 const LIST_NEWEST: &str = "
@@ -106,7 +100,7 @@ impl<'c> Snapshot<'c> {
         &self,
         prefix: &str,
         at: Option<Revision>,
-        take: impl Fn(Part) -> bool,
+        mut take: impl FnMut(Part) -> bool,
     ) -> Result<(), Error> {
         let revision = self.resolve(at)?;
         let mut statement = self.prepare(self.list_at(revision))?;
@@ -260,14 +254,6 @@ impl Slab {
     }
 }
 
-/// Whether every event after this revision is still in the log.
-pub(super) fn check_events_after(after: Revision, oldest: Revision) -> Result<(), Error> {
-    if after.saturating_add(1) < oldest {
-        return Err(Error::Compacted { requested: after, oldest });
-    }
-    Ok(())
-}
-
 /// The newest revision. The compaction never removes the newest row, so it survives in the log itself.
 pub(super) fn newest(connection: &Connection) -> Result<Revision, rusqlite::Error> {
     connection.prepare_cached("SELECT coalesce(max(revision), 0) FROM log")?.query_row([], |row| row.get(0))
@@ -276,12 +262,6 @@ pub(super) fn newest(connection: &Connection) -> Result<Revision, rusqlite::Erro
 /// The oldest revision that can be read.
 pub(super) fn oldest(connection: &Connection) -> Result<Revision, rusqlite::Error> {
     connection.prepare_cached("SELECT oldest FROM compaction")?.query_row([], |row| row.get(0))
-}
-
-/// The memory that an event holds, near enough.
-pub(super) fn size(event: &Event) -> usize {
-    let entry = |entry: &Entry| entry.key.len() + entry.value.len() + entry.index.len();
-    size_of::<Event>() + entry(&event.entry) + event.previous.as_ref().map_or(0, entry)
 }
 
 /// Reads an entry from the columns `key, value, fields, created, revision`, the first ones of the row.

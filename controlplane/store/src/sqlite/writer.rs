@@ -12,9 +12,10 @@ use std::time::{Duration, Instant, SystemTime};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::batch::{Batch, Done, Millis};
-use super::retention::Retention;
-use super::ring::Ring;
+use super::batch::{Batch, Done};
+use crate::record::Millis;
+use crate::retention::Retention;
+use crate::ring::{Progress, Ring};
 use crate::{Error, Revision, Write};
 
 /// At most so many commits in one transaction: enough to make the fsync's share of each small, few enough
@@ -28,10 +29,6 @@ const FORGET_LEAST: u64 = 64;
 
 /// How much history an explicit compaction forgets in one transaction, to keep the WAL short.
 const FORGET_STEP: u64 = 1000;
-
-/// Watchers without events learn of progress at most this often: waking all of them for each batch would
-/// cost more than the batch.
-const PROGRESS: Duration = Duration::from_millis(100);
 
 /// How long expiry waits after the database failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -67,12 +64,6 @@ pub(super) struct Writer {
     pub(super) expiry: Option<Millis>,
     /// When watchers were last, and are next, told of progress.
     pub(super) progress: Progress,
-}
-
-#[derive(Default)]
-pub(super) struct Progress {
-    last: Option<Instant>,
-    due: Option<Instant>,
 }
 
 impl Writer {
@@ -125,7 +116,7 @@ impl Writer {
     /// The next command, or `None` when something is due.
     fn wait(&self) -> Option<Command> {
         let expiry = self.expiry.map(|at| Duration::from_millis(at.saturating_sub(now())));
-        let progress = self.progress.due.map(|at| at.saturating_duration_since(Instant::now()));
+        let progress = self.progress.due().map(|at| at.saturating_duration_since(Instant::now()));
         match expiry.into_iter().chain(progress).min() {
             None => Some(self.commands.recv().unwrap_or(Command::Close)),
             Some(timeout) => match self.commands.recv_timeout(timeout) {
@@ -199,17 +190,14 @@ impl Writer {
 
     fn publish(&mut self, done: Done) {
         self.expiry = done.expiry;
-        if !done.events.is_empty() && self.progress.due.is_none() {
-            let now = Instant::now();
-            self.progress.due = Some(self.progress.last.map_or(now, |last| now.max(last + PROGRESS)));
+        if !done.events.is_empty() {
+            self.progress.made();
         }
         self.ring.publish(done.events, done.oldest);
     }
 
     fn tell_progress(&mut self) {
-        let now = Instant::now();
-        if self.progress.due.is_some_and(|due| due <= now) {
-            self.progress = Progress { last: Some(now), due: None };
+        if self.progress.take() {
             self.ring.wake_all();
         }
     }

@@ -129,7 +129,7 @@ fn own_pod(
     namespace: &str,
     name: &str,
 ) -> Option<std::sync::Arc<k8s_openapi::api::core::v1::Pod>> {
-    (namespace == cx.translator.config.host_namespace).then(|| cx.pod_behind(name)).flatten()
+    cx.pod_behind(&ObjectKey::new(namespace, name))
 }
 
 fn own_claim(cx: &Context, namespace: &str, name: &str) -> Option<ObjectKey> {

@@ -86,7 +86,7 @@ pub(super) async fn reconcile(cx: &Context, general: &General, task: &Task) -> R
 /// The place on the host of a virtual object.
 fn host_key(cx: &Context, key: &ObjectKey) -> ObjectKey {
     let namespace =
-        if key.namespace.is_empty() { String::new() } else { cx.translator.config.host_namespace.clone() };
+        if key.namespace.is_empty() { String::new() } else { cx.translator.host_namespace(&key.namespace) };
     ObjectKey::new(namespace, cx.translator.host_name(key))
 }
 
@@ -175,8 +175,10 @@ async fn report(cx: &Context, general: &General, object: &DynamicObject, host: &
     }
     let mut status = status.clone();
     // Pods by their virtual identity.
+    let host_namespace = host.metadata.namespace.clone().unwrap_or_default();
+    let pod_key = |name: &str| ObjectKey::new(host_namespace.clone(), name);
     for user in status.get_mut("reservedFor").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(pod) = user["name"].as_str().and_then(|name| cx.pod_behind(name)) {
+        if let Some(pod) = user["name"].as_str().and_then(|name| cx.pod_behind(&pod_key(name))) {
             user["name"] = pod.metadata.name.clone().into();
             user["uid"] = pod.metadata.uid.clone().into();
         }

@@ -26,6 +26,12 @@ pub(super) fn apply(
     spec: &mut PodSpec,
 ) {
     let config = &translator.config;
+    if config.schedules {
+        // These have been weighed, by nodes that may have labels the host's lack; what is left of them is the node.
+        spec.node_selector = None;
+        spec.affinity = None;
+        spec.topology_spread_constraints = None;
+    }
     affinity(translator, surroundings, namespace, labels, spec);
     topology(translator, namespace, labels, spec);
     if let Some(node) = spec.node_name.take().filter(|node| !node.is_empty()) {
@@ -137,6 +143,7 @@ fn affinity_term(
     let pods = selector.match_labels.get_or_insert_default();
     pods.insert(VIRTUAL_CLUSTER.into(), translator.config.cluster.clone());
 
+    let is_of_others = !namespaces.is_empty() || namespace_selector.is_some();
     match (namespaces.is_empty(), namespace_selector) {
         (true, None) => {
             pods.insert(VIRTUAL_NAMESPACE.into(), namespace.into());
@@ -159,6 +166,10 @@ fn affinity_term(
         }
     }
     term.label_selector = Some(selector);
+    // Without either, a term is about the pod's own namespace, which is that of the host.
+    if is_of_others {
+        term.namespace_selector = translator.own_namespaces();
+    }
 }
 
 fn topology(translator: &Translator, namespace: &str, labels: &Labels, spec: &mut PodSpec) {

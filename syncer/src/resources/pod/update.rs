@@ -166,6 +166,9 @@ fn resize_patch(pod: &Pod) -> Value {
     if !restartable.is_empty() {
         patch["initContainers"] = resources(&restartable);
     }
+    if let Some(whole) = spec.and_then(|spec| spec.resources.as_ref()) {
+        patch["resources"] = json!(whole);
+    }
     json!({ "spec": patch })
 }
 

@@ -27,6 +27,7 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// The rules that a configuration has for one issuer.
     pub fn new(jwt: Jwt) -> Self {
         let mappings = &jwt.claim_mappings;
         Self {

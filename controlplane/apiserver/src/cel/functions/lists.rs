@@ -38,20 +38,28 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
         ("reverse", []) => Ok(Value::list(items.into_iter().rev().collect())),
         ("flatten", []) => Ok(Value::list(flatten(items, 1))),
         ("flatten", [Value::Int(depth)]) if *depth >= 0 => Ok(Value::list(flatten(items, *depth))),
-        ("slice", [Value::Int(from), Value::Int(to)]) => {
-            let range = usize::try_from(*from).ok().zip(usize::try_from(*to).ok());
-            range
-                .and_then(|(from, to)| items.get(from..to))
-                .map(|slice| Value::list(slice.to_vec()))
-                .ok_or_else(|| {
-                    Error::other(format!("cannot slice({from}, {to}), list is length {}", items.len()))
-                })
-        }
-        ("sort", []) => sorted(items),
+        ("flatten", [Value::Int(_)]) => Err(Error::other("level must be non-negative")),
+        ("slice", [Value::Int(from), Value::Int(to)]) => slice(&items, *from, *to),
+        ("sort", []) => sorted(items.clone(), items),
+        ("@sortByAssociatedKeys", [keys]) => sorted(items, keys.items()?),
         ("first", []) => Ok(items.into_iter().next().into()),
         ("last", []) => Ok(items.into_iter().next_back().into()),
         _ => return None,
     })
+}
+
+fn slice<'a>(items: &[Value<'a>], from: i64, to: i64) -> Result<Value<'a>, Error> {
+    let refused = |why: &str| Err(Error::other(format!("cannot slice({from}, {to}), {why}")));
+    let (Ok(start), Ok(end)) = (usize::try_from(from), usize::try_from(to)) else {
+        return refused("negative indexes not supported");
+    };
+    if start > end {
+        return refused("start index must be less than or equal to end index");
+    }
+    match items.get(start..end) {
+        Some(slice) => Ok(Value::list(slice.to_vec())),
+        None => refused(&format!("list is length {}", items.len())),
+    }
 }
 
 fn position<'a>(found: Option<usize>) -> Value<'a> {
@@ -90,16 +98,30 @@ fn extreme<'a>(items: &[Value<'a>], wanted: Ordering, name: &str) -> Result<Valu
     Ok(best.clone())
 }
 
-fn sorted(mut items: Vec<Value<'_>>) -> Result<Value<'_>, Error> {
-    let mut failed = None;
-    items.sort_by(|a, b| match a.compare(b) {
-        Ok(order) => order.unwrap_or(Ordering::Equal),
-        Err(error) => {
-            failed = Some(error);
-            Ordering::Equal
-        }
-    });
-    failed.map_or_else(|| Ok(Value::list(items)), Err)
+/// The items in the order of their keys, which have to be of one type that has an order.
+fn sorted<'a>(items: Vec<Value<'a>>, keys: Vec<Value<'a>>) -> Result<Value<'a>, Error> {
+    if items.len() != keys.len() {
+        return Err(Error::other(format!(
+            "@sortByAssociatedKeys() expected a list of the same size as the associated keys list, but got {} and {} elements respectively",
+            items.len(),
+            keys.len()
+        )));
+    }
+    let Some(first) = keys.first() else { return Ok(Value::list(items)) };
+    if first.compare(first).is_err() {
+        return Err(Error::other("list elements must be comparable"));
+    }
+    if keys.iter().any(|key| key.type_name() != first.type_name()) {
+        return Err(Error::other("list elements must have the same type"));
+    }
+    // What is no number comes first, so that there is an order of all.
+    let order = |a: &Value<'a>, b: &Value<'a>| {
+        let order = a.compare(b).ok().flatten();
+        order.unwrap_or_else(|| a.equals(a).cmp(&b.equals(b)))
+    };
+    let mut pairs: Vec<_> = keys.into_iter().zip(items).collect();
+    pairs.sort_by(|(a, _), (b, _)| order(a, b));
+    Ok(Value::list(pairs.into_iter().map(|(_, item)| item).collect()))
 }
 
 fn flatten<'a>(items: Vec<Value<'a>>, depth: i64) -> Vec<Value<'a>> {

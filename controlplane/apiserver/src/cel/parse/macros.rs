@@ -19,7 +19,8 @@ impl Parser<'_> {
         let is_bind = name == "bind" && matches!(&target.kind, Kind::Variable(v) if &**v == "cel");
         let aggregate = aggregate(name);
         let optional = matches!(name, "optMap" | "optFlatMap");
-        if aggregate.is_none() && !is_bind && !optional {
+        let sorts = name == "sortBy";
+        if aggregate.is_none() && !is_bind && !optional && !sorts {
             return Ok(None);
         }
         let mut names: Vec<Box<str>> = Vec::new();
@@ -57,6 +58,9 @@ impl Parser<'_> {
         if optional {
             return Ok(Some(Expanded::OptionalMap(names.remove(0), body, name == "optFlatMap")));
         }
+        if sorts {
+            return self.sorted(at, names.remove(0), body).map(Some);
+        }
         let mut names = names.into_iter();
         Ok(Some(Expanded::Comprehension(Box::new(Comprehension {
             aggregate: aggregate.unwrap_or(Aggregate::All),
@@ -66,6 +70,24 @@ impl Parser<'_> {
             filter,
             body,
         }))))
+    }
+
+    /// `list.sortBy(name, key)`: the list is bound to a name that nobody can write, and sorted by the keys of its items.
+    fn sorted(&self, at: usize, name: Box<str>, key: Expression) -> Result<Expanded, SyntaxError> {
+        const INPUT: &str = "@__sortBy_input__";
+        let input = || self.make(at, Kind::Variable(INPUT.into()));
+        let keys = Comprehension {
+            aggregate: Aggregate::List,
+            range: input()?,
+            name,
+            second: None,
+            filter: None,
+            body: key,
+        };
+        let keys = self.make(at, Kind::Comprehension(Box::new(keys)))?;
+        let function = "@sortByAssociatedKeys".into();
+        let sorted = Kind::Call { function, method: true, arguments: vec![input()?, keys] };
+        Ok(Expanded::Sorted(INPUT.into(), self.make(at, sorted)?))
     }
 
     fn variable_then_comma(&mut self) -> Option<Box<str>> {
@@ -98,6 +120,8 @@ impl Parser<'_> {
 pub(super) enum Expanded {
     Comprehension(Box<Comprehension>),
     Bind(Box<str>, Box<[Expression; 2]>),
+    /// The name of the target in what is made of it.
+    Sorted(Box<str>, Expression),
     OptionalMap(Box<str>, Expression, bool),
 }
 

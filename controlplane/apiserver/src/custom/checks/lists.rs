@@ -1,5 +1,7 @@
 //! Lists whose items must differ: `x-kubernetes-list-type` `set` and `map`.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::{Checks, ListKind};
@@ -46,9 +48,12 @@ fn repeated(list: &ListKind, items: &[Value], path: &Path<'_>, errors: &mut Erro
             items.iter().map(|item| key(names, item)).collect()
         }
     };
+    let mut seen = HashMap::with_capacity(keys.len());
     for (i, key) in keys.iter().enumerate() {
+        let times = seen.entry(key).or_insert(0_u32);
+        *times += 1;
         // Only the first repetition is told.
-        if keys[..i].iter().filter(|k| *k == key).count() == 1 {
+        if *times == 2 {
             errors.duplicate(&path.index(i), key);
         }
     }

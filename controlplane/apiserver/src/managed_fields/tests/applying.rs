@@ -49,6 +49,19 @@ fn a_field_that_is_left_out_goes_with_its_last_owner() {
 }
 
 #[test]
+fn a_list_that_loses_its_items_to_null_stays_as_null() {
+    let service =
+        |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let live = applied(None, &service(json!({"ports": [{"port": 80, "protocol": "TCP"}]})), &services());
+    let live = applied(Some(&live), &service(json!({"ports": null})), &bob(services()));
+    assert_eq!(live["spec"]["ports"], json!([{"port": 80, "protocol": "TCP"}]));
+    let null = service(json!({"ports": null}));
+    let live = applied(Some(&live), &null, &services());
+    assert_eq!(live["spec"], json!({"ports": null}));
+    assert_eq!(applied(Some(&live), &null, &services()), live);
+}
+
+#[test]
 fn changing_what_others_own_is_a_conflict() {
     let live = applied(None, &config_map(json!({"a": "1", "b": "2"})), &config_maps());
     assert_eq!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::cel::{self, Issues, Program, Scope, Type};
+use crate::cel::{self, Declared, Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{list_at, str_at};
 use crate::validation::fields::qualified_name;
@@ -22,6 +22,19 @@ pub struct Environment<'s> {
     pub variables: Option<&'s [(&'s str, Type)]>,
     /// Whether they make patches.
     pub patches: bool,
+    /// What is known of `object`, `oldObject` and `params` beyond that they may be there.
+    pub objects: Option<Objects<'s>>,
+}
+
+/// The types of what an expression judges.
+#[derive(Clone, Copy, Debug)]
+pub struct Objects<'s> {
+    /// Their fields.
+    pub declared: &'s Declared<'s>,
+    /// The type of `object` and `oldObject`.
+    pub object: &'s Type,
+    /// The type of `params`.
+    pub parameters: &'s Type,
 }
 
 /// Compiles an expression and says what is wrong with it, also if its value is of none of these types.
@@ -51,20 +64,29 @@ pub fn validate(
 }
 
 /// The type of an expression.
-fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues> {
+pub fn compile(text: &str, environment: Environment<'_>) -> Result<Type, Issues> {
     let program = Program::parse(text)?;
     let named = |name: &str| Type::Named(name.to_owned());
+    let (object, parameters) = match environment.objects {
+        Some(objects) => (objects.object.clone(), objects.parameters.clone()),
+        None => (Type::Dyn, Type::Dyn),
+    };
     let mut variables = vec![
-        ("object", Type::Dyn),
-        ("oldObject", Type::Dyn),
+        ("object", object.clone()),
+        ("oldObject", object),
         ("request", named("kubernetes.AdmissionRequest")),
         ("namespaceObject", named("kubernetes.Namespace")),
     ];
-    variables.extend(environment.parameters.then_some(("params", Type::Dyn)));
+    variables.extend(environment.parameters.then_some(("params", parameters)));
     let authorizer = ("authorizer", named("kubernetes.authorization.Authorizer"));
     variables.extend(environment.authorizer.then_some(authorizer));
-    let scope =
-        Scope { variables: &variables, composed: environment.variables, patches: environment.patches };
+    let scope = Scope {
+        variables: &variables,
+        composed: environment.variables,
+        patches: environment.patches,
+        declared: environment.objects.map(|objects| objects.declared),
+        measured: None,
+    };
     program.check(text, &scope)
 }
 

@@ -125,3 +125,25 @@ fn a_read_write_once_pod_claim_has_one_pod() {
         refusal.contains("node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod")
     );
 }
+
+#[test]
+fn a_driver_that_publishes_its_room_is_asked_for_it() {
+    let mut cluster = mk_zones();
+    keep(&mut cluster.volumes.claims, claim("local", None, "ReadWriteOnce"));
+    keep(&mut cluster.volumes.classes, class("d"));
+    let driver = |publishes: bool| json!({"metadata": {"name": "d"}, "spec": {"storageCapacity": publishes}});
+    keep(&mut cluster.volumes.drivers, driver(true));
+    let refusal = pick(&cluster, &user("p")).unwrap_err();
+    assert!(refusal.contains("4 node(s) did not have enough free storage"), "{refusal}");
+    let room = |zone: &str, capacity: &str, largest: Option<&str>| {
+        json!({
+            "metadata": {"name": zone, "namespace": "ns"}, "storageClassName": "local",
+            "nodeTopology": {"matchLabels": {"zone": zone}}, "capacity": capacity, "maximumVolumeSize": largest,
+        })
+    };
+    keep(&mut cluster.volumes.capacities, room("x", "9Gi", Some("500Mi")));
+    keep(&mut cluster.volumes.capacities, room("y", "1Gi", None));
+    assert_eq!(pick(&cluster, &user("p")).unwrap(), "c");
+    keep(&mut cluster.volumes.drivers, driver(false));
+    assert_eq!(pick(&cluster, &user("p")).unwrap(), "a");
+}

@@ -115,3 +115,12 @@ fn resized_containers_are_resized_on_the_host() {
     assert_eq!(changes.resize.unwrap()["spec"]["containers"][0]["resources"]["requests"]["cpu"], "2");
     assert!(changes.patch.unwrap().get("spec").is_none(), "only the digest goes with it");
 }
+
+#[test]
+fn the_resources_of_a_pod_as_a_whole_are_resized_with_those_of_its_containers() {
+    let mut pod = web();
+    let whole = parse("{spec: {containers: [], resources: {limits: {cpu: 3}}}}").spec.unwrap().resources;
+    pod.spec.as_mut().unwrap().resources = whole;
+    let resize = against(&pod, &live()).resize.unwrap();
+    assert_eq!(resize["spec"]["resources"]["limits"]["cpu"], "3");
+}

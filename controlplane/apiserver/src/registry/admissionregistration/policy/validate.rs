@@ -106,7 +106,7 @@ fn environment<'s>(spec: &Value, variables: &'s [(&'s str, Type)]) -> Environmen
         parameters: has(spec, "/paramKind"),
         authorizer: true,
         variables: has(spec, "/variables").then_some(variables),
-        patches: false,
+        ..Environment::default()
     }
 }
 

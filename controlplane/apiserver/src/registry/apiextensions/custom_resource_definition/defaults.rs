@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     custom::{
         checks::{Checks, embedded, lists, validate::validate as judge},
-        structure,
+        rules, structure,
     },
     field::{Errors, Path},
     registry::access::{entries, get},
@@ -26,6 +26,7 @@ pub fn validate(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
 }
 
 fn one(schema: &Value, default: &Value, path: &Path<'_>, errors: &mut Errors) {
+    let before = errors.0.len();
     let node = structure::node(schema);
     match decode::decode(default.clone(), Type::Custom(&node)) {
         Ok((pruned, _)) if pruned != *default => {
@@ -38,4 +39,10 @@ fn one(schema: &Value, default: &Value, path: &Path<'_>, errors: &mut Errors) {
     errors.extend(judge(&checks, default, None, &path.to_string()));
     embedded::validate(&checks, default, path, errors);
     lists::validate(&checks, default, Some(path), errors);
+    // A default has to obey its rules both where it was before and where it is new.
+    for old in [Some(default), None] {
+        if errors.0.len() == before {
+            rules::validate(&checks, default, old, Some(path), errors);
+        }
+    }
 }

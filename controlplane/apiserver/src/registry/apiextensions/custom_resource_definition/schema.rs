@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::version::find;
+use super::rules;
 use crate::{
     field::{Errors, Path},
     registry::access::{at, bool_at, entries, get, has, list_at, map_at, opt_str, str_at, strs_at},
@@ -18,36 +18,31 @@ struct Place<'a> {
     no_defaults: Option<&'a str>,
     /// The schema above that keeps values from being compared with older ones.
     uncorrelated: Option<&'a str>,
+    /// Whether it only restricts values: it has no rules of its own.
+    alternative: bool,
+    /// How many of it there can be in an object, where everything around it says so.
+    cardinality: Option<u64>,
 }
 
-/// Judges a whole schema.
-pub fn validate(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
-    judge(schema, path, Place { root: true, ..Place::default() }, errors);
+/// Judges a whole schema. The expressions in its rules are looked at only if its structure is sound.
+pub fn validate(schema: &Value, path: &Path<'_>, is_structural: bool, errors: &mut Errors) {
+    let place = Place { root: true, cardinality: Some(1), alternative: !is_structural, ..Place::default() };
+    let mut found = Found { errors, rules: rules::Found::default() };
+    judge(schema, path, place, &mut found);
+    let Found { errors, rules } = found;
+    rules.tell(path, errors);
 }
 
-fn judge(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Errors) {
-    let inner = Place { root: false, ..place };
-    unsupported(schema, path, place, errors);
-    if bool_at(schema, "/uniqueItems") {
-        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errors.forbidden(&path.child("uniqueItems"), why);
-    }
-    additional(schema, path, inner, errors);
-    properties(schema, path, place, errors);
-    if let Some(not) = get(schema, "/not") {
-        judge(not, &path.child("not"), inner, errors);
-    }
-    for junctor in ["allOf", "oneOf", "anyOf"] {
-        for (i, alternative) in list_at(schema, &format!("/{junctor}")).iter().enumerate() {
-            judge(alternative, &path.child(junctor).index(i), inner, errors);
-        }
-    }
-    if let Some(items) = get(schema, "/items").filter(|items| items.is_object()) {
-        let here = path.to_string();
-        let uncorrelated = (str_at(schema, "/x-kubernetes-list-type") != "map").then_some(here.as_str());
-        let inner = Place { uncorrelated: inner.uncorrelated.or(uncorrelated), ..inner };
-        judge(items, &path.child("items"), inner, errors);
-    }
+/// What is wrong with schemas, and what is found about their rules, which is told last.
+struct Found<'e> {
+    errors: &'e mut Errors,
+    rules: rules::Found,
+}
+
+fn judge(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Found<'_>) {
+    let sound = found.errors.0.len();
+    parts(schema, path, place, found);
+    let errors = &mut *found.errors;
     if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(false)) {
         let path = path.child("x-kubernetes-preserve-unknown-fields");
         errors.invalid(&path, &false.into(), "must be true or undefined");
@@ -55,7 +50,56 @@ fn judge(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Errors)
     map_type(schema, path, errors);
     list_type(schema, path, errors);
     list_keys(schema, path, errors);
-    super::rules::validate(schema, path, place.uncorrelated, errors);
+    rules::forms(schema, path, errors);
+    if errors.0.len() == sound && !place.alternative {
+        let place = rules::Place {
+            whole: place.root || bool_at(schema, "/x-kubernetes-embedded-resource"),
+            cardinality: place.cardinality,
+            uncorrelated: place.uncorrelated,
+        };
+        rules::expressions(schema, path, place, &mut found.rules);
+    }
+}
+
+/// How many of what is in a value there can be for each of it.
+fn elements(schema: &Value) -> Option<u64> {
+    let bound = |pointer| {
+        let bound = get(schema, pointer).and_then(Value::as_i64);
+        bound.map(|bound| u64::try_from(bound).unwrap_or(0))
+    };
+    match str_at(schema, "/type") {
+        "object" if has(schema, "/additionalProperties") => bound("/maxProperties"),
+        "array" => bound("/maxItems"),
+        _ => Some(1),
+    }
+}
+
+fn parts(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Found<'_>) {
+    let cardinality = place.cardinality.zip(elements(schema)).map(|(all, each)| all.saturating_mul(each));
+    let inner = Place { root: false, cardinality, ..place };
+    let alternative = Place { alternative: true, ..inner };
+    let errors = &mut *found.errors;
+    unsupported(schema, path, place, errors);
+    if bool_at(schema, "/uniqueItems") {
+        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.forbidden(&path.child("uniqueItems"), why);
+    }
+    additional(schema, path, inner, found);
+    properties(schema, path, Place { cardinality, ..place }, found);
+    if let Some(not) = get(schema, "/not") {
+        judge(not, &path.child("not"), alternative, found);
+    }
+    for junctor in ["allOf", "oneOf", "anyOf"] {
+        for (i, schema) in list_at(schema, &format!("/{junctor}")).iter().enumerate() {
+            judge(schema, &path.child(junctor).index(i), alternative, found);
+        }
+    }
+    if let Some(items) = get(schema, "/items").filter(|items| items.is_object()) {
+        let here = path.to_string();
+        let uncorrelated = (str_at(schema, "/x-kubernetes-list-type") != "map").then_some(here.as_str());
+        let inner = Place { uncorrelated: inner.uncorrelated.or(uncorrelated), ..inner };
+        judge(items, &path.child("items"), inner, found);
+    }
 }
 
 fn unsupported(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Errors) {
@@ -84,20 +128,20 @@ fn unsupported(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut E
     }
 }
 
-fn additional(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Errors) {
+fn additional(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Found<'_>) {
     let Some(additional) = get(schema, "/additionalProperties") else { return };
     let path = path.child("additionalProperties");
     if map_at(schema, "/properties").is_some_and(|p| !p.is_empty()) && *additional != Value::Bool(true) {
-        errors.forbidden(&path, "additionalProperties and properties are mutual exclusive");
+        found.errors.forbidden(&path, "additionalProperties and properties are mutual exclusive");
     }
     if additional.is_object() {
         let inside = Some("inside additionalProperties applying to object metadata");
         let no_defaults = if place.inside_metadata { inside } else { place.no_defaults };
-        judge(additional, &path, Place { no_defaults, ..place }, errors);
+        judge(additional, &path, Place { no_defaults, ..place }, found);
     }
 }
 
-fn properties(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Errors) {
+fn properties(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Found<'_>) {
     let atomic = str_at(schema, "/x-kubernetes-map-type") == "atomic";
     let here = path.to_string();
     for (name, property) in entries(schema, "/properties") {
@@ -113,7 +157,7 @@ fn properties(schema: &Value, path: &Path<'_>, place: Place<'_>, errors: &mut Er
                 inner.no_defaults = Some(&why);
             }
         }
-        judge(property, &path.child("properties").key(name), inner, errors);
+        judge(property, &path.child("properties").key(name), inner, found);
     }
 }
 
@@ -237,10 +281,4 @@ fn never_null(list_type: &str, keys: &[&str], items: &Value, path: &Path<'_>, er
             errors.forbidden(&path.child("nullable"), why);
         }
     }
-}
-
-/// Whether a path of a rule (`.a.b`, `.a['b']`) names a field of a schema.
-pub fn has_field(schema: &Value, path: &str) -> bool {
-    let plain = path.replace("['", ".").replace("']", "");
-    find(schema, &plain).is_ok()
 }

@@ -18,11 +18,11 @@ enum Level {
     Field,
 }
 
-/// Judges the structure of a schema and, if it is sound, its defaults.
-pub fn validate(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
+/// Judges the structure of a schema and, if it is sound, its defaults; whether all of that is as it should be.
+pub fn validate(schema: &Value, path: &Path<'_>, errors: &mut Errors) -> bool {
     if is_unsupported(schema) {
         // What it has that no structure can have is told by the rules for schemas.
-        return;
+        return false;
     }
     let mut found = Errors::default();
     invariants(schema, Level::Root, path, &mut found);
@@ -32,10 +32,13 @@ pub fn validate(schema: &Value, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     if found.is_empty() {
-        return defaults::validate(schema, path, errors);
+        let before = errors.0.len();
+        defaults::validate(schema, path, errors);
+        return errors.0.len() == before;
     }
     found.0.sort_by_key(ToString::to_string);
     errors.extend(found);
+    false
 }
 
 /// Whether a schema or one within it uses what CRDs do not support at all.

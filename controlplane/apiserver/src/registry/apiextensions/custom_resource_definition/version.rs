@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{internal, schema, structural};
 use crate::{
+    custom::field_path,
     field::{Errors, Path},
     registry::access::{at, bool_at, get, has, list_at, opt_str, str_at},
 };
@@ -91,8 +92,8 @@ fn judge_schema(version: &Value, old: Option<&Value>, path: &Path<'_>, errors: &
     if bool_at(schema, "/nullable") {
         errors.forbidden(&path.child("nullable"), "nullable cannot be true at the root");
     }
-    structural::validate(schema, &path, errors);
-    schema::validate(schema, &path, errors);
+    let is_structural = structural::validate(schema, &path, errors);
+    schema::validate(schema, &path, is_structural, errors);
 }
 
 /// With a status subresource, the schema of the status must say all that there is to it.
@@ -175,14 +176,14 @@ fn selectable_fields(version: &Value, old: Option<&Value>, path: &Path<'_>, erro
             errors.required(&path, "");
             continue;
         }
-        let schema = match find(at(version, "/schema/openAPIV3Schema"), json_path) {
+        let schema = match find(at(version, "/schema/openAPIV3Schema"), json_path, false) {
             Ok(schema) => schema,
             Err(why) => {
                 errors.invalid_str(&path, json_path, &format!("is an invalid path: {why}"));
                 continue;
             }
         };
-        if json_path.starts_with(".metadata") {
+        if json_path == ".metadata" || json_path.starts_with(".metadata.") {
             errors.invalid_str(&path, json_path, "must not point to fields in metadata");
         }
         if !matches!(str_at(schema, "/type"), "string" | "boolean" | "integer") {
@@ -201,16 +202,16 @@ fn selectable_fields(version: &Value, old: Option<&Value>, path: &Path<'_>, erro
     }
 }
 
-/// The schema of the field that a simple path names.
-pub fn find<'s>(root: &'s Value, json_path: &str) -> Result<&'s Value, String> {
-    let Some(path) = json_path.strip_prefix('.') else {
-        return Err("expected [ or . but got: ".to_owned() + json_path.split('.').next().unwrap_or_default());
-    };
+/// The schema of the field that a simple path names; `brackets` says whether names may be in brackets.
+pub fn find<'s>(root: &'s Value, json_path: &str, brackets: bool) -> Result<&'s Value, field_path::Error> {
     let mut schema = root;
-    for name in path.split('.') {
-        let property = schema.get("properties").and_then(|p| p.get(name));
-        let property = property.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()));
-        schema = property.ok_or_else(|| format!("does not refer to a valid field: {name}"))?;
-    }
+    field_path::walk(json_path, brackets, |name| {
+        let part = match get(schema, "/properties") {
+            Some(properties) => properties.get(name),
+            None => schema.get("additionalProperties").filter(|additional| additional.is_object()),
+        };
+        schema = part.ok_or(field_path::Error::NoField)?;
+        Ok(())
+    })?;
     Ok(schema)
 }

@@ -11,7 +11,7 @@ const STEPS: u32 = 5;
 /// Remembers when revisions were reached, to say which are old enough to be forgotten.
 ///
 /// It is asked only when something is written: an idle store neither ages nor wakes up.
-pub(super) struct Retention {
+pub(crate) struct Retention {
     period: Duration,
     revisions: u64,
     /// At that time, that revision was the newest.
@@ -19,12 +19,12 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    pub(super) fn new(period: Duration, revisions: u64) -> Self {
+    pub(crate) fn new(period: Duration, revisions: u64) -> Self {
         Self { period, revisions, marks: VecDeque::new() }
     }
 
     /// The revision whose predecessors may be forgotten, now that `newest` has been reached.
-    pub(super) fn horizon(&mut self, now: Instant, newest: Revision) -> Revision {
+    pub(crate) fn horizon(&mut self, now: Instant, newest: Revision) -> Revision {
         let mut horizon = newest.saturating_sub(self.revisions);
         while let Some(&(time, revision)) = self.marks.front() {
             if now.duration_since(time) < self.period {

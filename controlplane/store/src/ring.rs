@@ -3,12 +3,12 @@
 //! Watchers are not sent anything: each holds the revision that it has reached and comes for the next event
 //! itself. So a slow watcher costs no memory; when the ring has moved on, it reads from the log.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, vec_deque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
-use super::snapshot::size;
-use crate::{Event, Revision};
+use crate::{Entry, Event, Revision};
 
 /// The bounds of the ring: what arrives while a healthy watcher is scheduled. More costs memory for ever,
 /// less only a read from the log.
@@ -16,7 +16,7 @@ const MOST_EVENTS: usize = 1024;
 const MOST_BYTES: usize = 1 << 20;
 
 /// The shared end of the log.
-pub(super) struct Ring {
+pub(crate) struct Ring {
     state: Mutex<State>,
 }
 
@@ -39,7 +39,7 @@ struct Seat {
 }
 
 /// What a watcher finds at its revision.
-pub(super) enum Next {
+pub(crate) enum Next {
     Event(Arc<Event>),
     /// No event of its prefix up to here.
     Nothing(Revision),
@@ -50,7 +50,7 @@ pub(super) enum Next {
 }
 
 impl Ring {
-    pub(super) fn new(newest: Revision, oldest: Revision) -> Self {
+    pub(crate) fn new(newest: Revision, oldest: Revision) -> Self {
         Self {
             state: Mutex::new(State {
                 events: VecDeque::new(),
@@ -65,21 +65,31 @@ impl Ring {
     }
 
     /// The newest published revision.
-    pub(super) fn newest(&self) -> Revision {
+    pub(crate) fn newest(&self) -> Revision {
         self.lock().newest
     }
 
     /// The oldest revision that can be read.
-    pub(super) fn oldest(&self) -> Revision {
+    pub(crate) fn oldest(&self) -> Revision {
         self.lock().oldest
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Publishes what has been committed, waking the watchers of those keys.
-    pub(super) fn publish(&self, events: Vec<Arc<Event>>, oldest: Revision) {
+    /// Whether it is known that nothing happened to keys with this prefix after one revision, up to another.
+    pub(crate) fn is_untouched(&self, prefix: &str, after: Revision, until: Revision) -> bool {
+        let state = self.lock();
+        until <= state.newest
+            && state.after(after).is_some_and(|mut events| {
+                !events.any(|event| event.revision <= until && event.entry.key.starts_with(prefix))
+            })
+    }
+
+    /// Publishes what has been committed, waking the watchers of those keys. Of a shared log, what has been published
+    /// already is left out, and what does not follow it too: the log is to be read first.
+    pub(crate) fn publish(&self, events: Vec<Arc<Event>>, oldest: Revision) {
         let mut keys: Vec<Arc<Event>> = events.clone();
         keys.sort_unstable_by(|a, b| a.entry.key.cmp(&b.entry.key));
         let touched = |prefix: &str| {
@@ -88,27 +98,44 @@ impl Ring {
         };
 
         let mut state = self.lock();
-        state.oldest = oldest;
+        state.oldest = state.oldest.max(oldest);
         state.push(events);
         let awake = state.wakers(touched);
         drop(state);
         awake.into_iter().for_each(Waker::wake);
     }
 
+    /// Goes on at this point of the log, as what is before can no longer be read: watchers that have not come so far find
+    /// that out themselves.
+    pub(crate) fn skip_to(&self, newest: Revision, oldest: Revision) {
+        let mut state = self.lock();
+        if newest <= state.newest && oldest <= state.oldest {
+            return;
+        }
+        if newest > state.newest {
+            state.events.clear();
+            state.bytes = 0;
+            state.newest = newest;
+        }
+        state.oldest = state.oldest.max(oldest);
+        drop(state);
+        self.wake_all();
+    }
+
     /// Wakes the watchers that no event has woken, so that they learn how far the log has come.
-    pub(super) fn wake_all(&self) {
+    pub(crate) fn wake_all(&self) {
         let awake = self.lock().wakers(|_| true);
         awake.into_iter().for_each(Waker::wake);
     }
 
     /// Ends all watches.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.wake_all();
     }
 
     /// Takes a place for a watcher of this prefix.
-    pub(super) fn sit(&self, prefix: Arc<str>) -> u64 {
+    pub(crate) fn sit(&self, prefix: Arc<str>) -> u64 {
         let mut state = self.lock();
         let seat = state.next_seat;
         state.next_seat += 1;
@@ -117,12 +144,12 @@ impl Ring {
     }
 
     /// Gives the place back.
-    pub(super) fn leave(&self, seat: u64) {
+    pub(crate) fn leave(&self, seat: u64) {
         self.lock().seats.remove(&seat);
     }
 
     /// What comes after revision `after` for the watcher at this seat; waits while that is nothing at all.
-    pub(super) fn poll_next(&self, seat: u64, after: Revision, context: &mut Context<'_>) -> Poll<Next> {
+    pub(crate) fn poll_next(&self, seat: u64, after: Revision, context: &mut Context<'_>) -> Poll<Next> {
         let mut state = self.lock();
         if state.closed {
             return Poll::Ready(Next::Closed);
@@ -144,6 +171,9 @@ impl Ring {
 impl State {
     fn push(&mut self, events: Vec<Arc<Event>>) {
         for event in events {
+            if event.revision != self.newest + 1 {
+                continue;
+            }
             self.newest = event.revision;
             self.bytes += size(&event);
             self.events.push_back(event);
@@ -160,14 +190,59 @@ impl State {
         concerned.filter_map(|seat| seat.waker.take()).collect()
     }
 
-    fn next(&self, seat: u64, after: Revision) -> Next {
+    /// The events after a revision, if all of them are still here.
+    fn after(&self, revision: Revision) -> Option<vec_deque::Iter<'_, Arc<Event>>> {
         // One event a revision, so distance is position.
-        let missing = usize::try_from(self.newest - after).unwrap_or(usize::MAX);
-        let Some(start) = self.events.len().checked_sub(missing) else {
-            return Next::Behind(self.newest);
-        };
+        let missing = usize::try_from(self.newest.saturating_sub(revision)).unwrap_or(usize::MAX);
+        self.events.len().checked_sub(missing).map(|start| self.events.range(start..))
+    }
+
+    fn next(&self, seat: u64, after: Revision) -> Next {
+        let Some(mut events) = self.after(after) else { return Next::Behind(self.newest) };
         let Some(Seat { prefix, .. }) = self.seats.get(&seat) else { return Next::Closed };
-        let found = self.events.range(start..).find(|event| event.entry.key.starts_with(&**prefix));
+        let found = events.find(|event| event.entry.key.starts_with(&**prefix));
         found.map_or(Next::Nothing(self.newest), |event| Next::Event(Arc::clone(event)))
+    }
+}
+
+/// The memory that an event holds, near enough.
+pub(crate) fn size(event: &Event) -> usize {
+    let entry = |entry: &Entry| entry.key.len() + entry.value.len() + entry.index.len();
+    size_of::<Event>() + entry(&event.entry) + event.previous.as_ref().map_or(0, entry)
+}
+
+/// Watchers without events learn of progress at most this often: waking all of them for each batch would
+/// cost more than the batch.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// When watchers were last, and are next, told of progress.
+#[derive(Default)]
+pub(crate) struct Progress {
+    last: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Progress {
+    /// When they are to be told.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// There is something to tell.
+    pub(crate) fn made(&mut self) {
+        if self.due.is_none() {
+            let now = Instant::now();
+            self.due = Some(self.last.map_or(now, |last| now.max(last + PROGRESS)));
+        }
+    }
+
+    /// Whether it is time to tell; it is told then.
+    pub(crate) fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.due.is_some_and(|due| due <= now);
+        if is_due {
+            *self = Self { last: Some(now), due: None };
+        }
+        is_due
     }
 }

@@ -10,13 +10,37 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
 
-use super::reader::Readers;
-use super::ring::{Next, Ring};
+use crate::ring::{Next, Ring};
 use crate::{Error, Event, Revision, Signal, Watch};
 
-pub(super) struct Watcher {
+/// The log as those read it who are behind the ring.
+pub(crate) trait History: Send + Sync + 'static {
+    /// A page of the events of keys with this prefix after `after`, up to and including revision `end`; and the
+    /// revision up to which these are all.
+    fn events(
+        self: &Arc<Self>,
+        prefix: Arc<str>,
+        after: Revision,
+        end: Revision,
+    ) -> impl Future<Output = Result<(Vec<Arc<Event>>, Revision), Error>> + Send;
+}
+
+/// The bounds of such a page: enough to make a read worthwhile, little enough that a watcher far behind costs no
+/// memory. A page holds at least one event, whatever its size.
+pub(crate) const PAGE_EVENTS: usize = 256;
+pub(crate) const PAGE_BYTES: usize = 512 << 10;
+
+/// Whether every event after this revision is still in the log.
+pub(crate) fn check_events_after(after: Revision, oldest: Revision) -> Result<(), Error> {
+    if after.saturating_add(1) < oldest {
+        return Err(Error::Compacted { requested: after, oldest });
+    }
+    Ok(())
+}
+
+pub(crate) struct Watcher<H> {
     ring: Arc<Ring>,
-    readers: Arc<Readers>,
+    history: Arc<H>,
     seat: u64,
     prefix: Arc<str>,
     /// All up to here has been delivered or is in `backlog`.
@@ -27,14 +51,14 @@ pub(super) struct Watcher {
     backlog: VecDeque<Arc<Event>>,
 }
 
-impl Watcher {
-    pub(super) fn new(ring: Arc<Ring>, readers: Arc<Readers>, prefix: &str, after: Revision) -> Self {
+impl<H: History> Watcher<H> {
+    pub(crate) fn new(ring: Arc<Ring>, history: Arc<H>, prefix: &str, after: Revision) -> Self {
         let prefix: Arc<str> = prefix.into();
         let seat = ring.sit(Arc::clone(&prefix));
-        Self { ring, readers, seat, prefix, reached: after, told: after, backlog: VecDeque::new() }
+        Self { ring, history, seat, prefix, reached: after, told: after, backlog: VecDeque::new() }
     }
 
-    pub(super) fn into_stream(self) -> Watch {
+    pub(crate) fn into_stream(self) -> Watch {
         stream::unfold(self, |mut watcher| async move {
             let signal = watcher.next().await?;
             Some((signal, watcher))
@@ -71,7 +95,7 @@ impl Watcher {
     /// Reads the next page from the log; `None` when the log no longer has it.
     async fn catch_up(&mut self, newest: Revision) -> Option<()> {
         let (prefix, after) = (Arc::clone(&self.prefix), self.reached);
-        match self.readers.read(move |snapshot| snapshot.events(&prefix, after, newest)).await {
+        match self.history.events(prefix, after, newest).await {
             Ok((events, reached)) => {
                 self.backlog = events.into();
                 self.reached = reached;
@@ -87,7 +111,7 @@ impl Watcher {
     }
 }
 
-impl Drop for Watcher {
+impl<H> Drop for Watcher<H> {
     fn drop(&mut self) {
         self.ring.leave(self.seat);
     }

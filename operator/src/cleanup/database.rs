@@ -1,0 +1,78 @@
+//! The schema of a cluster whose store is a database outside goes with the cluster.
+
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt;
+use kube::runtime::events::EventType;
+use vkube_crds::{VirtualCluster, annotations};
+
+use super::{POD_POLL, Wait};
+use crate::build::Key;
+use crate::context::Context;
+use crate::error::Error;
+use crate::events;
+use crate::names::{Identity, SCHEMA};
+use crate::options::Login;
+use crate::reason::Reason;
+
+/// How often a database that is away is asked again.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Removes the schema, if one is to go; says what that waits for. When it is gone nothing remembers it, so that is done
+/// once. A forced deletion tries it too, and tells of a schema that is left behind.
+pub(super) async fn remove(
+    cluster: &VirtualCluster,
+    identity: &Identity,
+    context: &Context,
+    forced: bool,
+) -> Result<Option<Wait>, Error> {
+    let key = Key::new::<Secret>(Some(&identity.host_namespace), &identity.store_secret());
+    let live = match context.host.get(&key).await {
+        // Without the rights to, nothing was ever written there.
+        Err(error) if error.reason() == Reason::Forbidden => None,
+        live => live?,
+    };
+    let Some(secret) = live.filter(|live| identity.owns(live.metadata.labels.as_ref())) else {
+        return Ok(None);
+    };
+    let Some(schema) = secret.annotations().get(SCHEMA).cloned() else { return Ok(None) };
+    // The control plane would make it anew.
+    let namespace = Some(identity.host_namespace.as_str());
+    context.host.remove(&Key::new::<StatefulSet>(namespace, &identity.name), identity).await?;
+    let selector: Vec<_> =
+        identity.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let pods = context.host.list(&Key::new::<Pod>(namespace, ""), &selector.join(",")).await?;
+    if !pods.is_empty() && !forced {
+        return Ok(Some(Wait(
+            format!("waiting for {} pods of the control plane to end", pods.len()),
+            POD_POLL,
+        )));
+    }
+    let data = secret.data.get("data").cloned().unwrap_or_default();
+    let login = Login { files: serde_json::from_value(data).map(texts).unwrap_or_default(), schema };
+    let named = format!("the schema {} of the database", login.schema);
+    match (context.options.drop_schema)(login).await {
+        Ok(()) => context.host.delete(&key, secret.uid()).await.map(|()| None),
+        Err(why) if forced => {
+            let note = format!("{named} is left behind: {why}");
+            let event = events::event(EventType::Warning, Reason::DatabaseUnreachable.as_str(), &note);
+            events::publish(&context.recorder, cluster, vec![event]).await;
+            Ok(None)
+        }
+        Err(why) => {
+            let escape = annotations::FORCE_DELETE;
+            let message =
+                format!("{named} cannot be removed: {why}; to leave it behind, annotate with {escape}=true");
+            Ok(Some(Wait(message, RETRY)))
+        }
+    }
+}
+
+fn texts(
+    data: std::collections::BTreeMap<String, ByteString>,
+) -> std::collections::BTreeMap<String, Vec<u8>> {
+    data.into_iter().map(|(key, value)| (key, value.0)).collect()
+}
