@@ -166,7 +166,8 @@ impl Syncer {
         jobs
     }
 
-    /// Watches that names and streams do not depend on, only what is brought in step; that one of them is forbidden must not keep the rest waiting.
+    /// Watches that names and streams do not depend on, only what is brought in step; that one of them is forbidden must
+    /// not keep the rest waiting.
     pub(super) fn optional_watches(&self) -> Vec<Job<'_>> {
         use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, PersistentVolumeClaim, Secret};
         use k8s_openapi::api::networking::v1::Ingress;
