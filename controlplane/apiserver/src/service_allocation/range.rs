@@ -46,8 +46,8 @@ struct Stored {
 }
 
 impl Taken {
-    fn has_address(&self, address: &Ipv4Addr) -> bool {
-        self.addresses.contains(address) || self.stored.addresses.contains(address)
+    fn has_address(&self, address: Ipv4Addr) -> bool {
+        self.addresses.contains(&address) || self.stored.addresses.contains(&address)
     }
 
     fn has_port(&self, port: &(u16, String)) -> bool {
@@ -169,7 +169,7 @@ impl RangeAllocator {
                 if !usable {
                     return Err(why("the provided network does not match the current range"));
                 }
-                if taken.has_address(&address) {
+                if taken.has_address(address) {
                     return Err(why("provided IP is already allocated"));
                 }
             }
@@ -193,11 +193,11 @@ impl RangeAllocator {
         for _ in 0..32 {
             let offset = rng.random_range(lower.max(2)..size - 1);
             let address = Ipv4Addr::from(first + offset);
-            if !taken.has_address(&address) {
+            if !taken.has_address(address) {
                 return Some(address);
             }
         }
-        (2..size - 1).map(|offset| Ipv4Addr::from(first + offset)).find(|a| !taken.has_address(a))
+        (2..size - 1).map(|offset| Ipv4Addr::from(first + offset)).find(|a| !taken.has_address(*a))
     }
 }
 
