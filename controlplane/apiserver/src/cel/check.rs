@@ -335,7 +335,8 @@ impl<'t> Checker<'t> {
         for item in items {
             let known = self.item(item);
             total = total.saturating_add(known.cost);
-            size = Some(size.map_or(known.size(), |size| size.union(known.size())));
+            let own = known.size();
+            size = Some(size.map_or(own, |size| size.union(own)));
             ty = Some(self.same(item.value.at, ty, known.ty));
         }
         let mut list = Known::made(Type::list(ty.unwrap_or(Type::Dyn)), total);
@@ -351,9 +352,8 @@ impl<'t> Checker<'t> {
             let (at, value_at) = (key.at, item.value.at);
             let (key, value) = (self.of(key), self.item(item));
             total = total.saturating_add(key.cost).saturating_add(value.cost);
-            sizes = Some(sizes.map_or((key.size(), value.size()), |(keys, values)| {
-                (keys.union(key.size()), values.union(value.size()))
-            }));
+            let own = (key.size(), value.size());
+            sizes = Some(sizes.map_or(own, |(keys, values)| (keys.union(own.0), values.union(own.1))));
             types.0 = Some(self.same(at, types.0, key.ty));
             types.1 = Some(self.same(value_at, types.1, value.ty));
         }

@@ -110,7 +110,7 @@ impl Measured {
     /// What a step of a path leads to.
     pub fn step(&self, step: &str) -> Option<&Self> {
         match (&self.kind, step) {
-            (Kind::List(part), "@items" | "@values") | (Kind::Map(part), "@items" | "@values") => Some(part),
+            (Kind::List(part) | Kind::Map(part), "@items" | "@values") => Some(part),
             (Kind::Map(_), "@keys") => Some(&KEY),
             (Kind::Object(fields), name) => fields.get(name),
             _ => None,
