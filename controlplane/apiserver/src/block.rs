@@ -74,6 +74,8 @@ async fn exists(server: &Server, info: &RequestInfo) -> Result<bool, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
@@ -81,6 +83,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        authentication::CertificateUser,
         body,
         instance::{Instance, Options},
         user::User,
@@ -128,11 +131,13 @@ mod tests {
         let path =
             if method == Method::PATCH { format!("{path}?fieldManager=test") } else { path.to_owned() };
         let request = http::Request::builder().method(method).uri(path).header("content-type", apply);
-        let request = request.body(body).unwrap();
+        let mut request = request.body(body).unwrap();
+        let user = User::component("test");
         let response = if outside {
+            request.extensions_mut().insert(CertificateUser(Arc::new(user)));
             server.server.respond(request).await
         } else {
-            server.server.service(User::component("test")).call(request).await.unwrap()
+            server.server.service(user).call(request).await.unwrap()
         };
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
