@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use vkube_crds::{Answer, NamespaceMap, answers_name, claims_name};
 use vkube_syncer::{Config, Direction, MappedNamespaces};
 
-use super::world::{World, annotation, eventually, gone, rule, rules, until};
+use super::world::{World, annotation, eventually, rule, rules, until};
 
 /// The namespace on the host that `shop` has for itself.
 const PLACE: &str = "acme-shop";
@@ -133,7 +133,12 @@ async fn the_objects_of_a_mapped_namespace_keep_their_names_in_one_of_their_own(
         })
         .await;
     world.tenant_api::<Pod>().delete("web", &DeleteParams::default().grace_period(0)).await.unwrap();
-    gone(place::<Pod>(&world), "web").await;
+    // No kubelet is there that could end it.
+    until(|| async {
+        let pod = place::<Pod>(&world).get_opt("web").await.unwrap();
+        pod.is_none_or(|pod| pod.metadata.deletion_timestamp.is_some())
+    })
+    .await;
     world.stop().await;
 }
 
@@ -210,7 +215,14 @@ async fn a_namespace_is_asked_for_while_it_is_there_and_a_restart_changes_nothin
         "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] },
     }))
     .await;
-    let before = place::<Service>(&world).get("web").await.unwrap();
+    // First for the address, and then with it.
+    let is_settled = |service: &Service| {
+        service
+            .managed_fields()
+            .iter()
+            .any(|entry| json!(entry.fields_v1).to_string().contains("f:clusterIP"))
+    };
+    let before = eventually(place::<Service>(&world), "web", is_settled).await;
     let world = world.pause().await.resume().await;
     // Written after the restart, so that everything before it has been looked at.
     world.tenant_create::<Service>(json!({
