@@ -22,6 +22,11 @@ impl<'a> Guest<'a> {
     /// Creates it, without waiting for it.
     pub fn create(sandbox: &'a Sandbox, name: &str) -> Self {
         sandbox.host.apply(&MANIFEST.replace("NAME", name));
+        Self::of(sandbox, name)
+    }
+
+    /// One that has been created.
+    pub fn of(sandbox: &'a Sandbox, name: &str) -> Self {
         let field = |path: &str| {
             let line = format!("kubectl get virtualcluster {name} -o jsonpath={{{path}}}");
             sandbox.host.until(&line, |value| !value.is_empty())

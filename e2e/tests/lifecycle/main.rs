@@ -8,6 +8,7 @@ mod drift;
 mod guest;
 mod mapped;
 mod owner;
+mod replicas;
 mod snapshots;
 mod verbs;
 
@@ -32,6 +33,7 @@ const CASES: &[Case<Sandbox>] = cases![
     snapshots::a_cluster_starts_from_the_snapshot_of_another,
     snapshots::a_file_outlives_its_cluster,
     snapshots::snapshots_are_taken_by_schedule,
+    replicas::a_cluster_outlives_each_of_its_control_planes,
     drift::a_deleted_stateful_set_comes_back_with_its_data,
     drift::a_deleted_quota_comes_back,
     drift::a_changed_role_binding_is_put_right,

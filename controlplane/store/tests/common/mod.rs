@@ -15,7 +15,7 @@ const SCRIPT: &str = r#"
     trap 'rm -rf "$directory"' EXIT
     initdb -D "$directory/data" -U vkube -A trust -E UTF8 --locale=C --no-sync >/dev/null
     start() {
-        postgres -D "$directory/data" -k "$directory" -c listen_addresses= -c max_connections=400 -c fsync=off \
+        postgres -D "$directory/data" -k "$directory" -c listen_addresses="$ADDRESS" -c max_connections=400 -c fsync=off \
             -c autovacuum_naptime=1s -c shared_buffers=64MB >/dev/null 2>&1 </dev/null &
         server=$!
         until pg_isready -q -h "$directory" -U vkube -d postgres; do kill -0 $server; sleep 0.1; done
@@ -30,6 +30,8 @@ const SCRIPT: &str = r#"
 /// A running server.
 pub struct Server {
     directory: String,
+    /// Where it listens for those who cannot see its socket, if it does.
+    port: Option<u16>,
     child: Mutex<Child>,
     answers: Mutex<BufReader<ChildStdout>>,
 }
@@ -42,7 +44,10 @@ impl Server {
 
     /// The same as one word.
     pub fn uri(&self) -> String {
-        format!("postgres://vkube@{}/postgres", self.directory.replace('/', "%2F"))
+        self.port.map_or_else(
+            || format!("postgres://vkube@{}/postgres", self.directory.replace('/', "%2F")),
+            |port| format!("postgres://vkube@127.0.0.1:{port}/postgres?sslmode=disable"),
+        )
     }
 
     /// How many schemas have a name that begins so.
@@ -111,6 +116,16 @@ pub fn shared() -> Option<&'static Server> {
 
 /// A server of one's own; nothing where PostgreSQL is not installed.
 pub fn start() -> Option<Server> {
+    launch(None)
+}
+
+/// One that listens on a port of this machine as well.
+pub fn listen() -> Option<Server> {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    launch(Some(free.port()))
+}
+
+fn launch(port: Option<u16>) -> Option<Server> {
     let Some(binaries) = binaries() else {
         eprintln!("skipped: there is no PostgreSQL on this machine (apt-get install postgresql)");
         return None;
@@ -122,13 +137,14 @@ pub fn start() -> Option<Server> {
     command.args(if is_root { &["-u", "postgres", "--", "sh", "-c", SCRIPT][..] } else { &["-c", SCRIPT] });
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{binaries}:{path}")).env("TMPDIR", "/tmp").current_dir("/");
+    command.env("ADDRESS", port.map_or("", |_| "127.0.0.1")).env("PGPORT", port.unwrap_or(5432).to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut directory = String::new();
     let mut answers = BufReader::new(child.stdout.take().unwrap());
     answers.read_line(&mut directory).unwrap();
     assert!(!directory.is_empty(), "the server did not start");
     let directory = directory.trim().to_owned();
-    Some(Server { directory, child: Mutex::new(child), answers: Mutex::new(answers) })
+    Some(Server { directory, port, child: Mutex::new(child), answers: Mutex::new(answers) })
 }
 
 /// Where `initdb` and `postgres` are: Debian keeps them out of the path.
