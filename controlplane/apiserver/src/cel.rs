@@ -7,6 +7,7 @@
 //! Values borrow from the JSON documents that they come from: an expression about a large object costs
 //! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
 
+pub mod budget;
 pub mod check;
 pub mod cost;
 pub mod declared;
@@ -24,10 +25,11 @@ pub mod types;
 pub mod value;
 
 pub use self::{
+    budget::Budget,
     check::{Issues, Scope},
     declared::Declared,
     error::Error,
-    evaluate::{Budget, Variables},
+    evaluate::Variables,
     lazy::Lazy,
     measured::Measured,
     parse::{SyntaxError, is_reserved},

@@ -182,6 +182,51 @@ impl Expression {
         (height <= MAX_HEIGHT).then_some(Self { at, height, kind })
     }
 
+    /// Whether its value is known before it is evaluated: literals, lists and maps of them, and what they are converted to.
+    pub fn is_constant(&self) -> bool {
+        let all = |items: &[Item]| items.iter().all(|item| !item.optional && item.value.is_constant());
+        match &self.kind {
+            Kind::Literal(_) => true,
+            Kind::List(items) => all(items),
+            Kind::Map(entries) => entries
+                .iter()
+                .all(|(key, item)| !item.optional && key.is_constant() && item.value.is_constant()),
+            Kind::Call { function, method: false, arguments } => {
+                let converts = matches!(
+                    &**function,
+                    "bool"
+                        | "bytes"
+                        | "double"
+                        | "duration"
+                        | "dyn"
+                        | "int"
+                        | "string"
+                        | "timestamp"
+                        | "type"
+                        | "uint"
+                );
+                converts && matches!(arguments.as_slice(), [one] if one.is_constant())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is a variable or steps from something: `a.b[c]`.
+    pub fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Variable(_) | Kind::Select { .. } | Kind::Index { .. })
+    }
+
+    /// Whether it is a path that does not begin with a choice.
+    pub fn begins_path(&self) -> bool {
+        match &self.kind {
+            Kind::Select { operand, .. } | Kind::Index { operand, .. } => {
+                operand.begins_path() || !matches!(operand.kind, Kind::Choice(_))
+            }
+            Kind::Variable(_) => true,
+            _ => false,
+        }
+    }
+
     /// Visits this and all expressions in it.
     pub fn visit<'e>(&'e self, visitor: &mut dyn FnMut(&'e Self)) {
         visitor(self);
