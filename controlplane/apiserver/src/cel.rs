@@ -46,7 +46,12 @@ pub struct Program {
 impl Program {
     /// Parses an expression.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        parse::parse(text).map(|expression| Self { expression })
+        parse::parse(text, false).map(|expression| Self { expression })
+    }
+
+    /// Parses an expression that may bind variables, with `cel.bind`.
+    pub fn parse_with_bindings(text: &str) -> Result<Self, SyntaxError> {
+        parse::parse(text, true).map(|expression| Self { expression })
     }
 
     /// Its value, given those of its variables.

@@ -3,6 +3,7 @@
 //! What nobody can know before is `dyn`, which fits everywhere.
 
 mod comprehensions;
+mod formats;
 
 use super::{
     cost::{self, Entries, Known, Place, Size},
@@ -57,8 +58,15 @@ pub fn check<'t>(
     let place = scope.measured.map_or(Place::Unknown, Place::At);
     let variable = |(name, ty): &'t (&'t str, Type)| (*name, Known::placed(ty.clone(), 0, place));
     let variables = scope.variables.iter().map(variable).collect();
-    let mut checker =
-        Checker { text, scope, variables, issues: Vec::new(), doubts: Vec::new(), in_format: false };
+    let mut checker = Checker {
+        text,
+        scope,
+        variables,
+        issues: Vec::new(),
+        doubts: Vec::new(),
+        in_format: false,
+        given: Vec::new(),
+    };
     let known = checker.of(expression);
     let mut issues = if checker.issues.is_empty() { checker.doubts } else { checker.issues };
     if issues.is_empty() {
@@ -77,6 +85,8 @@ struct Checker<'t> {
     doubts: Vec<(usize, SyntaxError)>,
     /// Whether it is given to `format`, which takes lists of anything.
     in_format: bool,
+    /// The types of items and entries of lists and maps that are given to `format`, by where they are.
+    given: Vec<(usize, Type)>,
 }
 
 impl<'t> Checker<'t> {
@@ -121,6 +131,9 @@ impl<'t> Checker<'t> {
                 let known: Vec<Known<'t>> = arguments.iter().map(|argument| self.of(argument)).collect();
                 self.in_format = outside;
                 self.look(function, arguments.get(usize::from(*method)));
+                if let ("format", [format, list]) = (&**function, arguments.as_slice()) {
+                    self.format(at, format, list);
+                }
                 self.call(at, function, *method, &known)
             }
             Kind::List(items) => self.list(items),
@@ -139,7 +152,7 @@ impl<'t> Checker<'t> {
             Kind::Choice(parts) => self.choice(at, parts),
             Kind::Binary(operator, parts) => {
                 let parts: Vec<Known<'t>> = parts.iter().map(|part| self.of(part)).collect();
-                let mut result = self.call(at, function_of(*operator), false, &parts);
+                let mut result = self.call(at, operator.function(), false, &parts);
                 if let ([left, right], Operator::Add) = (parts.as_slice(), operator) {
                     result.entries = left.entries.zip(right.entries).map(|(left, right)| left.union(right));
                 }
@@ -296,6 +309,9 @@ impl<'t> Checker<'t> {
         {
             known.ty = *value;
         }
+        if self.in_format {
+            self.given.push((item.value.at, known.ty.clone()));
+        }
         known
     }
 
@@ -423,21 +439,4 @@ fn literal(value: &Value<'_>) -> Known<'static> {
     };
     let literal = if let Value::Int(number) = value { Some(*number) } else { None };
     Known { size: Some(Size::exactly(size as u64)), literal, ..Known::made(ty, 0) }
-}
-
-const fn function_of(operator: Operator) -> &'static str {
-    match operator {
-        Operator::Add => "_+_",
-        Operator::Subtract => "_-_",
-        Operator::Multiply => "_*_",
-        Operator::Divide => "_/_",
-        Operator::Modulo => "_%_",
-        Operator::Equal => "_==_",
-        Operator::NotEqual => "_!=_",
-        Operator::Less => "_<_",
-        Operator::LessOrEqual => "_<=_",
-        Operator::Greater => "_>_",
-        Operator::GreaterOrEqual => "_>=_",
-        Operator::In => "@in",
-    }
 }

@@ -115,8 +115,12 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 match inner {
                     Value::Int(n) => n.checked_neg().map(Value::Int).ok_or(Error::Overflow),
                     Value::Double(n) => Ok(Value::Double(-n)),
-                    Value::Duration(n) => n.checked_neg().map(Value::Duration).ok_or(Error::Overflow),
-                    _ => Err(Error::NoSuchOverload),
+                    Value::Duration(n) => {
+                        let negated = n.checked_neg().map(Value::Duration);
+                        negated.ok_or_else(|| Error::other("duration overflow"))
+                    }
+                    Value::Bool(_) => Err(Error::NoSuchOverload),
+                    _ => Err(Error::Mismatch("-_".into())),
                 }
             }
             Kind::And(parts) => self.junction(parts, false),
@@ -202,7 +206,12 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             Operator::In if right.items().is_some() => budget::size(&right),
             _ => 1,
         })?;
-        result
+        match result {
+            Err(Error::NoSuchOverload) if !takes(operator, &left) => {
+                Err(Error::Mismatch(operator.function().into()))
+            }
+            result => result,
+        }
     }
 
     fn variable(&self, name: &'a str) -> Result<Value<'a>, Error> {
@@ -255,7 +264,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             Value::Optional(Some(value)) => (*value).clone(),
             value => value,
         };
-        match operand.at(&Value::text(field)) {
+        match select(&operand, field, false) {
             Ok(_) => Ok(Value::Bool(true)),
             Err(Error::NoSuchKey(_)) => Ok(Value::Bool(false)),
             Err(error) => Err(error),
@@ -327,10 +336,10 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         for (key, item) in entries {
             let key = self.value(key)?;
             let Some(value) = self.item(item)? else { continue };
-            if values.iter().any(|(k, _)| k.equals(&key)) {
-                return Err(Error::other(format!("insert failed: key {} already exists", key.to_text())));
+            match values.iter_mut().find(|(k, _)| k.equals(&key)) {
+                Some((_, before)) => *before = value,
+                None => values.push((key, value)),
             }
-            values.push((key, value));
         }
         Ok(Value::Map(values.into()))
     }
@@ -380,7 +389,15 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 (Aggregate::All | Aggregate::Exists | Aggregate::Filter, Value::Bool(_)) => {}
                 (Aggregate::List, value) => made.push((Value::Null, value)),
                 (Aggregate::Map, value) => made.push((first, value)),
-                (Aggregate::MapEntry, value) => made.extend(value.entries().ok_or(Error::NoSuchOverload)?),
+                (Aggregate::MapEntry, value) => {
+                    for (key, value) in value.entries().ok_or(Error::NoSuchOverload)? {
+                        if made.iter().any(|(k, _): &(Value<'a>, _)| k.equals(&key)) {
+                            let why = format!("insert failed: key {} already exists", key.to_text());
+                            return Err(Error::Other(why));
+                        }
+                        made.push((key, value));
+                    }
+                }
                 _ => return Err(Error::NoSuchOverload),
             }
         }
@@ -478,7 +495,10 @@ fn select<'a>(operand: &Value<'a>, field: &str, optional: bool) -> Result<Value<
             at(operand, &key, true)
         }
         Value::Map(_) | Value::Object(_) | Value::Made(_) | Value::Foreign(_) => operand.at(&key),
-        _ => Err(Error::NoSuchOverload),
+        Value::List(_) | Value::Array(_) => Err(Error::other("unsupported index type 'string' in list")),
+        // What has no fields lacks this one, too.
+        _ if optional => Ok(Value::Optional(None)),
+        _ => Err(Error::NoSuchKey(field.into())),
     }
 }
 
@@ -509,6 +529,23 @@ fn binary<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result
         Operator::GreaterOrEqual => ordered(Ordering::is_ge),
         Operator::In => contains(right, left).map(Value::Bool),
         _ => functions::arithmetic::apply(operator, left, right),
+    }
+}
+
+/// Whether an operator is for such values at all, whatever is on the other side.
+fn takes(operator: Operator, left: &Value<'_>) -> bool {
+    let number = matches!(left, Value::Int(_) | Value::Uint(_) | Value::Double(_));
+    let time = matches!(left, Value::Duration(_) | Value::Timestamp(_));
+    let text = matches!(left, Value::Text(_) | Value::Bytes(_));
+    match operator {
+        Operator::Add => number || time || text || left.items().is_some(),
+        Operator::Subtract => number || time,
+        Operator::Multiply | Operator::Divide => number,
+        Operator::Modulo => matches!(left, Value::Int(_) | Value::Uint(_)),
+        Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
+            number || time || text || matches!(left, Value::Bool(_))
+        }
+        Operator::Equal | Operator::NotEqual | Operator::In => true,
     }
 }
 

@@ -138,6 +138,26 @@ pub enum Operator {
     In,
 }
 
+impl Operator {
+    /// The name of the function that it calls.
+    pub const fn function(self) -> &'static str {
+        match self {
+            Operator::Add => "_+_",
+            Operator::Subtract => "_-_",
+            Operator::Multiply => "_*_",
+            Operator::Divide => "_/_",
+            Operator::Modulo => "_%_",
+            Operator::Equal => "_==_",
+            Operator::NotEqual => "_!=_",
+            Operator::Less => "_<_",
+            Operator::LessOrEqual => "_<=_",
+            Operator::Greater => "_>_",
+            Operator::GreaterOrEqual => "_>=_",
+            Operator::In => "@in",
+        }
+    }
+}
+
 /// What a comprehension makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {

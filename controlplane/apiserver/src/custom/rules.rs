@@ -206,7 +206,7 @@ impl Rules<'_> {
                 self.errors.invalid_str(here, kind, &why);
                 return None;
             }
-            Err(error @ Error::NoSuchOverload) => {
+            Err(error @ (Error::NoSuchOverload | Error::Mismatch(_))) => {
                 let why = format!(
                     "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
                 );
