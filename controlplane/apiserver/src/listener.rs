@@ -268,8 +268,9 @@ mod tests {
 
         let (mut client, stream) = tokio::io::duplex(4096);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let user = Some(CertificateUser(Arc::new(crate::user::User::component("test"))));
         let serving =
-            tokio::spawn(answer(fixture.0.server.clone(), stream, peer, None, CancellationToken::new()));
+            tokio::spawn(answer(fixture.0.server.clone(), stream, peer, user, CancellationToken::new()));
         let request = "GET /api/v1/namespaces/default/pods/p/attach HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
         client.write_all(request.as_bytes()).await.unwrap();
         assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 101"));

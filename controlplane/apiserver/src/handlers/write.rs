@@ -104,14 +104,27 @@ where
             None
         };
         let live = converted.as_ref().unwrap_or(&old);
-        let mut object = change(call, Some(live))?;
+        let warned = call.warnings.len();
+        let changed = change(call, Some(live));
+        if call.conversions.fetch(&call.server).await {
+            call.warnings.truncate(warned);
+            continue;
+        }
+        let mut object = changed?;
         check_namespace(call, &mut object)?;
         check_identity(call, &object, &entry, &old)?;
         let demanded = demands_version(&object);
         check_conditional(call, demanded)?;
         let repeated = system_metadata::dedup_owners(&mut object);
         call.warnings.extend(repeated.filter(|_| std::mem::take(&mut first)));
+        let unowned = webhook::is_asked(&call.definition).then(|| object.clone());
         own_fields(call, Some(live), &mut object, options)?;
+        while call.conversions.fetch(&call.server).await {
+            if let Some(unowned) = &unowned {
+                object.clone_from(unowned);
+            }
+            own_fields(call, Some(live), &mut object, options)?;
+        }
         let definition = call.definition.judged();
         object = call.definition.convert(object, &definition);
         let old = match converted {
