@@ -18,16 +18,23 @@ pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, 
     check_name(call, &object)?;
     let options = write::Options { dry_run: options.dry_run, manager: options.manager };
     let written = write::update(call, &options, |call, live| {
-        if live.is_none() && !may_create(call) {
-            return Err(call.not_found());
+        if live.is_none() {
+            check_absent(call, &object)?;
         }
         Ok(object.clone())
     });
     written.await?.respond(call)
 }
 
-fn may_create(call: &Call) -> bool {
-    call.info.subresource.is_empty() && call.definition.stored().rules().create_on_update()
+/// What is not there can be neither a certain object nor, mostly, updated.
+fn check_absent(call: &Call, object: &Value) -> Result<(), ApiError> {
+    let demanded = metadata::text(object, "uid");
+    if !demanded.is_empty() {
+        let resource = call.definition.group_resource();
+        return Err(ApiError::another_uid(resource, &call.info.name, &call.key(), demanded, ""));
+    }
+    let may_create = call.info.subresource.is_empty() && call.definition.stored().rules().create_on_update();
+    if may_create { Ok(()) } else { Err(call.not_found()) }
 }
 
 fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
