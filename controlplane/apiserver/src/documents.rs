@@ -241,7 +241,7 @@ fn check_custom_type(
 }
 
 /// Warns of, or refuses, unknown and duplicate fields.
-fn report(
+pub fn report(
     call: &mut Call,
     expected: &Expected,
     problems: Vec<String>,

@@ -74,6 +74,12 @@ const WARNINGS_MAX: usize = 4 * 1024;
 /// How many characters remain of a warning that is cut.
 const CUT_WARNING: usize = 256;
 
+/// An answer with warnings.
+pub fn warned(mut response: Response, warnings: &[String]) -> Response {
+    warn(&mut response, warnings);
+    response
+}
+
 /// Warns the client, of each thing once. Where that is too much, each warning is cut.
 pub fn warn(response: &mut Response, warnings: &[String]) {
     let mut seen = BTreeSet::new();

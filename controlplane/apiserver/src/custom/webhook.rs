@@ -236,6 +236,11 @@ impl Conversions {
         None
     }
 
+    /// Whether something was missing that has not been fetched.
+    pub fn is_waiting(&self) -> bool {
+        !self.noted().missing.is_empty()
+    }
+
     /// Fetches what was missing; whether there was anything.
     pub async fn fetch(&self, server: &Server) -> bool {
         let missing = std::mem::take(&mut self.noted().missing);

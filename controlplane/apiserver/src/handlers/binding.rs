@@ -26,7 +26,8 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         Expected { api_version: "v1".into(), kind: "Binding".into(), group: String::new(), custom: false };
     let ty = Type::builtin("io.k8s.api.core.v1.Binding")
         .ok_or_else(|| ApiError::internal("no schema of Binding"))?;
-    let (mut binding, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let (mut binding, problems) = documents::read_as(encoding, &body, &expected, ty)?;
+    documents::report(call, &expected, problems, options.field_validation)?;
     if call.definition.is("", "bindings") {
         let pods = Resource::find("", "v1", "pods").ok_or_else(|| ApiError::internal("no pods"))?;
         call.definition = Definition::Builtin(pods);
@@ -84,7 +85,7 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         Ok(bound(pod, &node, labels.as_ref(), annotations.as_ref(), call.now))
     })
     .await?;
-    Ok(respond::done(call.accepted.encoding))
+    Ok(respond::warned(respond::done(call.accepted.encoding), &call.warnings))
 }
 
 fn bound(

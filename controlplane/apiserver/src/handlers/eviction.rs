@@ -36,10 +36,13 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
             group: "policy".into(),
             custom: false,
         };
-        documents::read_as(encoding, &body, &expected, ty)
+        let read = documents::read_as(encoding, &body, &expected, ty);
+        read.map(|(eviction, problems)| (eviction, problems, expected))
     };
     // The older form is still read, though nothing else of its version is served.
-    let (mut eviction, _) = read("v1").or_else(|error| read("v1beta1").map_err(|_| error))?;
+    let (mut eviction, problems, expected) =
+        read("v1").or_else(|error| read("v1beta1").map_err(|_| error))?;
+    documents::report(call, &expected, problems, write.field_validation)?;
     let named = metadata::name(&eviction);
     if !named.is_empty() && named != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
@@ -61,7 +64,7 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
         announce(call).await?;
     }
     delete::delete_named(call, &options).await?;
-    Ok(respond::done(call.accepted.encoding))
+    Ok(respond::warned(respond::done(call.accepted.encoding), &call.warnings))
 }
 
 /// Says in the pod's status why it will go.

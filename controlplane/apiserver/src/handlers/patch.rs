@@ -144,13 +144,13 @@ fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Reads the configuration to apply.
-pub fn config(body: &[u8]) -> Result<Value, ApiError> {
+/// Reads the configuration to apply, and what is wrong with it to a strict reader.
+pub fn config(body: &[u8]) -> Result<(Value, Vec<String>), ApiError> {
     let undecodable = |why: &str| ApiError::bad_request(format!("error decoding YAML: {why}"));
-    let (config, _) =
+    let (config, problems) =
         codec::yaml::read(body).map_err(|e| undecodable(&format!("error converting YAML to JSON: {e}")))?;
     if config.is_object() || config.is_null() {
-        return Ok(config);
+        return Ok((config, problems));
     }
     Err(undecodable(&format!(
         "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
@@ -158,8 +158,23 @@ pub fn config(body: &[u8]) -> Result<Value, ApiError> {
     )))
 }
 
+/// Refuses what is wrong with a configuration to a strict reader, or warns of it.
+pub fn judge(call: &mut Call, problems: &[String], validation: FieldValidation) -> Result<(), ApiError> {
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => Err(ApiError::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+            problems.join("\n  ")
+        ))),
+        FieldValidation::Warn => {
+            call.warnings.extend(problems.iter().cloned());
+            Ok(())
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(()),
+    }
+}
+
 async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<write::Written, ApiError> {
-    let config = config(body)?;
+    let (config, problems) = config(body)?;
     let force = options.force.unwrap_or(false);
     let mut first = true;
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
@@ -169,7 +184,11 @@ async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<w
         }
         let validation =
             if std::mem::take(&mut first) { options.field_validation } else { FieldValidation::Ignore };
-        let mut object = ownership::apply(call, live, &config, &options.manager, force, validation)?;
+        let applied = ownership::apply(call, live, &config, &options.manager, force, validation);
+        // Without what a webhook has to convert first it is no try.
+        first = call.conversions.is_waiting();
+        let mut object = applied?;
+        judge(call, &problems, validation)?;
         if live.is_none() {
             let uid = metadata::text(&object, "uid");
             if !uid.is_empty() {
@@ -185,4 +204,65 @@ async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<w
         Ok(object)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+    use http_body_util::BodyExt;
+    use tower::Service;
+
+    use crate::{body, custom::tests::Fixture, user::User};
+
+    const REPEATED: &str =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  k: '1'\n  k: '2'\n";
+
+    async fn applied(server: &Fixture, validation: &str) -> (u16, Vec<String>, String) {
+        let path = "/api/v1/namespaces/default/configmaps/a";
+        let request = http::Request::patch(format!("{path}?fieldManager=m&fieldValidation={validation}"))
+            .header(header::CONTENT_TYPE, "application/apply-patch+yaml")
+            .body(body::full(REPEATED))
+            .unwrap();
+        let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+        let warnings = response.headers().get_all(header::WARNING).iter();
+        let warnings = warnings.map(|warning| warning.to_str().unwrap().to_owned()).collect();
+        let status = response.status().as_u16();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        (status, warnings, String::from_utf8(answer.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_applied_twice_is_warned_of_or_refused() {
+        let server = Fixture::start().await;
+        let (status, warnings, _) = applied(&server, "Warn").await;
+        assert_eq!(status, 201);
+        assert_eq!(warnings, [r#"299 - "line 6: key \"k\" already set in map""#]);
+        let (status, warnings, _) = applied(&server, "Ignore").await;
+        assert_eq!((status, warnings.len()), (200, 0));
+        let (status, _, answer) = applied(&server, "Strict").await;
+        assert_eq!(status, 400);
+        assert!(answer.contains(r#"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"k\" already set in map"#), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn unknown_fields_of_parts_of_objects_are_warned_of_or_refused() {
+        let server = Fixture::start().await;
+        let accounts = "/api/v1/namespaces/default/serviceaccounts";
+        let account =
+            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}});
+        server.create(accounts, &account).await;
+        let asked = async |validation: &str| {
+            let body = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":[]},"foo":1}"#;
+            let request = http::Request::post(format!("{accounts}/a/token?fieldValidation={validation}"))
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body::full(body))
+                .unwrap();
+            let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+            let warning = response.headers().get(header::WARNING).map(|w| w.to_str().unwrap().to_owned());
+            (response.status().as_u16(), warning)
+        };
+        assert_eq!(asked("Warn").await, (201, Some(r#"299 - "unknown field \"foo\"""#.into())));
+        assert_eq!(asked("Strict").await, (400, None));
+        assert_eq!(asked("Ignore").await, (201, None));
+    }
 }

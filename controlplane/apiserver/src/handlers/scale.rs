@@ -12,7 +12,7 @@ use crate::{
     managed_fields::{self, Reset},
     metadata,
     negotiation::{self, Target},
-    options::WriteOptions,
+    options::{FieldValidation, WriteOptions},
     registry::kind::{Column, NAME_COLUMN},
     representation,
     resource::Definition,
@@ -51,7 +51,8 @@ pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, 
         group: "autoscaling".into(),
         custom: false,
     };
-    let (scale, _) = documents::read_as(encoding, &body, &expected, scale_type()?)?;
+    let (scale, problems) = documents::read_as(encoding, &body, &expected, scale_type()?)?;
+    documents::report(call, &expected, problems, options.field_validation)?;
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;
@@ -72,6 +73,8 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let body = read_body(request).await?;
     crate::audit::request_patch(&body);
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
+    // What is wrong with the patch is told once, however often it is tried.
+    let mut validation = options.field_validation;
     let written = write::update(call, &write_options, |call, live| {
         let live = live.ok_or_else(|| call.not_found())?;
         let owner = writer(call, &options.manager)?;
@@ -81,7 +84,10 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         };
         let scale = if form == patch::Form::Apply {
             let force = options.force.unwrap_or(false);
-            decoded(managed_fields::apply(Some(&old), &patch::config(&body)?, force, &owner)?)?
+            let (config, problems) = patch::config(&body)?;
+            let applied = managed_fields::apply(Some(&old), &config, force, &owner)?;
+            patch::judge(call, &problems, std::mem::replace(&mut validation, FieldValidation::Ignore))?;
+            decoded(applied)?
         } else {
             let mut scale = old.clone();
             patch::patched(&mut scale, form, &body, owner.ty)?;

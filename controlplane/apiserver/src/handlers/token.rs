@@ -34,7 +34,8 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
     };
     let ty = Type::builtin("io.k8s.api.authentication.v1.TokenRequest")
         .ok_or_else(|| ApiError::internal("no schema of TokenRequest"))?;
-    let (mut token_request, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let (mut token_request, problems) = documents::read_as(encoding, &body, &expected, ty)?;
+    documents::report(call, &expected, problems, options.field_validation)?;
     defaults::apply_defaults(&mut token_request, ty);
     registry::access::set_default(&mut token_request, "/spec/expirationSeconds", DEFAULT_SECONDS);
     let writer = managed_fields::Request {
@@ -55,5 +56,6 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
     }
     admit_given(call, Operation::Create, &mut token_request, options.dry_run).await?;
     service_account::issue(call, &mut token_request, options.dry_run).await?;
-    Ok(respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty)))
+    let response = respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty));
+    Ok(respond::warned(response, &call.warnings))
 }
