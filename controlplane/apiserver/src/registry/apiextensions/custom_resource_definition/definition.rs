@@ -11,8 +11,11 @@ use crate::{
     custom::{conditions::is_true, uri::parse_request},
     field::{Errors, Path},
     outbound::trust,
-    registry::access::{at, bool_at, get, has, int_at, list_at, opt_str, str_at, strs_at},
-    validation::names::{dns1035_label, dns1123_subdomain},
+    registry::access::{at, bool_at, get, has, list_at, opt_str, str_at, strs_at},
+    validation::{
+        names::{dns1035_label, dns1123_subdomain},
+        webhook,
+    },
 };
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -191,13 +194,13 @@ fn conversion(definition: &Value, old: Option<&Value>, errors: &mut Errors) {
     let path = SPEC.child("conversion");
     let strategy = str_at(definition, "/spec/conversion/strategy");
     one_of(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
-    let webhook = at(definition, "/spec/conversion/webhook");
+    let hook = at(definition, "/spec/conversion/webhook");
     let client = path.child("webhookClientConfig");
     let reviews = path.child("conversionReviewVersions");
-    let review_versions = list_at(webhook, "/conversionReviewVersions");
+    let review_versions = list_at(hook, "/conversionReviewVersions");
     if strategy != "Webhook" {
         let why = "should not be set when strategy is not set to Webhook";
-        if has(webhook, "/clientConfig") {
+        if has(hook, "/clientConfig") {
             errors.forbidden(&client, why);
         }
         if !review_versions.is_empty() {
@@ -205,14 +208,14 @@ fn conversion(definition: &Value, old: Option<&Value>, errors: &mut Errors) {
         }
         return;
     }
-    match get(webhook, "/clientConfig") {
+    match get(hook, "/clientConfig") {
         None => errors.required(&client, "required when strategy is set to Webhook"),
         Some(config) if has(config, "/url") == has(config, "/service") => {
             errors.required(&client, "exactly one of url or service is required");
         }
         Some(config) => match opt_str(config, "/url") {
-            Some(url) => webhook_url(url, &client.child("url"), errors),
-            None => webhook_service(at(config, "/service"), &client.child("service"), errors),
+            Some(url) => webhook::url(errors, &client.child("url"), url),
+            None => webhook::service(errors, &client.child("service"), at(config, "/service")),
         },
     }
     // One that cannot be used keeps a definition from being established, but may not come after that.
@@ -220,71 +223,21 @@ fn conversion(definition: &Value, old: Option<&Value>, errors: &mut Errors) {
     if old.is_some_and(is_established)
         && let Some(why) = unusable_bundle(definition)
     {
-        errors.invalid(&client.child("caBundle"), at(webhook, "/clientConfig/caBundle"), &why);
+        errors.invalid(&client.child("caBundle"), at(hook, "/clientConfig/caBundle"), &why);
     }
     let review_versions: Vec<&str> = review_versions.iter().filter_map(Value::as_str).collect();
-    review(&review_versions, &reviews, errors);
+    // What was never understood need not be.
+    let was_known = |old: &Value| {
+        let mut before = strs_at(old, "/spec/conversion/webhook/conversionReviewVersions").peekable();
+        before.peek().is_none() || before.any(|version| webhook::VERSIONS.contains(&version))
+    };
+    webhook::review_versions(errors, &reviews, &review_versions, "", old.is_none_or(was_known));
 }
 
 /// Why the certificates that the webhook is to be known by cannot be used.
 pub fn unusable_bundle(definition: &Value) -> Option<String> {
     let bundle = str_at(definition, "/spec/conversion/webhook/clientConfig/caBundle");
     trust::unusable(&STANDARD.decode(bundle).unwrap_or_default())
-}
-
-fn webhook_url(url: &str, path: &Path<'_>, errors: &mut Errors) {
-    const FORM: &str = "; desired format: https://host[/path]";
-    let Some(uri) = parse_request(url) else {
-        return errors.required(path, &format!("url must be a valid URL{FORM}"));
-    };
-    if uri.scheme != "https" {
-        let why = format!("'https' is the only allowed URL scheme{FORM}");
-        errors.invalid_str(path, &uri.scheme, &why);
-    }
-    if uri.host.is_empty() {
-        errors.invalid_str(path, "", &format!("host must be specified{FORM}"));
-    }
-    if url.contains('@') {
-        errors.invalid_str(path, url, "user information is not permitted in the URL");
-    }
-    if !uri.query.is_empty() {
-        errors.invalid_str(path, &uri.query, "query parameters are not permitted in the URL");
-    }
-}
-
-fn webhook_service(service: &Value, path: &Path<'_>, errors: &mut Errors) {
-    for field in ["name", "namespace"] {
-        if str_at(service, &format!("/{field}")).is_empty() {
-            let why = format!("service {field} is required");
-            errors.required(&path.child(field), &why);
-        }
-    }
-    let port = int_at(service, "/port");
-    if !(1..=65_535).contains(&port) {
-        let why = format!("port is not valid: {}", crate::validation::formats::range(1, 65_535));
-        errors.invalid(&path.child("port"), &port.into(), &why);
-    }
-    if let Some(url_path) = opt_str(service, "/path").filter(|p| !p.starts_with('/')) {
-        errors.invalid_str(&path.child("path"), url_path, "must start with a '/'");
-    }
-}
-
-fn review(versions: &[&str], path: &Path<'_>, errors: &mut Errors) {
-    if versions.is_empty() {
-        return errors.required(path, "");
-    }
-    for (i, version) in versions.iter().enumerate() {
-        if versions[..i].contains(version) {
-            errors.invalid_str(&path.index(i), version, "duplicate version");
-        } else {
-            for why in dns1035_label(version) {
-                errors.invalid_str(&path.index(i), version, &why);
-            }
-        }
-    }
-    if !versions.iter().any(|v| matches!(*v, "v1" | "v1beta1")) {
-        errors.invalid(path, &versions.into(), "must include at least one of v1, v1beta1");
-    }
 }
 
 /// Whether a group of the Kubernetes community was approved, and the words for it; `None` for others.
