@@ -9,6 +9,7 @@ use crate::{
     handlers::call::Call,
     negotiation::{self, Encoding},
     options::FieldValidation,
+    registry::{Resource, versions},
     resource::Definition,
     schema::{decode, defaults, json, types::Type},
     status::{ApiError, GroupResource},
@@ -96,12 +97,12 @@ fn other_kind(document: &Value, expected: &Expected<'_>) -> Option<String> {
         return None;
     }
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    let Some(other) = crate::registry::Resource::find_kind(group, version, kind) else {
+    if !versions::is_known(group, version, kind) {
         return Some(not_registered(api_version, kind));
-    };
+    }
     // What it says that it is must be readable before it can turn out to be something else.
-    let ty = Definition::Builtin(other);
-    let unreadable = ty.ty().ok().and_then(|ty| decode::decode(document.clone(), ty).err());
+    let other = Resource::find_kind(group, version, kind).map(Definition::Builtin);
+    let unreadable = other.and_then(|other| decode::decode(document.clone(), other.ty().ok()?).err());
     let internal = internal_group(&expected.group);
     Some(unreadable.map_or_else(
         || format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind),
@@ -114,7 +115,11 @@ fn not_registered(api_version: &str, kind: &str) -> String {
 }
 
 fn internal_group(group: &str) -> &str {
-    if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() }
+    match group {
+        // Events are the same in both groups.
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or_default(),
+    }
 }
 
 /// Decodes a document in which an empty list of managed fields survives, since it resets them.
@@ -224,9 +229,13 @@ fn check_type(
     if wrong && !expected.custom {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
         let kind = if kind.is_empty() { &expected.kind } else { &kind };
-        let known = crate::registry::Resource::find_kind(group, version, kind).is_some()
-            || matches!((group, kind.as_str()), ("", "List"));
-        let why = if known {
+        if *kind == expected.kind && versions::is_another_version(group, version, kind, &expected.group) {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({})",
+                expected.api_version
+            )));
+        }
+        let why = if versions::is_known(group, version, kind) {
             let internal = internal_group(&expected.group);
             format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind)
         } else {
@@ -358,6 +367,30 @@ fn check_head(document: &Value) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_of_another_version_is_refused_for_its_version_and_another_type_for_its_type() {
+        let hpa =
+            Definition::Builtin(Resource::find_kind("autoscaling", "v2", "HorizontalPodAutoscaler").unwrap());
+        for (api_version, kind, why) in [
+            (
+                "autoscaling/v1",
+                "HorizontalPodAutoscaler",
+                "the API version in the data (autoscaling/v1) does not match the expected API version \
+                 (autoscaling/v2)",
+            ),
+            (
+                "extensions/v1beta1",
+                "DeploymentList",
+                "DeploymentList in version \"v1beta1\" cannot be handled as a HorizontalPodAutoscaler: converting \
+                 (v1beta1.DeploymentList) to (autoscaling.HorizontalPodAutoscaler): unknown conversion",
+            ),
+        ] {
+            let body = serde_json::json!({"apiVersion": api_version, "kind": kind}).to_string();
+            let error = decode_as(Encoding::Json, body.as_bytes(), &Expected::of(&hpa).unwrap()).unwrap_err();
+            assert_eq!(error.message, why);
+        }
+    }
 
     #[test]
     fn options_of_a_deletion_are_decoded_like_any_other_document() {
