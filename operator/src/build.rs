@@ -68,6 +68,11 @@ pub fn optional_in(place: &Identity) -> Vec<Key> {
     quota::keys(place).into_iter().chain(network::keys(place)).collect()
 }
 
+/// Those of the `optional` that were not built, and so have to go.
+pub fn unwanted(optional: Vec<Key>, built: &[Object]) -> Vec<Key> {
+    optional.into_iter().filter(|key| built.iter().all(|object| object.key != *key)).collect()
+}
+
 /// What keeps the workloads of a namespace within bounds.
 fn bounds(identity: &Identity, settings: &Settings) -> Vec<Object> {
     let mut objects: Vec<Object> = quota::quotas(identity, settings).into_iter().map(Object::of).collect();

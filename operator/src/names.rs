@@ -100,6 +100,13 @@ impl Identity {
         ])
     }
 
+    /// That as text, as a selector of lists and of the scale subresource is written.
+    pub fn control_plane_pods(&self) -> String {
+        let labels: Vec<_> =
+            self.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(",")
+    }
+
     /// Selects every host object of the cluster.
     pub fn uid_selector(&self) -> String {
         format!("{}={}", labels::CLUSTER_UID, self.uid)

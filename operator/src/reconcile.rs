@@ -15,6 +15,7 @@ mod argocd;
 mod bootstrap;
 mod certificates;
 mod database;
+mod entrance;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;

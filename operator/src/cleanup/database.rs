@@ -42,9 +42,7 @@ pub(super) async fn remove(
     // The control plane would make it anew.
     let namespace = Some(identity.host_namespace.as_str());
     context.host.remove(&Key::new::<StatefulSet>(namespace, &identity.name), identity).await?;
-    let selector: Vec<_> =
-        identity.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let pods = context.host.list(&Key::new::<Pod>(namespace, ""), &selector.join(",")).await?;
+    let pods = context.host.list(&Key::new::<Pod>(namespace, ""), &identity.control_plane_pods()).await?;
     if !pods.is_empty() && !forced {
         return Ok(Some(Wait(
             format!("waiting for {} pods of the control plane to end", pods.len()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::certificates::Certificates;
 use super::steps::{Attempt, Services};
-use super::{Report, Stop, snapshots};
+use super::{Report, Stop, entrance};
 use crate::conditions::Check;
 use crate::error::chain;
 use crate::reason::Reason;
@@ -24,7 +24,7 @@ pub(super) async fn ensure(
         return Ok(());
     };
     if report.bootstrapped.as_ref() != Some(&wanted.hash) {
-        let applied = match snapshots::own(attempt, services, certificates) {
+        let applied = match entrance::own(attempt, services, certificates) {
             Ok(inside) => inside.apply(&wanted.objects).await,
             Err(error) => Err(error),
         };

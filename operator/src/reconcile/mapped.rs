@@ -110,10 +110,7 @@ async fn provide(
     let Applied::Ours { .. } = applied else { return Ok(None) };
     apply(attempt, &place, vec![build::grant_in(&place, &context.options)]).await?;
     let guards = build::guards_in(&place, &identity.host_namespace, &attempt.settings);
-    let unwanted: Vec<Key> = build::optional_in(&place)
-        .into_iter()
-        .filter(|key| guards.iter().all(|object| object.key != *key))
-        .collect();
+    let unwanted = build::unwanted(build::optional_in(&place), &guards);
     apply(attempt, &place, guards).await?;
     try_join_all(unwanted.iter().map(|key| context.host.remove(key, &place))).await?;
     Ok(Some(Answer::Granted))

@@ -108,8 +108,6 @@ impl Report {
             // The kubeconfig is written when the cluster is ready for the first time.
             established: self.kubeconfig.is_some(),
         };
-        let selector: Vec<_> =
-            identity.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
         VirtualClusterStatus {
             observed_generation: Some(generation),
             conditions: conditions::conditions(&findings, &before.conditions, generation, Time(now)),
@@ -117,7 +115,7 @@ impl Report {
             version: self.version.clone(),
             replicas: self.replicas,
             ready_replicas: self.ready_replicas,
-            selector: Some(selector.join(",")),
+            selector: Some(identity.control_plane_pods()),
             host_namespace: Some(identity.host_namespace),
             endpoints: self.endpoints.clone(),
             kubeconfig: self.kubeconfig.clone(),

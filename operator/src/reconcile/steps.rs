@@ -169,11 +169,8 @@ pub(super) struct Services {
 /// Puts everything in place that has to be there before the first pod.
 async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, Stop> {
     let guards = build::guards(&attempt.identity, &attempt.settings);
-    let unwanted: Vec<Key> = build::optional(&attempt.identity)
-        .into_iter()
-        .filter(|key| guards.iter().all(|object| object.key != *key))
-        .collect();
-    let unwanted = if attempt.fresh { Vec::new() } else { unwanted };
+    let optional = if attempt.fresh { Vec::new() } else { build::optional(&attempt.identity) };
+    let unwanted = build::unwanted(optional, &guards);
     let removal =
         try_join_all(unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)));
     let (live, removed) = tokio::join!(attempt.apply_all(guards), removal);
