@@ -40,10 +40,12 @@ use crate::settings::{Argocd, Settings};
 
 /// What lets the operator work in the namespaces of the cluster.
 pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
-    vec![
-        Object::of(identity::operator_in_host_namespace(identity, options)),
-        Object::of(identity::operator_beside_cluster(identity, options)),
-    ]
+    vec![Object::of(identity::operator_in_host_namespace(identity, options)), grant_beside(identity, options)]
+}
+
+/// What lets the operator work in the VirtualCluster's namespace.
+pub fn grant_beside(identity: &Identity, options: &Options) -> Object {
+    Object::of(identity::operator_beside_cluster(identity, options))
 }
 
 /// What lets the operator work in a further host namespace of the cluster.

@@ -43,6 +43,8 @@ pub const PKI_HASH: &str = "vkube.dev/pki-hash";
 pub const STORE_HASH: &str = "vkube.dev/store-hash";
 /// Annotation on the Secret of a database: the schema that goes with the cluster.
 pub const SCHEMA: &str = "vkube.dev/schema";
+/// Annotation on the Secret of a database: the schema that a user named, marked as the cluster's as long as that is there.
+pub const CLAIMED_SCHEMA: &str = "vkube.dev/claimed-schema";
 
 /// Key in the ConfigMap of the time of the last request from outside.
 pub const LAST_REQUEST: &str = "lastRequest";

@@ -14,8 +14,10 @@
 mod argocd;
 mod bootstrap;
 mod certificates;
+mod config;
 mod database;
 mod entrance;
+mod gates;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;
@@ -24,6 +26,7 @@ mod report;
 mod route;
 mod sleep;
 mod snapshots;
+mod sources;
 mod steps;
 
 use std::sync::Arc;

@@ -21,7 +21,7 @@ pub(super) fn own(
     services: &Services,
     certificates: &Certificates,
 ) -> Result<Inside, inside::Error> {
-    into(services.internal.as_ref(), &attempt.identity, &certificates.authority)
+    into(attempt, services.internal.as_ref(), &attempt.identity, &certificates.authority)
 }
 
 /// Into another cluster of the namespace.
@@ -41,14 +41,18 @@ pub(super) async fn other(attempt: &Attempt<'_>, name: &str) -> Result<Inside, S
     let pair = secret.filter(is_its_own).and_then(|live| certificates::pair(&live, "ca.crt", "ca.key"));
     let pair = pair.ok_or_else(|| format!("VirtualCluster {name} has no certificates yet"))?;
     let authority = Authority { pair, not_after: Timestamp::MAX };
-    into(service.filter(is_its_own).as_ref(), &identity, &authority).map_err(|error| chain(&error))
+    into(attempt, service.filter(is_its_own).as_ref(), &identity, &authority).map_err(|error| chain(&error))
 }
 
 fn into(
+    attempt: &Attempt<'_>,
     service: Option<&DynamicObject>,
     identity: &Identity,
     authority: &Authority,
 ) -> Result<Inside, inside::Error> {
+    if let Some(inwards) = &attempt.context.options.inwards {
+        return Ok(Inside::with((inwards.0)(&identity.service_host())));
+    }
     let address = service.and_then(|live| observe::cluster_ips(live).into_iter().next());
     Inside::new(&address.unwrap_or_default(), &identity.service_host(), authority)
 }

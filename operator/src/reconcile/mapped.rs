@@ -43,7 +43,6 @@ fn origin(live: &DynamicObject) -> Option<&str> {
 pub(super) async fn ensure(attempt: &Attempt<'_>, policy: Option<&str>) -> Result<(), Stop> {
     let Some(mapped) = &attempt.settings.mapped else { return Ok(()) };
     let (context, identity) = (attempt.context, &attempt.identity);
-    context.claims.hold(identity);
     let key = Key::new::<ConfigMap>(Some(&identity.host_namespace), &claims_name(&identity.name));
     // Until the control plane has spoken, nothing is known of what it wants.
     let Some(claims) = attempt.live(&key).await? else { return Ok(()) };

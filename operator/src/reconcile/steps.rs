@@ -12,7 +12,7 @@ use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, 
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, database, lifetime};
+use super::{argocd, bootstrap, config, database, gates, lifetime, sources};
 use crate::apply::Applied;
 use crate::build::{self, Data, Key, Object};
 use crate::conditions::Check;
@@ -72,7 +72,8 @@ pub(super) async fn attempt(
     argocd::ensure(&attempt, &certificates, report).await?;
     bootstrap::ensure(&attempt, &services, &certificates, report).await?;
     snapshots::ensure(&attempt, &services, &certificates, report).await;
-    kubeconfigs::reachable(&attempt, report)
+    kubeconfigs::reachable(&attempt, report)?;
+    gates::ensure(&attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -106,8 +107,10 @@ async fn resolve(
             return Err(Stop::Stalled(Reason::PolicyNotAllowed, message));
         }
     };
-    let merged = policy::merge(&cluster.spec, policy.as_deref());
+    let configured = config::ensure(context, cluster, report).await?;
+    let merged = policy::merge(&cluster.spec, configured, policy.as_deref());
     let effective = merged.map_err(|error| Stop::Stalled(Reason::InvalidSpec, error.to_string()))?;
+    report.expect(&effective.spec);
     let constraints = policy.as_ref().and_then(|policy| policy.spec.constraints.clone()).unwrap_or_default();
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
@@ -156,6 +159,7 @@ async fn grant(attempt: &Attempt<'_>) -> Result<(), Stop> {
     let grants = build::grants(&attempt.identity, &attempt.context.options);
     attempt.apply_all(grants).await?;
     attempt.context.secrets.hold(&attempt.identity.namespace, &attempt.identity.uid);
+    attempt.context.references.set(&attempt.identity, &sources::all(attempt));
     Ok(())
 }
 

@@ -7,14 +7,17 @@
 mod admission;
 mod argocd;
 mod authority;
+mod bootstrap;
 mod chaos;
 mod cluster_api;
+mod config;
 mod database;
 mod deletion;
 mod drift;
 mod examples;
 mod exposure;
 mod faults;
+mod gates;
 mod lifecycle;
 mod namespaces;
 mod policies;
