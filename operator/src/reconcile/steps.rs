@@ -18,6 +18,7 @@ use crate::build::{self, Data, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
+use crate::events;
 use crate::names::Identity;
 use crate::observe;
 use crate::options::InternalAddress;
@@ -122,6 +123,9 @@ async fn resolve(
     if !violations.is_empty() {
         let message = violations.join("; ");
         context.metrics.violated();
+        if let Some(policy) = &policy {
+            events::publish_violation(&context.recorder, policy, cluster, &message).await;
+        }
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
         return Err(Stop::Stalled(Reason::PolicyRejected, message));
     }

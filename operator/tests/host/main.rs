@@ -19,6 +19,7 @@ mod exposure;
 mod faults;
 mod gates;
 mod lifecycle;
+mod malformed;
 mod namespaces;
 mod policies;
 mod sleep;
