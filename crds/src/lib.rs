@@ -19,6 +19,7 @@ mod settings;
 mod snapshots;
 mod status;
 mod sync;
+mod tuning;
 
 pub use access::{Access, AccessSubject, SubjectKind};
 pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
@@ -48,10 +49,11 @@ pub use settings::{
 };
 pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
 pub use status::{
-    CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
-    VirtualClusterStatus,
+    CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY, Phase,
+    PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
 };
 pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
+pub use tuning::{AdmissionPlugins, FileRef, Probe, Probes, ServiceMonitor, Switch};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

@@ -15,9 +15,11 @@ mod argocd;
 mod bootstrap;
 mod certificates;
 mod database;
+mod files;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;
+mod monitor;
 mod namespace;
 mod report;
 mod route;
@@ -43,6 +45,7 @@ use crate::finalizer;
 use crate::reason::Reason;
 
 pub use argocd::withdraw;
+pub use monitor::remove as remove_monitor;
 pub use report::{Report, publish};
 pub use route::remove as remove_route;
 

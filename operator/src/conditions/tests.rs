@@ -18,6 +18,7 @@ fn all_well() -> Checks {
         argocd: well(),
         bootstrap: well(),
         snapshots: well(),
+        monitored: well(),
     }
 }
 

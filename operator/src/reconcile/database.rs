@@ -36,7 +36,7 @@ pub(super) async fn ensure(
         return amiss(format!("Secret {} has no key uri, and endpoint is not set", database.secret));
     }
     let secret = build::database_secret(identity, database, data);
-    let hash = build::database_hash(&secret);
+    let hash = build::secret_hash(&secret);
     let applied = attempt.apply(Object::of(secret)).await?;
     attempt.ours(applied)?;
     report.checks.store = Check::applied("the control plane knows its database");

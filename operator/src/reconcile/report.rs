@@ -8,8 +8,8 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vkube_crds::{
-    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, SnapshotsStatus,
-    VirtualCluster, VirtualClusterStatus,
+    CertificateStatus, Endpoints, InventoryItem, KubeconfigStatus, Phase, PolicyStatus, SecretRef,
+    SnapshotsStatus, VirtualCluster, VirtualClusterStatus,
 };
 
 use crate::conditions::{self, Check, Checks, Findings, Mode, Progress};
@@ -53,6 +53,8 @@ pub struct Report {
     pub snapshots: Option<SnapshotsStatus>,
     /// The snapshot that the cluster was brought to.
     pub restored_from: Option<String>,
+    /// What was made on the host.
+    pub inventory: Vec<InventoryItem>,
     /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
@@ -70,6 +72,7 @@ impl Report {
                 bootstrap: asked(cluster.spec.bootstrap.is_some()),
                 restored: asked(cluster.spec.restore_from.is_some()),
                 snapshots: asked(cluster.spec.snapshots.is_some()),
+                monitored: Check::NotAsked,
                 ..Checks::default()
             },
             progress: Progress::Working("reconciling has begun".into()),
@@ -87,6 +90,7 @@ impl Report {
             bootstrapped: status.bootstrapped,
             snapshots: status.snapshots,
             restored_from: status.restored_from,
+            inventory: status.inventory,
             renewal: None,
         }
     }
@@ -129,6 +133,8 @@ impl Report {
             bootstrapped: self.bootstrapped.clone(),
             snapshots: self.snapshots.clone(),
             restored_from: self.restored_from.clone(),
+            inventory: self.inventory.clone(),
+            quota: before.quota,
         }
     }
 }
@@ -171,6 +177,8 @@ async fn write(
     let namespace = cluster.namespace().unwrap_or_default();
     let name = cluster.name_any();
     let api: Api<VirtualCluster> = Api::namespaced(context.host.client().clone(), &namespace);
+    // Somebody else writes the quota.
+    let status = VirtualClusterStatus { quota: None, ..status.clone() };
     let body = json!({
         "apiVersion": VirtualCluster::api_version(&()),
         "kind": VirtualCluster::kind(&()),
