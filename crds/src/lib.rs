@@ -21,6 +21,7 @@ mod snapshots;
 mod sources;
 mod status;
 mod sync;
+mod tuning;
 
 pub use access::{Access, AccessSubject, SubjectKind};
 pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
@@ -52,10 +53,11 @@ pub use settings::{
 pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
 pub use sources::{ConfigSource, KeyRef, ManifestRef, SourceKind};
 pub use status::{
-    CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
-    VirtualClusterStatus,
+    CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY, Phase,
+    PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
 };
 pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
+pub use tuning::{AdmissionPlugins, FileRef, Probe, Probes, ServiceMonitor, Switch};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

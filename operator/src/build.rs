@@ -15,6 +15,7 @@ mod control_plane;
 mod database;
 mod doorbell;
 mod identity;
+mod monitor;
 mod namespace;
 mod network;
 mod object;
@@ -24,15 +25,22 @@ mod secrets;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, Data, MALLOC, stateful_set, volume_claim};
-pub use database::{database_hash, database_secret};
-pub use doorbell::{doorbell, doorbells};
+pub use control_plane::{API_PORT, DNS_PORT, Data, Hashes, MALLOC, stateful_set, volume_claim};
+pub use database::{database_secret, secret_hash};
+pub use doorbell::{DOORBELL, doorbell, doorbells};
+pub use monitor::{
+    METRICS_GROUP, METRICS_USER, MONITORING_GROUP, SERVICE_MONITORS, metrics_key, metrics_secret,
+    metrics_service, metrics_service_key, service_monitor, service_monitor_key,
+};
 pub use namespace::{mapped_namespace, namespace};
 pub use object::{Key, Object};
+pub use quota::WORKLOAD_QUOTAS;
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
 pub use secrets::{ADMIN, KUBECONFIG_KEY, Kubeconfig, kubeconfig_secret, kubeconfig_type, pki_secret};
+pub use tuning::{files_key, files_secret};
 
 use crate::names::Identity;
 use crate::options::Options;

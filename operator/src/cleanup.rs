@@ -32,7 +32,7 @@ use crate::events;
 use crate::finalizer;
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
-use crate::reconcile::{Report, mapped, publish, remove_route, withdraw};
+use crate::reconcile::{Report, mapped, publish, remove_monitor, remove_route, withdraw};
 
 /// In case the event of the namespace's end was lost.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -172,6 +172,7 @@ async fn retire(identity: &Identity, context: &Context) -> Result<Option<Wait>, 
         context.host.remove(&key, identity).await?;
     }
     remove_route(&context.host, identity).await?;
+    remove_monitor(&context.host, identity).await?;
     let mut left = 0;
     for any in [
         Key::new::<Pod>(namespace, ""),

@@ -71,6 +71,8 @@ pub struct Checks {
     pub bootstrap: Check,
     /// Whoever else has to say that the cluster is ready has said so.
     pub gates: Check,
+    /// Prometheus finds the control plane. A cluster that nobody measures is ready all the same.
+    pub monitored: Check,
     /// Snapshots are taken. A cluster that lacks one is ready all the same.
     pub snapshots: Check,
 }
@@ -159,7 +161,7 @@ pub fn conditions(
         }
         (_, Progress::Stalled(reason, message)) => list.add("Stalled", "True", *reason, message.clone()),
     }
-    let beside = [("SnapshotsTaken", &findings.checks.snapshots)];
+    let beside = [("SnapshotsTaken", &findings.checks.snapshots), ("Monitored", &findings.checks.monitored)];
     for (name, check) in findings.checks.all().into_iter().chain(beside) {
         match check {
             Check::Passed(reason, message) => list.add(name, "True", *reason, message.clone()),

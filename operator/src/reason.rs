@@ -121,6 +121,10 @@ reasons! {
     EndpointPending,
     /// The host does not serve TLSRoutes, which `expose.type: Gateway` needs.
     GatewayApiMissing,
+    /// The host does not serve ServiceMonitors, which `controlPlane.serviceMonitor` needs.
+    MonitoringApiMissing,
+    /// A file that the control plane is to be given is not in its Secret.
+    FileMissing,
     /// The host refused a request for lack of rights.
     Forbidden,
     /// The host could not be read.

@@ -17,10 +17,12 @@ mod certificates;
 mod config;
 mod database;
 mod entrance;
+mod files;
 mod gates;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;
+mod monitor;
 mod namespace;
 mod report;
 mod route;
@@ -47,6 +49,7 @@ use crate::finalizer;
 use crate::reason::Reason;
 
 pub use argocd::withdraw;
+pub use monitor::remove as remove_monitor;
 pub use report::{Report, publish};
 pub use route::remove as remove_route;
 

@@ -37,7 +37,7 @@ use crate::policies::{self, PolicyContext};
 use crate::references::References;
 use crate::serve::{Report, serve};
 use crate::triggers::{self, PAGE, SecretWatches, Subject, children};
-use crate::{cluster_api, conditions, install, reconcile};
+use crate::{cluster_api, conditions, install, quota, reconcile};
 
 /// Runs the operator until `shutdown`. An error means that it cannot go on; the process should end and be restarted.
 ///
@@ -137,11 +137,18 @@ async fn operate(
             .with_config(controller::Config::default().concurrency(concurrency))
             .reconcile_all_on(all_woken)
             .reconcile_on(one_woken)
-            .reconcile_on(child_stream(&client, &metrics, all))
+            .reconcile_on(child_stream(&client, &metrics, all.clone()))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile::reconcile, reconcile::on_error, context)
             .for_each(|_| std::future::ready(()))
             .await;
+    };
+    let mirror = async {
+        if all.wait_until_ready().await.is_ok() {
+            let host = Host::new(client.clone(), metrics.clone());
+            let changed = children::<ResourceQuota>(&client, &metrics, triggers::version);
+            shutdown.run_until_cancelled(quota::mirror(&host, &all, changed)).await;
+        }
     };
     let become_ready = async {
         // An error means that the writer ended, and with it everything.
@@ -157,7 +164,7 @@ async fn operate(
         }
     };
     tokio::select! {
-        _ = async { tokio::join!(policy_controller, cluster_controller, cluster_api, become_ready) } => {}
+        _ = async { tokio::join!(policy_controller, cluster_controller, cluster_api, mirror, become_ready) } => {}
         () = stopped_early => {}
     }
     if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Stopped("controllers")) }
@@ -173,6 +180,12 @@ fn cluster_stream(
 ) -> impl Stream<Item = Result<Cluster, watcher::Error>> + Send + 'static {
     let mut bound: HashMap<String, Option<String>> = HashMap::new();
     observed::<Cluster>(client, metrics)
+        // The longest part of a status, which only people read.
+        .modify(|cluster| {
+            if let Some(status) = cluster.0.as_mut().ok().and_then(|cluster| cluster.status.as_mut()) {
+                status.inventory = Vec::new();
+            }
+        })
         .reflect(writer)
         .inspect(move |event| {
             if rebound(&mut bound, event) {
@@ -297,6 +310,7 @@ fn child_stream(
         children::<Ingress>(client, metrics, triggers::without_status),
         children::<RoleBinding>(client, metrics, any),
         children::<ClusterRoleBinding>(client, metrics, any),
+        triggers::doorbells(client, metrics),
     ])
     .boxed()
 }

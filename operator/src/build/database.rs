@@ -47,7 +47,7 @@ pub fn database_secret(
 }
 
 /// A hash of what such a Secret says, by which the control plane is started anew when that changes.
-pub fn database_hash(secret: &Secret) -> String {
+pub fn secret_hash(secret: &Secret) -> String {
     let mut all = Vec::new();
     for (key, value) in secret.data.iter().flatten() {
         all.extend_from_slice(key.as_bytes());

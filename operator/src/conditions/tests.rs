@@ -20,6 +20,7 @@ fn all_well() -> Checks {
         bootstrap: well(),
         gates: well(),
         snapshots: well(),
+        monitored: well(),
     }
 }
 

@@ -266,3 +266,53 @@ pub(super) fn snapshots(asked: &mut Asked, path: &str, value: &Value) {
         }
     }
 }
+
+/// Whether Prometheus is told of the control plane.
+pub(super) fn monitored(asked: &mut Asked, path: &str, value: &Value) {
+    if let Some(on) = asked.switch(path, value) {
+        let switch = if on { "Enabled" } else { "Disabled" };
+        asked.put(path, &["controlPlane", "serviceMonitor", "enabled"], switch.into());
+    }
+}
+
+/// Flags of the API server; those that it does not have here are told when the spec is checked.
+pub(super) fn flags(asked: &mut Asked, path: &str, value: &Value) {
+    let is_flag = |one: &Value| {
+        one.as_str()
+            .is_some_and(|text| text.strip_prefix("--").is_some_and(|name| name.starts_with(is_letter)))
+    };
+    match value.as_array() {
+        Some(all) if all.iter().all(is_flag) => {
+            asked.put(path, &["controlPlane", "extraArgs"], value.clone())
+        }
+        _ => asked.wrong.push(format!("{path}: must be a list of flags such as --flag=value")),
+    }
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_ascii_lowercase()
+}
+
+/// The times of probes; what they ask is not to be chosen.
+pub(super) fn probes(asked: &mut Asked, path: &str, value: &Value) {
+    for (key, probe) in asked.entries(path, value) {
+        let at = format!("{path}.{key}");
+        let Some(name) = key.strip_suffix("Probe").filter(|name| PROBES.contains(name)) else {
+            asked.unknown.push(at);
+            continue;
+        };
+        for (key, value) in asked.entries(&at, probe) {
+            let at = format!("{at}.{key}");
+            match key.as_str() {
+                "failureThreshold" | "timeoutSeconds" | "periodSeconds" => {
+                    asked.put(&at, &["controlPlane", "probes", name, key], value.clone());
+                }
+                "enabled" if value.as_bool() != Some(false) => {}
+                "enabled" => asked.idle.push(format!("{at} (is always on)")),
+                _ => asked.idle.push(format!("{at} (see spec.controlPlane.probes)")),
+            }
+        }
+    }
+}
+
+const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::Asked;
 use super::convert::{
-    cluster_domain, container, egress, host_names, ingress, init_containers, node_port, replicas, sidecars,
-    snapshots, tls_route, tolerations, version,
+    cluster_domain, container, egress, flags, host_names, ingress, init_containers, monitored, node_port,
+    probes, replicas, sidecars, snapshots, tls_route, tolerations, version,
 };
 use super::rules::{
     gateway_api, metrics, nodes, pods, resources_from_host, resources_to_host, scheduler, services_from_host,
@@ -109,6 +109,7 @@ pub(super) const TABLE: &[Row] = &[
     row("controlPlane.distro.k8s.scheduler.enabled", Into("`sync.nodes.scheduler`", scheduler)),
     row("controlPlane.distro.k8s.apiServer.enabled", Always),
     row("controlPlane.distro.k8s.controllerManager.enabled", Always),
+    row("controlPlane.distro.k8s.apiServer.extraArgs", Into("`controlPlane.extraArgs`", flags)),
     row("controlPlane.distro", Nothing(OWN_IMAGE)),
     row("controlPlane.backingStore.database.embedded.enabled", Moot),
     row("controlPlane.backingStore", Nothing(STORE)),
@@ -192,13 +193,16 @@ pub(super) const TABLE: &[Row] = &[
     row("controlPlane.statefulSet.hostAliases", Field("controlPlane/podTemplate/spec/hostAliases")),
     row("controlPlane.statefulSet.dnsPolicy", Field("controlPlane/podTemplate/spec/dnsPolicy")),
     row("controlPlane.statefulSet.dnsConfig", Field("controlPlane/podTemplate/spec/dnsConfig")),
+    row("controlPlane.statefulSet.probes", Into("`controlPlane.probes`", probes)),
     row("controlPlane.statefulSet.enableServiceLinks", Moot),
     row(
         "controlPlane.statefulSet.highAvailability",
         Into("nothing, unless one replica is asked for", replicas),
     ),
     row("controlPlane.statefulSet", Nothing("see spec.controlPlane.podTemplate")),
-    row("controlPlane.serviceMonitor", Nothing("the operator's metrics tell of every cluster")),
+    row("controlPlane.serviceMonitor.enabled", Into("`controlPlane.serviceMonitor.enabled`", monitored)),
+    row("controlPlane.serviceMonitor.labels", Field("controlPlane/serviceMonitor/labels")),
+    row("controlPlane.serviceMonitor", Nothing("see spec.controlPlane.serviceMonitor")),
     row("controlPlane.hostPathMapper", Nothing("it would need rights on the host's nodes")),
     row("controlPlane.advanced.virtualScheduler.enabled", Into("`sync.nodes.scheduler`", scheduler)),
     row("controlPlane.advanced.podDisruptionBudget", Moot),

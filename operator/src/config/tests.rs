@@ -273,6 +273,26 @@ fn cases() -> Vec<(&'static str, Value, Value)> {
             json!({"nameservers": ["10.0.0.1"]}),
             pod(json!({"dnsConfig": {"nameservers": ["10.0.0.1"]}})),
         ),
+        (
+            "controlPlane.serviceMonitor.enabled",
+            json!(true),
+            json!({"controlPlane": {"serviceMonitor": {"enabled": "Enabled"}}}),
+        ),
+        (
+            "controlPlane.serviceMonitor.labels",
+            json!({"a": "b"}),
+            json!({"controlPlane": {"serviceMonitor": {"labels": {"a": "b"}}}}),
+        ),
+        (
+            "controlPlane.distro.k8s.apiServer.extraArgs",
+            json!(["--max-requests-inflight=50"]),
+            json!({"controlPlane": {"extraArgs": ["--max-requests-inflight=50"]}}),
+        ),
+        (
+            "controlPlane.statefulSet.probes",
+            json!({"startupProbe": {"enabled": true, "failureThreshold": 300, "periodSeconds": 6, "timeoutSeconds": 3}}),
+            json!({"controlPlane": {"probes": {"startup": {"failureThreshold": 300, "periodSeconds": 6, "timeoutSeconds": 3}}}}),
+        ),
         ("controlPlane.statefulSet.highAvailability", json!({"replicas": 1, "leaseDuration": 60}), json!({})),
         ("controlPlane.advanced.virtualScheduler.enabled", json!(true), scheduler()),
         (
@@ -460,6 +480,8 @@ fn a_value_of_the_wrong_type_is_told_by_its_path() {
         ("sync.toHost", json!([])),
         ("sync.toHost.pods.enforceTolerations", json!(["a:Sometimes"])),
         ("networking.replicateServices.toHost", json!([{"from": "a"}])),
+        ("controlPlane.distro.k8s.apiServer.extraArgs", json!(["-v"])),
+        ("controlPlane.statefulSet.probes.livenessProbe.periodSeconds", json!("often")),
     ] {
         let found = asked(at(path, value), json!({}));
         assert_eq!(found.wrong.len(), 1, "{path}: {found:?}");

@@ -77,6 +77,7 @@ fn operator() -> Vec<Value> {
             &["list", "watch"],
         ),
         rule(&["apps"], &["statefulsets"], &["list", "watch"]),
+        rule(&["discovery.k8s.io"], &["endpointslices"], &["list", "watch"]),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], &["list", "watch"]),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], &["create", "get", "list", "patch", "watch"]),
         rule(
@@ -118,6 +119,8 @@ fn tenant() -> Vec<Value> {
         rule(&["policy"], &["poddisruptionbudgets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
+        // By which a Prometheus finds the control plane's metrics.
+        rule(&["monitoring.coreos.com"], &["servicemonitors"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),
     ]
 }

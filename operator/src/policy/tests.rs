@@ -256,3 +256,17 @@ fn a_policy_may_refuse_pod_templates() {
     assert_eq!(constrain(&settings, &denied, "i"), ["controlPlane.podTemplate is not allowed"]);
     assert!(constrain(&settings, &vkube_crds::Constraints::default(), "i").is_empty());
 }
+
+#[test]
+fn flags_that_a_policy_denies_are_named() {
+    let asked = json!({"controlPlane": {"extraArgs": ["--audit-log-path=/data/audit", "--controllers=*"]}});
+    let settings =
+        settings::validate(&mk_cluster(asked), &Options::new("vkube:test"), &BTreeMap::new()).unwrap();
+    let denied = |names: Value| {
+        let constraints = serde_json::from_value(json!({"deniedExtraArgs": names})).unwrap();
+        constrain(&settings, &constraints, "vkube:test").join("; ")
+    };
+    assert_eq!(denied(json!(["--audit-log", "--controller"])), "");
+    assert_eq!(denied(json!(["--audit-*"])), "controlPlane.extraArgs: --audit-log-path is denied");
+    assert_eq!(denied(json!(["controllers"])), "controlPlane.extraArgs: --controllers is denied");
+}

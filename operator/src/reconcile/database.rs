@@ -36,7 +36,7 @@ pub(super) async fn ensure(
         return amiss(format!("Secret {} has no key uri, and endpoint is not set", database.secret));
     }
     let secret = build::database_secret(identity, database, data);
-    let hash = build::database_hash(&secret);
+    let hash = build::secret_hash(&secret);
     let login =
         secret.data.clone().unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
     let applied = attempt.apply(Object::of(secret)).await?;

@@ -106,7 +106,8 @@ async fn provide(
     let live = context.host.get(&key).await?.unwrap_or(live);
     let built = build::mapped_namespace(identity, &attempt.settings, policy, host, (namespace, uid));
     let applied = context.host.apply_over(Some(live), Object::of(built), &place).await?;
-    let Applied::Ours { .. } = applied else { return Ok(None) };
+    let Applied::Ours { live, .. } = applied else { return Ok(None) };
+    attempt.note(&live);
     apply(attempt, &place, vec![build::grant_in(&place, &context.options)]).await?;
     let guards = build::guards_in(&place, &identity.host_namespace, &attempt.settings);
     let unwanted = build::unwanted(build::optional_in(&place), &guards);

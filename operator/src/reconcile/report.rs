@@ -8,8 +8,8 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vkube_crds::{
-    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, SnapshotsStatus,
-    VirtualCluster, VirtualClusterSpec, VirtualClusterStatus,
+    CertificateStatus, Endpoints, InventoryItem, KubeconfigStatus, Phase, PolicyStatus, SecretRef,
+    SnapshotsStatus, VirtualCluster, VirtualClusterSpec, VirtualClusterStatus,
 };
 
 use crate::conditions::{self, Check, Checks, Findings, Mode, Progress};
@@ -53,6 +53,8 @@ pub struct Report {
     pub snapshots: Option<SnapshotsStatus>,
     /// The snapshot that the cluster was brought to.
     pub restored_from: Option<String>,
+    /// What was made on the host.
+    pub inventory: Vec<InventoryItem>,
     /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
@@ -62,7 +64,7 @@ impl Report {
     pub fn of(cluster: &VirtualCluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
         let mut report = Self {
-            checks: Checks::default(),
+            checks: Checks { monitored: Check::NotAsked, ..Checks::default() },
             progress: Progress::Working("reconciling has begun".into()),
             mode: if cluster.spec.replicas == Some(0) { Mode::Asleep } else { Mode::Running },
             version: status.version,
@@ -78,6 +80,7 @@ impl Report {
             bootstrapped: status.bootstrapped,
             snapshots: status.snapshots,
             restored_from: status.restored_from,
+            inventory: status.inventory,
             renewal: None,
         };
         report.expect(&cluster.spec);
@@ -138,6 +141,8 @@ impl Report {
             bootstrapped: self.bootstrapped.clone(),
             snapshots: self.snapshots.clone(),
             restored_from: self.restored_from.clone(),
+            inventory: self.inventory.clone(),
+            quota: before.quota,
         }
     }
 }
@@ -182,6 +187,8 @@ async fn write(
     let namespace = cluster.namespace().unwrap_or_default();
     let name = cluster.name_any();
     let api: Api<VirtualCluster> = Api::namespaced(context.host.client().clone(), &namespace);
+    // Somebody else writes the quota.
+    let status = VirtualClusterStatus { quota: None, ..status.clone() };
     let body = json!({
         "apiVersion": VirtualCluster::api_version(&()),
         "kind": VirtualCluster::kind(&()),

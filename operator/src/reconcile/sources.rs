@@ -61,7 +61,9 @@ pub(super) fn all(attempt: &Attempt<'_>) -> BTreeSet<Reference> {
     let mut wanted = configurations(&attempt.cluster.spec, identity);
     let manifests = settings.bootstrap.iter().flat_map(|bootstrap| &bootstrap.refs);
     wanted.extend(manifests.map(|one| beside(identity, one.kind, &one.place.name)));
-    let secrets = settings.database.iter().map(|database| &database.secret).chain(&settings.ca_secret);
+    let files = settings.tuning.files().map(|(_, from)| &from.name);
+    let database = settings.database.iter().map(|database| &database.secret);
+    let secrets = database.chain(&settings.ca_secret).chain(files);
     wanted.extend(secrets.map(|name| beside(identity, SourceKind::Secret, name)));
     wanted.extend(settings.mapped.as_ref().map(|_| Reference {
         kind: SourceKind::ConfigMap,

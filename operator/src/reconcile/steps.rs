@@ -1,24 +1,28 @@
 //! The steps of an attempt, in order.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Service};
 use kube::api::DynamicObject;
 use kube::{Resource as _, ResourceExt};
-use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
+use vkube_crds::{
+    Endpoints, ExposeType, InventoryItem, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy,
+};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, config, database, gates, lifetime, sources};
+use super::{Report, Stop, kubeconfigs, mapped, monitor, namespace, publish, route, sleep, snapshots};
+use super::{argocd, bootstrap, config, database, files, gates, lifetime, sources};
 use crate::apply::Applied;
-use crate::build::{self, Data, Key, Object};
+use crate::build::{self, Data, Hashes, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
 use crate::events;
+use crate::inventory;
 use crate::names::Identity;
 use crate::observe;
 use crate::options::InternalAddress;
@@ -37,6 +41,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cluster: &'a VirtualCluster,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
+    /// What is on the host for the cluster, as far as this attempt has seen.
+    made: Mutex<BTreeSet<InventoryItem>>,
     /// Whether the host namespace was made by this attempt, so that nothing in it needs to be read.
     fresh: bool,
 }
@@ -48,33 +54,45 @@ pub(super) async fn attempt(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
-    let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
-    let used = lifetime::used(&attempt, report).await?;
-    lifetime::ensure(&attempt, used, report).await?;
-    sleep::by_rule(&mut attempt, used, report);
+    let identity = Identity::of(cluster);
+    let mut attempt = Attempt { context, cluster, identity, settings, made: Mutex::default(), fresh: false };
+    let outcome = take(&mut attempt, policy.as_deref(), report).await;
+    let made = attempt.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.inventory = inventory::after(&report.inventory, made, outcome.is_ok());
+    outcome
+}
+
+/// Takes the steps, one after the other.
+async fn take(attempt: &mut Attempt<'_>, policy: Option<&str>, report: &mut Report) -> Result<(), Stop> {
+    let used = lifetime::used(attempt, report).await?;
+    lifetime::ensure(attempt, used, report).await?;
+    sleep::by_rule(attempt, used, report);
     let begun = report.clone();
     let (announced, fresh) =
-        tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));
+        tokio::join!(announce(attempt, &begun), namespace::ensure(attempt, policy, report));
     announced?;
     attempt.fresh = fresh?;
-    grant(&attempt).await?;
-    let services = guard(&attempt, report).await?;
-    mapped::ensure(&attempt, policy.as_deref()).await?;
-    let certificates = certificates::ensure(&attempt, &services, report).await?;
-    let data = data(&attempt, report).await?;
-    control_plane(&attempt, &certificates, &data, report).await?;
+    grant(attempt).await?;
+    let services = guard(attempt, report).await?;
+    mapped::ensure(attempt, policy).await?;
+    let certificates = certificates::ensure(attempt, &services, report).await?;
+    let data = data(attempt, report).await?;
+    let files = files::ensure(attempt, report).await?;
+    monitor::ensure(attempt, &certificates, report).await?;
+    let hashes = Hashes { pki: certificates.hash.clone(), files };
+    control_plane(attempt, &hashes, &data, report).await?;
     if attempt.settings.replicas == 0 {
-        return sleep::settle(&attempt, &services, &certificates, report).await;
+        return sleep::settle(attempt, &services, &certificates, report).await;
     }
-    sleep::answer_door(&attempt).await?;
-    available(&attempt, &services, &certificates, report).await?;
-    snapshots::restore(&attempt, &services, &certificates, report).await?;
-    kubeconfigs::ensure(&attempt, &certificates, report).await?;
-    argocd::ensure(&attempt, &certificates, report).await?;
-    bootstrap::ensure(&attempt, &services, &certificates, report).await?;
-    snapshots::ensure(&attempt, &services, &certificates, report).await;
-    kubeconfigs::reachable(&attempt, report)?;
-    gates::ensure(&attempt, report)
+    sleep::answer_door(attempt).await?;
+    available(attempt, &services, &certificates, report).await?;
+    snapshots::restore(attempt, &services, &certificates, report).await?;
+    kubeconfigs::ensure(attempt, &certificates, report).await?;
+    argocd::ensure(attempt, &certificates, report).await?;
+    bootstrap::ensure(attempt, &services, &certificates, report).await?;
+    snapshots::ensure(attempt, &services, &certificates, report).await;
+    kubeconfigs::reachable(attempt, report)?;
+    gates::ensure(attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -312,11 +330,11 @@ async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop
 /// Applies the StatefulSet and waits until its pod is ready.
 async fn control_plane(
     attempt: &Attempt<'_>,
-    certificates: &Certificates,
+    hashes: &Hashes,
     data: &Data,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, &certificates.hash);
+    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, hashes);
     let applied = attempt.apply(Object::of(set)).await?;
     let written = matches!(applied, Applied::Ours { written: true, .. });
     let live = attempt.ours(applied)?;
@@ -402,10 +420,16 @@ impl Attempt<'_> {
         self.context.host.get(key).await
     }
 
+    /// Enters an object in the inventory.
+    pub(super) fn note(&self, live: &DynamicObject) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(inventory::item(live));
+    }
+
     /// The live object, if it is ours and its namespace stays.
     pub(super) fn ours(&self, applied: Applied) -> Result<DynamicObject, Stop> {
         match applied {
             Applied::Ours { live, written } => {
+                self.note(&live);
                 if written && self.has_settled() {
                     let kind = live.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
                     self.context.metrics.corrected(kind);

@@ -38,6 +38,9 @@ use crate::faults::{Faults, Verdict, refusal};
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// In the requests of who mirrors quotas.
+const MIRROR: &str = "fieldManager=vkube-quota";
+
 /// The namespace of the clusters.
 pub const TENANTS: &str = "tenants";
 
@@ -357,7 +360,13 @@ impl World {
             let last = format!("GET /api/v1/namespaces/{TENANTS}/secrets?");
             self.log.until(before, |line| line.starts_with(&last) && line.contains("cluster-uid")).await;
         }
-        self.log.since(begin).into_iter().filter(|line| !line.starts_with("GET ")).collect()
+        let is_write = |line: &String| !line.starts_with("GET ") && !line.contains(MIRROR);
+        self.log.since(begin).into_iter().filter(is_write).collect()
+    }
+
+    /// How often a quota was written into a status. That goes on beside what is reconciled, in a pace of its own.
+    pub fn mirrored(&self) -> usize {
+        self.log.since(0).iter().filter(|line| line.contains(MIRROR)).count()
     }
 }
 
