@@ -83,10 +83,7 @@ async fn options(call: &mut Call, request: &mut Request) -> Result<DeleteOptions
     }
     let body = documents::delete_options(request.headers(), &body)?;
     crate::audit::request_options(&body);
-    let mut options = DeleteOptions::from_body(&body)?;
-    // kubectl sends dryRun both ways; either is enough.
-    options.dry_run |= call.query.get("dryRun") == "All";
-    Ok(options)
+    DeleteOptions::from_body(&body)
 }
 
 async fn delete_entry(

@@ -14,8 +14,9 @@ use crate::{
 pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "UpdateOptions", false)?;
     let body = read_body(request).await?;
-    let object = documents::read(call, request.headers(), &body, options.field_validation)?;
-    check_name(call, &object)?;
+    let mut object = documents::read(call, request.headers(), &body, options.field_validation)?;
+    write::check_namespace(call, &mut object)?;
+    write::check_name(call, &object)?;
     let options = write::Options { dry_run: options.dry_run, manager: options.manager };
     let written = write::update(call, &options, |call, live| {
         if live.is_none() {
@@ -35,19 +36,4 @@ fn check_absent(call: &Call, object: &Value) -> Result<(), ApiError> {
     }
     let may_create = call.info.subresource.is_empty() && call.definition.stored().rules().create_on_update();
     if may_create { Ok(()) } else { Err(call.not_found()) }
-}
-
-fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
-    let (given, path) = (metadata::name(object), call.info.name.as_str());
-    if given.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
-        )));
-    }
-    if given != path {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({path})"
-        )));
-    }
-    Ok(())
 }

@@ -336,6 +336,22 @@ pub fn check_namespace(call: &Call, object: &mut Value) -> Result<(), ApiError> 
     Ok(())
 }
 
+/// The name of an object is that of the path.
+pub fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
+    let (given, path) = (metadata::name(object), call.info.name.as_str());
+    if given.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if given != path {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({path})"
+        )));
+    }
+    Ok(())
+}
+
 /// Name, uid and resource version must be those of the object that is there.
 fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Result<(), ApiError> {
     let resource = call.definition.group_resource();
