@@ -142,18 +142,18 @@ impl Operator {
     /// The name of the function that it calls.
     pub const fn function(self) -> &'static str {
         match self {
-            Operator::Add => "_+_",
-            Operator::Subtract => "_-_",
-            Operator::Multiply => "_*_",
-            Operator::Divide => "_/_",
-            Operator::Modulo => "_%_",
-            Operator::Equal => "_==_",
-            Operator::NotEqual => "_!=_",
-            Operator::Less => "_<_",
-            Operator::LessOrEqual => "_<=_",
-            Operator::Greater => "_>_",
-            Operator::GreaterOrEqual => "_>=_",
-            Operator::In => "@in",
+            Self::Add => "_+_",
+            Self::Subtract => "_-_",
+            Self::Multiply => "_*_",
+            Self::Divide => "_/_",
+            Self::Modulo => "_%_",
+            Self::Equal => "_==_",
+            Self::NotEqual => "_!=_",
+            Self::Less => "_<_",
+            Self::LessOrEqual => "_<=_",
+            Self::Greater => "_>_",
+            Self::GreaterOrEqual => "_>=_",
+            Self::In => "@in",
         }
     }
 }

@@ -19,7 +19,7 @@ impl From<String> for Refusal {
     }
 }
 
-impl<'t> Checker<'t> {
+impl Checker<'_> {
     /// Looks at the call of `format` at a place.
     pub(super) fn format(&mut self, at: usize, format: &Expression, list: &Expression) {
         let given = std::mem::take(&mut self.given);

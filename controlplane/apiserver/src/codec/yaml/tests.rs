@@ -140,7 +140,7 @@ fn a_long_key_stands_behind_a_question_mark() {
 #[test]
 fn json_is_read_as_what_it_is_in_yaml() {
     let alike = [
-        r#"{}"#,
+        r"{}",
         r#"{"a":1,"b":[-1,-0,18446744073709551615,true,null],"c":{"d":"x: y # z","":"yes","<<":{"e":"010"}}}"#,
         "{\n  \"a\": \"\\\"\\\\ \\n\\t\\r\\b\\f \\/\",\n  \"1\": [ { } , [ ] ]\n}\n",
     ];
