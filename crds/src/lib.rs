@@ -14,9 +14,11 @@ mod manifest;
 mod namespaces;
 mod policy;
 mod quantity;
+mod readiness;
 mod schemas;
 mod settings;
 mod snapshots;
+mod sources;
 mod status;
 mod sync;
 mod tuning;
@@ -42,12 +44,14 @@ pub use policy::{
     VirtualClusterPolicyStatus,
 };
 pub use quantity::Quantity;
+pub use readiness::ReadinessGate;
 pub use settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
     ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, LocalSecret, NetworkPolicy, PodSecurity,
     ResourceQuota, Resources, Volume, Workloads,
 };
 pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
+pub use sources::{ConfigSource, KeyRef, ManifestRef, SourceKind};
 pub use status::{
     CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY, Phase,
     PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,

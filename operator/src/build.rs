@@ -48,10 +48,12 @@ use crate::settings::{Argocd, Settings};
 
 /// What lets the operator work in the namespaces of the cluster.
 pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
-    vec![
-        Object::of(identity::operator_in_host_namespace(identity, options)),
-        Object::of(identity::operator_beside_cluster(identity, options)),
-    ]
+    vec![Object::of(identity::operator_in_host_namespace(identity, options)), grant_beside(identity, options)]
+}
+
+/// What lets the operator work in the VirtualCluster's namespace.
+pub fn grant_beside(identity: &Identity, options: &Options) -> Object {
+    Object::of(identity::operator_beside_cluster(identity, options))
 }
 
 /// What lets the operator work in a further host namespace of the cluster.
@@ -74,6 +76,11 @@ pub fn guards_in(place: &Identity, home: &str, settings: &Settings) -> Vec<Objec
 /// Objects that [`guards_in`] builds only under some settings, and that go when it no longer does.
 pub fn optional_in(place: &Identity) -> Vec<Key> {
     quota::keys(place).into_iter().chain(network::keys(place)).collect()
+}
+
+/// Those of the `optional` that were not built, and so have to go.
+pub fn unwanted(optional: Vec<Key>, built: &[Object]) -> Vec<Key> {
+    optional.into_iter().filter(|key| built.iter().all(|object| object.key != *key)).collect()
 }
 
 /// What keeps the workloads of a namespace within bounds.

@@ -71,7 +71,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
     context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
-    context.claims.release(&identity.uid);
+    context.references.release(&identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());
@@ -97,10 +97,7 @@ async fn remove(
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
     let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
-    if is_ours
-        && policy == DeletionPolicy::Delete
-        && let Some(wait) = database::remove(cluster, identity, context, forced).await?
-    {
+    if is_ours && let Some(wait) = database::remove(cluster, identity, context, policy, forced).await? {
         return Ok(Some(wait));
     }
     // The cluster's own first: with it goes the control plane, which fills the others.

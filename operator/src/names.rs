@@ -49,6 +49,8 @@ pub const STORE_HASH: &str = "vkube.dev/store-hash";
 pub const FILES_HASH: &str = "vkube.dev/files-hash";
 /// Annotation on the Secret of a database: the schema that goes with the cluster.
 pub const SCHEMA: &str = "vkube.dev/schema";
+/// Annotation on the Secret of a database: the schema that a user named, marked as the cluster's as long as that is there.
+pub const CLAIMED_SCHEMA: &str = "vkube.dev/claimed-schema";
 
 /// Key in the ConfigMap of the time of the last request from outside.
 pub const LAST_REQUEST: &str = "lastRequest";
@@ -104,6 +106,13 @@ impl Identity {
             (labels::CLUSTER_NAME.into(), self.name.clone()),
             (labels::COMPONENT.into(), CONTROL_PLANE.into()),
         ])
+    }
+
+    /// That as text, as a selector of lists and of the scale subresource is written.
+    pub fn control_plane_pods(&self) -> String {
+        let labels: Vec<_> =
+            self.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(",")
     }
 
     /// Selects every host object of the cluster.

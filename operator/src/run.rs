@@ -29,15 +29,15 @@ use vkube_lease::Election;
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
-use crate::claims::ClaimWatches;
 use crate::context::{Cluster, ClusterRef, Context, Policy};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::policies::{self, PolicyContext};
+use crate::references::References;
 use crate::serve::{Report, serve};
 use crate::triggers::{self, PAGE, SecretWatches, Subject, children};
-use crate::{cluster_api, install, quota, reconcile};
+use crate::{cluster_api, conditions, install, quota, reconcile};
 
 /// Runs the operator until `shutdown`. An error means that it cannot go on; the process should end and be restarted.
 ///
@@ -122,9 +122,10 @@ async fn operate(
             .run(policies::reconcile, policies::on_error, policy_context)
             .for_each(|_| std::future::ready(()));
 
-    let claims = ClaimWatches::new(client.clone(), metrics.clone(), wake_one.clone());
+    let references = References::new(client.clone(), metrics.clone(), wake_one.clone());
     let secrets = SecretWatches::new(client.clone(), metrics.clone(), wake_one);
-    let context = Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, claims);
+    let context =
+        Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, references);
     let context = Arc::new(context);
     let all = clusters.clone();
     let cluster_controller = async {
@@ -193,7 +194,7 @@ fn cluster_stream(
             }
         })
         .applied_objects()
-        .predicate_filter(Asked, kube::runtime::PredicateConfig::default())
+        .predicate_filter(Asked.combine(Told), kube::runtime::PredicateConfig::default())
 }
 
 /// Whether the event changes which policies clusters are bound to.
@@ -269,6 +270,21 @@ impl<K: Resource> Predicate<K> for Asked {
         metadata.annotations.hash(&mut hasher);
         metadata.finalizers.hash(&mut hasher);
         metadata.deletion_timestamp.is_some().hash(&mut hasher);
+        Some(hasher.finish())
+    }
+}
+
+/// What others say of a cluster's readiness, which is in its status.
+struct Told;
+
+impl Predicate<Cluster> for Told {
+    fn hash_property(&self, cluster: &Cluster) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        let status = cluster.0.as_ref().ok().and_then(|cluster| cluster.status.as_ref());
+        let conditions = status.into_iter().flat_map(|status| &status.conditions);
+        for condition in conditions.filter(|condition| conditions::is_of_others(condition)) {
+            (&condition.type_, &condition.status, &condition.message).hash(&mut hasher);
+        }
         Some(hasher.finish())
     }
 }

@@ -83,6 +83,8 @@ pub async fn run(options: Options) -> Outcome {
         next_time: vkube_controllers::next_time,
         check: problems,
         drop_schema: crate::controlplane::store::drop_schema,
+        claim_schema: crate::controlplane::store::claim_schema,
+        release_schema: crate::controlplane::store::release_schema,
         ..defaults
     };
     let shutdown = CancellationToken::new();

@@ -6,6 +6,7 @@ fn all_well() -> Checks {
     let well = || Check::applied("well");
     Checks {
         policy: well(),
+        config: well(),
         namespace: well(),
         isolation: well(),
         store: well(),
@@ -17,6 +18,7 @@ fn all_well() -> Checks {
         restored: well(),
         argocd: well(),
         bootstrap: well(),
+        gates: well(),
         snapshots: well(),
         monitored: well(),
     }

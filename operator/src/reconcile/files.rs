@@ -1,7 +1,6 @@
 //! The files that a control plane is given: handed on from the user's Secrets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -12,15 +11,11 @@ use crate::build::{self, Key, Object};
 use crate::conditions::Check;
 use crate::reason::Reason;
 
-/// Secrets of users are not watched.
-const POLL: Duration = Duration::from_mins(1);
-
 /// Puts the Secret with the files in place; returns their hash. Removes it if none are asked for.
 pub(super) async fn ensure(attempt: &Attempt<'_>, report: &mut Report) -> Result<Option<String>, Stop> {
     let (host, identity) = (&attempt.context.host, &attempt.identity);
     let mut files = BTreeMap::new();
     for (file, from) in attempt.settings.tuning.files() {
-        report.look_again(POLL);
         let key = Key::new::<Secret>(Some(&identity.namespace), &from.name);
         let live = host.get(&key).await?;
         let value = live.as_ref().and_then(|live| live.data.get("data")?.get(&from.key));
@@ -28,7 +23,7 @@ pub(super) async fn ensure(attempt: &Attempt<'_>, report: &mut Report) -> Result
         let Some(bytes) = bytes else {
             let message = format!("Secret {} has no key {}, or does not exist", from.name, from.key);
             report.checks.control_plane = Check::Failed(Reason::FileMissing, message.clone());
-            return Err(Stop::WaitFor(POLL, message));
+            return Err(Stop::Waiting(message));
         };
         files.insert(file.to_owned(), bytes);
     }

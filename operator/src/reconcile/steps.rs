@@ -15,12 +15,13 @@ use vkube_crds::{
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, mapped, monitor, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, database, files, lifetime};
+use super::{argocd, bootstrap, config, database, files, gates, lifetime, sources};
 use crate::apply::Applied;
 use crate::build::{self, Data, Hashes, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
+use crate::events;
 use crate::inventory;
 use crate::names::Identity;
 use crate::observe;
@@ -90,7 +91,8 @@ async fn take(attempt: &mut Attempt<'_>, policy: Option<&str>, report: &mut Repo
     argocd::ensure(attempt, &certificates, report).await?;
     bootstrap::ensure(attempt, &services, &certificates, report).await?;
     snapshots::ensure(attempt, &services, &certificates, report).await;
-    kubeconfigs::reachable(attempt, report)
+    kubeconfigs::reachable(attempt, report)?;
+    gates::ensure(attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -124,8 +126,10 @@ async fn resolve(
             return Err(Stop::Stalled(Reason::PolicyNotAllowed, message));
         }
     };
-    let merged = policy::merge(&cluster.spec, policy.as_deref());
+    let configured = config::ensure(context, cluster, report).await?;
+    let merged = policy::merge(&cluster.spec, configured, policy.as_deref());
     let effective = merged.map_err(|error| Stop::Stalled(Reason::InvalidSpec, error.to_string()))?;
+    report.expect(&effective.spec);
     let constraints = policy.as_ref().and_then(|policy| policy.spec.constraints.clone()).unwrap_or_default();
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
@@ -137,6 +141,9 @@ async fn resolve(
     if !violations.is_empty() {
         let message = violations.join("; ");
         context.metrics.violated();
+        if let Some(policy) = &policy {
+            events::publish_violation(&context.recorder, policy, cluster, &message).await;
+        }
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
         return Err(Stop::Stalled(Reason::PolicyRejected, message));
     }
@@ -174,6 +181,7 @@ async fn grant(attempt: &Attempt<'_>) -> Result<(), Stop> {
     let grants = build::grants(&attempt.identity, &attempt.context.options);
     attempt.apply_all(grants).await?;
     attempt.context.secrets.hold(&attempt.identity.namespace, &attempt.identity.uid);
+    attempt.context.references.set(&attempt.identity, &sources::all(attempt));
     Ok(())
 }
 
@@ -187,11 +195,8 @@ pub(super) struct Services {
 /// Puts everything in place that has to be there before the first pod.
 async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, Stop> {
     let guards = build::guards(&attempt.identity, &attempt.settings);
-    let unwanted: Vec<Key> = build::optional(&attempt.identity)
-        .into_iter()
-        .filter(|key| guards.iter().all(|object| object.key != *key))
-        .collect();
-    let unwanted = if attempt.fresh { Vec::new() } else { unwanted };
+    let optional = if attempt.fresh { Vec::new() } else { build::optional(&attempt.identity) };
+    let unwanted = build::unwanted(optional, &guards);
     let removal =
         try_join_all(unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)));
     let (live, removed) = tokio::join!(attempt.apply_all(guards), removal);

@@ -5,7 +5,7 @@ use vkube_crds::{AdmissionPlugins, ControlPlane, FileRef, Probes, ServiceMonitor
 use super::is_reserved;
 
 /// Flags that the operator sets, or that a field of the spec stands for.
-const RESERVED: [&str; 28] = [
+const RESERVED: [&str; 29] = [
     "access",
     "audit-policy-file",
     "authentication-config",
@@ -29,6 +29,7 @@ const RESERVED: [&str; 28] = [
     "standalone",
     "store",
     "store-dir",
+    "store-owner",
     "store-schema",
     "sync",
     "uid",

@@ -199,4 +199,27 @@ Events:
 "
         );
     }
+
+    #[test]
+    fn a_page_says_which_readiness_gates_are_waited_for() {
+        let waits = "nobody has set condition example.com/Seeded yet";
+        let condition = |type_: &str| {
+            json!({"type": type_, "status": "False", "reason": "ReadinessGatesNotReady", "message": waits,
+                "lastTransitionTime": "2026-01-01T00:00:10Z"})
+        };
+        let cluster: VirtualCluster = serde_json::from_value(json!({
+            "apiVersion": "vkube.dev/v1alpha1", "kind": "VirtualCluster", "metadata": {"name": "demo"},
+            "spec": {"readinessGates": [{"conditionType": "example.com/Seeded"}]},
+            "status": {"conditions": [condition("Ready"), condition("ReadinessGatesPassed")]},
+        }))
+        .unwrap();
+        let page = page(&cluster, &[], "2026-01-01T00:01:10Z".parse().unwrap());
+        assert!(page.contains(&format!("Status:      ReadinessGatesNotReady: {waits}\n")), "{page}");
+        assert!(
+            page.contains(&format!(
+                "ReadinessGatesPassed   False    ReadinessGatesNotReady   60s     {waits}"
+            )),
+            "{page}"
+        );
+    }
 }
