@@ -279,7 +279,7 @@ mod tests {
         let unknown = told(json!({"extraArgs": ["--no-such-flag=1"]}));
         assert_eq!(unknown, "controlPlane.extraArgs: unexpected argument '--no-such-flag' found");
         assert!(told(json!({"extraArgs": ["--max-requests-inflight=many"]})).contains("invalid value"));
-        assert_eq!(told(json!({"admissionPlugins": {"enable": ["AlwaysPullImages"]}})), "");
+        assert_eq!(told(json!({"admissionPlugins": {"enable": ["NodeRestriction"]}})), "");
         assert!(told(json!({"admissionPlugins": {"disable": ["NoSuch"]}})).contains("NoSuch"));
     }
 
