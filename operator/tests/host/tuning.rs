@@ -91,7 +91,7 @@ async fn a_control_plane_gets_its_files_and_flags_and_starts_anew_when_a_file_ch
     let file = |name: &str| json!({"name": name, "key": "policy"});
     let spec = json!({
         "probes": {"liveness": {"periodSeconds": 60}, "startup": {"failureThreshold": 600}},
-        "admissionPlugins": {"enable": ["AlwaysPullImages"], "disable": ["PodSecurity"]},
+        "admissionPlugins": {"enable": ["NodeRestriction"], "disable": ["PodSecurity"]},
         "auditPolicyRef": file("audit"),
         "extraArgs": ["--max-requests-inflight=50"],
     });
@@ -109,7 +109,7 @@ async fn a_control_plane_gets_its_files_and_flags_and_starts_anew_when_a_file_ch
     let own = container(&world, &namespace).await;
     let arguments = own.args.unwrap();
     for argument in [
-        "--enable-admission-plugins=AlwaysPullImages",
+        "--enable-admission-plugins=NodeRestriction",
         "--disable-admission-plugins=PodSecurity",
         "--audit-policy-file=/var/run/vkube/files/audit-policy.yaml",
         "--audit-log-path=-",

@@ -208,7 +208,8 @@ Events:
                 "lastTransitionTime": "2026-01-01T00:00:10Z"})
         };
         let cluster: VirtualCluster = serde_json::from_value(json!({
-            "apiVersion": "vkube.dev/v1alpha1", "kind": "VirtualCluster", "metadata": {"name": "demo"},
+            "apiVersion": "vkube.dev/v1alpha1", "kind": "VirtualCluster",
+            "metadata": {"name": "demo", "namespace": "tenants"},
             "spec": {"readinessGates": [{"conditionType": "example.com/Seeded"}]},
             "status": {"conditions": [condition("Ready"), condition("ReadinessGatesPassed")]},
         }))
