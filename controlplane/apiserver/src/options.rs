@@ -104,6 +104,14 @@ pub enum FieldValidation {
     Strict,
 }
 
+impl FieldValidation {
+    /// That of one try of several: a later one must not repeat the warnings of the `first`.
+    #[must_use]
+    pub fn of_try(self, first: &mut bool) -> Self {
+        if std::mem::take(first) || self == Self::Strict { self } else { Self::Ignore }
+    }
+}
+
 /// The options of a write.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {

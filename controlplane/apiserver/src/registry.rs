@@ -24,6 +24,7 @@ pub mod resource;
 pub mod scheduling;
 pub mod storage;
 mod table;
+pub mod versions;
 mod workload;
 
 use kind::Kind;

@@ -14,6 +14,7 @@ use crate::{
     metrics::{self, Asked},
     negotiation, openapi,
     options::Query,
+    registry::RESOURCES,
     request_info::RequestInfo,
     resource::Definition,
     respond,
@@ -75,7 +76,7 @@ pub async fn route(
 
 /// The groups of custom resources have no handler for what they do not serve.
 fn unknown(info: &RequestInfo) -> Result<Response, ApiError> {
-    let builtin = crate::registry::RESOURCES.iter().any(|r| r.group == info.group);
+    let builtin = RESOURCES.iter().any(|r| r.group == info.group);
     if builtin { Err(ApiError::no_such_resource()) } else { Ok(respond::page_not_found()) }
 }
 
@@ -91,8 +92,12 @@ fn is_misplaced(call: &Call) -> bool {
 }
 
 async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
-    let method = request.method().clone();
     let custom = matches!(call.definition, Definition::Custom(_));
+    let method = match request.method() {
+        // Built-in resources have no route for it; custom ones have one handler, which looks at what is meant.
+        &Method::HEAD if custom => Method::GET,
+        method => method.clone(),
+    };
     if is_misplaced(call) {
         return if custom { Ok(respond::page_not_found()) } else { Err(ApiError::no_such_resource()) };
     }
@@ -103,10 +108,10 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         return Err(ApiError::no_such_resource());
     }
     let verb = match (&method, call.is_about_one()) {
-        (&Method::GET | &Method::HEAD, true) if call.info.verb == "watch" => "watch",
-        (&Method::GET | &Method::HEAD, true) => "get",
-        (&Method::GET | &Method::HEAD, false) if call.info.verb == "watch" => "watch",
-        (&Method::GET | &Method::HEAD, false) => "list",
+        (&Method::GET, true) if call.info.verb == "watch" => "watch",
+        (&Method::GET, true) => "get",
+        (&Method::GET, false) if call.info.verb == "watch" => "watch",
+        (&Method::GET, false) => "list",
         (&Method::POST, false) => "create",
         (&Method::PUT, true) => "update",
         (&Method::PATCH, true) => "patch",
@@ -160,7 +165,8 @@ async fn subresource(call: &mut Call, request: &mut Request, method: &Method) ->
             Definition::Custom(_) => call.not_found(),
         })?;
     let verb = match *method {
-        Method::GET | Method::HEAD => "get",
+        Method::GET => "get",
+        Method::HEAD if subresource.name == "proxy" => "get",
         Method::POST => "create",
         Method::PUT => "update",
         Method::PATCH => "patch",
@@ -204,7 +210,7 @@ async fn other(
 ) -> Result<Response, ApiError> {
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-    let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    let get = *request.method() == Method::GET;
     match segments.as_slice() {
         [] => Ok(discovery::roots(server, request.headers())),
         ["healthz" | "livez" | "readyz", ..] => Ok(health::check(server, &segments, query)),
@@ -218,7 +224,8 @@ async fn other(
             let (group, version) =
                 if let ["apis", group, version] = *segments { (group, version) } else { ("", "v1") };
             if server.catalog.has_version(group, version) {
-                if !get {
+                let builtin = RESOURCES.iter().any(|r| (r.group, r.version) == (group, version));
+                if builtin && !get {
                     return Err(ApiError::method_not_allowed());
                 }
                 return discovery::resources(server, group, version, request.headers());
@@ -245,5 +252,34 @@ async fn other(
         ["metrics"] => Ok(metrics::serve(server, request.headers()).await),
         ["vkube", segments @ ..] => Box::pin(snapshot::serve(server, request, segments, query)).await,
         _ => Ok(respond::page_not_found()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use crate::custom::tests::{Fixture, WIDGETS, widgets};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_custom_resources_can_be_asked_for_without_their_text() {
+        let server = Fixture::start().await;
+        server.define(&widgets(&json!({"type": "object"}))).await;
+        let maps = "/api/v1/namespaces/default/configmaps";
+        for (path, wanted) in [
+            (maps, StatusCode::METHOD_NOT_ALLOWED),
+            ("/api/v1/namespaces/default", StatusCode::METHOD_NOT_ALLOWED),
+            ("/apis/apps/v1", StatusCode::METHOD_NOT_ALLOWED),
+            ("/version", StatusCode::METHOD_NOT_ALLOWED),
+            ("/healthz", StatusCode::OK),
+            (WIDGETS, StatusCode::OK),
+        ] {
+            let (status, _) = server.call(Method::HEAD, path, &Value::Null).await;
+            assert_eq!(status, wanted, "{path}");
+        }
+        server.0.stop().await;
     }
 }

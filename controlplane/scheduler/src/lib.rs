@@ -8,9 +8,9 @@
 //!
 //! Driven by events: a pod is tried when it appears or changes, and those that fit nowhere are tried again when something
 //! has changed that they may have waited for, or after five minutes (`queue.rs`). What happens while the scheduler is busy
-//! is taken in together, so that many events cost one attempt. A placement counts from the moment it is decided, before the API server has
-//! confirmed the binding. For a pod that fits nowhere, others of lower priority may have to go: it is nominated for their
-//! node, whose room is kept for it until they are gone.
+//! is taken in together, so that many events cost one attempt. A placement counts from the moment it is decided, before
+//! the API server has confirmed the binding. For a pod that fits nowhere, others of lower priority may have to go: it is
+//! nominated for their node, whose room is kept for it until they are gone.
 
 mod act;
 mod decide;
@@ -320,7 +320,7 @@ impl Scheduler {
         match decide(&pod, &self.cluster, &self.nominated) {
             Decision::Bind(node) => self.place(&pod, node, now),
             Decision::Preempt(candidate, message) => {
-                self.metrics.preempted(Some(candidate.victims.len()));
+                self.metrics.preempted(candidate.victims.len());
                 self.queue.unschedulable(key, now);
                 self.attempted(&pod, Outcome::Unschedulable, now);
                 self.preempt(&pod, candidate, message);
@@ -360,18 +360,15 @@ impl Scheduler {
         let volumes = volumes.unwrap_or_default();
         self.cluster.place(pod, &node);
         self.cluster.devices.promise(&grants);
-        let stage = if volumes.is_empty() && grants.is_empty() { Stage::Binding } else { Stage::Preparing };
-        let (hand, pod_and_node) = (self.hand.clone(), (Arc::clone(pod), node.clone()));
-        match stage {
-            Stage::Binding => self.bind(pod_and_node.0, pod_and_node.1),
-            _ => {
-                let grants = grants.clone();
-                self.writes.spawn(async move {
-                    let (pod, node) = pod_and_node;
-                    hand.prepare(pod, node, grants, volumes).await
-                });
-            }
-        }
+        let stage = if volumes.is_empty() && grants.is_empty() {
+            self.bind(Arc::clone(pod), node.clone());
+            Stage::Binding
+        } else {
+            let (hand, pod, node, grants) =
+                (self.hand.clone(), Arc::clone(pod), node.clone(), grants.clone());
+            self.writes.spawn(async move { hand.prepare(pod, node, grants, volumes).await });
+            Stage::Preparing
+        };
         let pod = Arc::clone(pod);
         self.placing.insert(key, Placing { pod, node, history, began, grants, stage });
     }

@@ -83,12 +83,10 @@ impl Metrics {
         self.0.tries.observe(f64::from(attempts));
     }
 
-    /// Counts a try to make room, with the pods that have to leave, if that helps.
-    pub(crate) fn preempted(&self, victims: Option<usize>) {
+    /// Counts that room is made, with the pods that have to leave.
+    pub(crate) fn preempted(&self, victims: usize) {
         self.0.preemptions.inc();
-        if let Some(victims) = victims {
-            self.0.victims.observe(f64::from(u32::try_from(victims).unwrap_or(u32::MAX)));
-        }
+        self.0.victims.observe(f64::from(u32::try_from(victims).unwrap_or(u32::MAX)));
     }
 
     /// Says how many pods wait.
@@ -172,7 +170,7 @@ mod tests {
         metrics.attempted("default-scheduler", Outcome::Unschedulable, Duration::from_millis(3));
         metrics.attempted("default-scheduler", Outcome::Scheduled, Duration::from_millis(3));
         metrics.took(2);
-        metrics.preempted(Some(1));
+        metrics.preempted(1);
         metrics.waiting(Counts { unschedulable: 4, ..Counts::default() });
         let mut registry = Registry::default();
         registry.register_collector(Box::new(metrics));

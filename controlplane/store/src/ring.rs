@@ -207,8 +207,12 @@ impl State {
 
 /// The memory that an event holds, near enough.
 pub(crate) fn size(event: &Event) -> usize {
-    let entry = |entry: &Entry| entry.key.len() + entry.value.len() + entry.index.len();
-    size_of::<Event>() + entry(&event.entry) + event.previous.as_ref().map_or(0, entry)
+    size_of::<Event>() + content(&event.entry) + event.previous.as_ref().map_or(0, content)
+}
+
+/// The memory that an entry refers to.
+pub(crate) fn content(entry: &Entry) -> usize {
+    entry.key.len() + entry.value.len() + entry.index.len()
 }
 
 /// Watchers without events learn of progress at most this often: waking all of them for each batch would

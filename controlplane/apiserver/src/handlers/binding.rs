@@ -8,32 +8,29 @@ use crate::{
     body::{Request, Response},
     documents::{self, Expected},
     field::{Errors, Path},
-    metadata, negotiation,
+    metadata,
     options::WriteOptions,
     registry::Resource,
     resource::Definition,
     respond,
-    schema::types::Type,
     status::{ApiError, GroupResource},
 };
 
 /// Binds the pod that the path (or the binding itself) names.
 pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
-    let encoding = negotiation::content_type(request.headers(), false)?;
     let body = read_body(request).await?;
-    let expected =
-        Expected { api_version: "v1".into(), kind: "Binding".into(), group: String::new(), custom: false };
-    let ty = Type::builtin("io.k8s.api.core.v1.Binding")
-        .ok_or_else(|| ApiError::internal("no schema of Binding"))?;
-    let (mut binding, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let expected = Expected::part("v1", "Binding", "io.k8s.api.core.v1")?;
+    let validation = options.field_validation;
+    let mut binding = documents::read_as(call, request.headers(), &body, validation, &expected)?;
+    write::check_namespace(call, &mut binding)?;
     if call.definition.is("", "bindings") {
         let pods = Resource::find("", "v1", "pods").ok_or_else(|| ApiError::internal("no pods"))?;
         call.definition = Definition::Builtin(pods);
         call.info.resource = "pods".into();
         call.info.name = metadata::name(&binding).into();
-    } else if metadata::name(&binding) != call.info.name && !metadata::name(&binding).is_empty() {
-        return Err(ApiError::bad_request("name in URL does not match name in Binding object".to_string()));
+    } else if metadata::name(&binding) != call.info.name {
+        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
     }
     call.info.subresource = "binding".into();
     write::admit_given(call, Operation::Create, &mut binding, options.dry_run).await?;

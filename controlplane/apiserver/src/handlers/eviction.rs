@@ -4,15 +4,20 @@
 use serde_json::{Value, json};
 use vkube_store::{Change, Expect, Write};
 
-use super::{binding, call::Call, call::read_body, delete, write::admit_given};
+use super::{
+    binding,
+    call::Call,
+    call::read_body,
+    delete,
+    write::{admit_given, check_namespace},
+};
 use crate::{
     admission::Operation,
     body::{Request, Response},
     documents::{self, Expected},
-    metadata, negotiation,
+    metadata,
     options::{DeleteOptions, Query, WriteOptions},
     respond,
-    schema::types::Type,
     selectors::labels::LabelSelector,
     server::builtin,
     status::{ApiError, GroupResource},
@@ -25,23 +30,17 @@ const MOST: usize = 2000;
 /// Evicts the pod that the path names.
 pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let write = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
-    let encoding = negotiation::content_type(request.headers(), false)?;
     let body = read_body(request).await?;
-    let ty = Type::builtin("io.k8s.api.policy.v1.Eviction")
-        .ok_or_else(|| ApiError::internal("no schema of Eviction"))?;
-    let read = |version: &str| {
-        let expected = Expected {
-            api_version: format!("policy/{version}"),
-            kind: "Eviction".into(),
-            group: "policy".into(),
-            custom: false,
+    let mut eviction = {
+        let mut read = |api_version: &str| {
+            let expected = Expected::part(api_version, "Eviction", "io.k8s.api.policy.v1")?;
+            documents::read_as(call, request.headers(), &body, write.field_validation, &expected)
         };
-        documents::read_as(encoding, &body, &expected, ty)
+        // The older form is still read, though nothing else of its version is served.
+        read("policy/v1").or_else(|error| read("policy/v1beta1").map_err(|_| error))?
     };
-    // The older form is still read, though nothing else of its version is served.
-    let (mut eviction, _) = read("v1").or_else(|error| read("v1beta1").map_err(|_| error))?;
-    let named = metadata::name(&eviction);
-    if !named.is_empty() && named != call.info.name {
+    check_namespace(call, &mut eviction)?;
+    if metadata::name(&eviction) != call.info.name {
         return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
     }
     admit_given(call, Operation::Create, &mut eviction, write.dry_run).await?;

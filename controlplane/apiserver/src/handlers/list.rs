@@ -18,8 +18,10 @@ use crate::{
     body::Response,
     custom::webhook,
     field::{Errors, Path},
+    patch::printed::json_name,
     representation,
     resource::Definition,
+    schema::json,
     selectors::{
         Selection,
         fields::{FieldSelector, Selectable},
@@ -279,16 +281,24 @@ fn decode_token(token: &str, definition: &Definition) -> Result<(String, Option<
     let bytes = LENIENT
         .decode(token)
         .map_err(|_| invalid(format!("illegal base64 data at input byte {}", base64_fault(token))))?;
-    let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
-        let why = bytes.first().copied().map_or_else(
-            || "unexpected end of JSON input".into(),
-            |first| {
-                let first = char::from(first).escape_unicode_go();
-                format!("invalid character '{first}' looking for beginning of value")
-            },
-        );
-        invalid(why)
-    })?;
+    let (parsed, _) = json::parse(&bytes, None).map_err(|error| invalid(error.to_string()))?;
+    if !parsed.is_object() && !parsed.is_null() {
+        let given = json_name(&parsed);
+        return Err(invalid(format!(
+            "json: cannot unmarshal {given} into Go value of type storage.continueToken"
+        )));
+    }
+    for (field, wanted) in [("v", "string"), ("rv", "int64"), ("start", "string")] {
+        let given = parsed.get(field).unwrap_or(&Value::Null);
+        let is_right = if wanted == "int64" { given.is_i64() } else { given.is_string() };
+        if !is_right && !given.is_null() {
+            let given =
+                if given.is_number() { format!("number {given}") } else { json_name(given).to_owned() };
+            return Err(invalid(format!(
+                "json: cannot unmarshal {given} into Go struct field continueToken.{field} of type {wanted}"
+            )));
+        }
+    }
     let version = parsed.get("v").and_then(Value::as_str).unwrap_or_default();
     if version != "meta.k8s.io/v1" {
         return Err(invalid(format!("server does not recognize this encoded version {version}")));
@@ -325,22 +335,6 @@ fn base64_fault(text: &str) -> usize {
         .unwrap_or_else(|| text.len().saturating_sub(1))
 }
 
-/// How Go shows a character in a JSON syntax error.
-trait GoCharacter {
-    fn escape_unicode_go(self) -> String;
-}
-
-impl GoCharacter for char {
-    fn escape_unicode_go(self) -> String {
-        match self {
-            '\'' => "\\'".into(),
-            '"' => "\"".into(),
-            c if c.is_ascii_graphic() || c == ' ' => c.into(),
-            c => format!("\\u{:04x}", c as u32),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::{Request, header};
@@ -365,6 +359,27 @@ mod tests {
         let body = response.into_body();
         let known = body.size_hint().exact().is_some();
         (serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap(), known)
+    }
+
+    #[tokio::test]
+    async fn a_token_that_is_none_says_why_as_go_does() {
+        let server = Fixture::start().await;
+        for (token, why) in [
+            ("xyz", "invalid character 'Ç' looking for beginning of value"),
+            (
+                &*URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":"x","start":"a"}"#),
+                "json: cannot unmarshal string into Go struct field continueToken.rv of type int64",
+            ),
+            (
+                &*URL_SAFE_NO_PAD.encode("[]"),
+                "json: cannot unmarshal array into Go value of type storage.continueToken",
+            ),
+        ] {
+            let (status, body) = server.get(&format!("{MAPS}?continue={token}")).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST);
+            assert_eq!(body["message"], format!("invalid continue token: continue key is not valid: {why}"));
+        }
+        server.0.stop().await;
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     codec, documents,
     field::{Errors, Path},
     metadata,
-    options::{FieldValidation, WriteOptions},
+    options::WriteOptions,
     ownership,
     patch::{self, json_patch, merge_patch, strategic},
     resource::Definition,
@@ -70,17 +70,13 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         let live = live.ok_or_else(|| call.not_found())?;
         let mut object = live.clone();
         let definition = call.definition.clone();
-        let duplicates = patched(&mut object, form, &body, definition.ty()?)?;
-        // A retry after a concurrent write must not repeat its warnings.
-        let validation = if std::mem::take(&mut first) || validation == FieldValidation::Strict {
-            validation
-        } else {
-            FieldValidation::Ignore
-        };
+        let ty = definition.ty()?;
+        let duplicates = patched(&mut object, form, &body, ty)?;
+        let validation = validation.of_try(&mut first);
         let object = documents::decode_made(call, object, validation, duplicates, &|why| {
-            refused(live, form, &body, &definition, why).unwrap_or_else(|error| error)
+            refused(live, form, &body, ty, why).unwrap_or_else(|error| error)
         })?;
-        check_name(call, &object)?;
+        write::check_name(call, &object)?;
         Ok(object)
     });
     written.await?.respond(call)
@@ -107,17 +103,17 @@ pub fn patched(object: &mut Value, form: Form, body: &Bytes, ty: Type<'_>) -> Re
 
 /// The error that what a patch makes of the object is wrong. It quotes the patched document, or the patch
 /// itself where it is strategic.
-fn refused(
+pub fn refused(
     live: &Value,
     form: Form,
     body: &Bytes,
-    definition: &Definition,
+    ty: Type<'_>,
     why: &str,
 ) -> Result<ApiError, ApiError> {
     let shown = if form == Form::Strategic {
         json::parse(body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
     } else {
-        let (ty, mut object, mut text) = (definition.ty()?, live.clone(), Vec::new());
+        let (mut object, mut text) = (live.clone(), Vec::new());
         json::write(live, Some(ty), &mut text);
         patched(&mut object, form, body, ty)?;
         patch::rendered(&String::from_utf8_lossy(&text), &object)
@@ -125,23 +121,6 @@ fn refused(
     let mut errors = Errors::default();
     errors.invalid_str(&Path::new("patch"), &shown, why);
     Ok(ApiError::invalid(GroupResource { group: "", resource: "" }, "", &errors))
-}
-
-fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
-    let name = metadata::name(object);
-    if name.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({} based on URL) was undeterminable: name must be provided",
-            call.info.name
-        )));
-    }
-    if name != call.info.name {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            call.info.name
-        )));
-    }
-    Ok(())
 }
 
 /// Reads the configuration to apply.
@@ -167,8 +146,7 @@ async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<w
         if live.is_none() && !call.info.subresource.is_empty() {
             return Err(call.not_found());
         }
-        let validation =
-            if std::mem::take(&mut first) { options.field_validation } else { FieldValidation::Ignore };
+        let validation = options.field_validation.of_try(&mut first);
         let mut object = ownership::apply(call, live, &config, &options.manager, force, validation)?;
         if live.is_none() {
             let uid = metadata::text(&object, "uid");
@@ -181,7 +159,7 @@ async fn apply(call: &mut Call, body: &[u8], options: &WriteOptions) -> Result<w
             // A version to match makes no sense for what does not exist yet.
             metadata::remove(&mut object, "resourceVersion");
         }
-        check_name(call, &object)?;
+        write::check_name(call, &object)?;
         Ok(object)
     })
     .await

@@ -11,19 +11,16 @@ use crate::{
     field::{Errors, Path},
     managed_fields::{self, Reset},
     metadata,
-    negotiation::{self, Target},
+    negotiation::Target,
     options::WriteOptions,
     registry::kind::{Column, NAME_COLUMN},
     representation,
     resource::Definition,
     respond,
-    schema::{decode, types::Type},
     status::{ApiError, GroupResource},
     stored,
     table::{AGE, age, column},
 };
-
-const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 /// Answers the scale.
 pub async fn get(call: &Call) -> Result<Response, ApiError> {
@@ -43,18 +40,15 @@ pub async fn get(call: &Call) -> Result<Response, ApiError> {
 /// Replaces the scale: sets the replicas.
 pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "UpdateOptions", false)?;
-    let encoding = negotiation::content_type(request.headers(), false)?;
     let body = read_body(request).await?;
-    let expected = Expected {
-        api_version: "autoscaling/v1".into(),
-        kind: "Scale".into(),
-        group: "autoscaling".into(),
-        custom: false,
-    };
-    let (scale, _) = documents::read_as(encoding, &body, &expected, scale_type()?)?;
+    let expected = scale_form()?;
+    let validation = options.field_validation;
+    let mut scale = documents::read_as(call, request.headers(), &body, validation, &expected)?;
+    write::check_namespace(call, &mut scale)?;
+    write::check_name(call, &scale)?;
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
     let written = write::update(call, &write_options, |call, live| {
-        let live = live.ok_or_else(|| call.not_found())?;
+        let live = live.ok_or_else(|| absent(call))?;
         let owner = writer(call, &options.manager)?;
         let mut scale = scale.clone();
         managed_fields::on_update(Some(&owned_scale(&call.definition, live)), &mut scale, &owner);
@@ -72,23 +66,31 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     let body = read_body(request).await?;
     crate::audit::request_patch(&body);
     let write_options = write::Options { dry_run: options.dry_run, manager: String::new() };
+    let mut first = true;
     let written = write::update(call, &write_options, |call, live| {
-        let live = live.ok_or_else(|| call.not_found())?;
+        let live = live.ok_or_else(|| absent(call))?;
         let owner = writer(call, &options.manager)?;
-        let old = owned_scale(&call.definition, live);
-        let decoded = |scale| {
-            decode::decode(scale, owner.ty).map_err(|e| ApiError::bad_request(e.to_string())).map(|(s, _)| s)
-        };
-        let scale = if form == patch::Form::Apply {
+        let (old, expected) = (owned_scale(&call.definition, live), scale_form()?);
+        let validation = options.field_validation.of_try(&mut first);
+        let mut scale = if form == patch::Form::Apply {
             let force = options.force.unwrap_or(false);
-            decoded(managed_fields::apply(Some(&old), &patch::config(&body)?, force, &owner)?)?
+            let merged = managed_fields::apply(Some(&old), &patch::config(&body)?, force, &owner)?;
+            documents::decode_made_as(call, merged, &expected, validation, Vec::new(), &|why| {
+                let kind = &expected.kind;
+                ApiError::unknown(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"))
+            })?
         } else {
             let mut scale = old.clone();
-            patch::patched(&mut scale, form, &body, owner.ty)?;
-            let mut scale = decoded(scale)?;
+            let duplicates = patch::patched(&mut scale, form, &body, owner.ty)?;
+            let mut scale =
+                documents::decode_made_as(call, scale, &expected, validation, duplicates, &|why| {
+                    patch::refused(&old, form, &body, owner.ty, why).unwrap_or_else(|error| error)
+                })?;
             managed_fields::on_update(Some(&old), &mut scale, &owner);
             scale
         };
+        write::check_namespace(call, &mut scale)?;
+        write::check_name(call, &scale)?;
         scaled(call, live, &scale)
     });
     let object = written.await?.object;
@@ -102,7 +104,7 @@ fn writer<'a>(call: &Call, manager: &'a str) -> Result<managed_fields::Request<'
         api_version: "autoscaling/v1",
         kind: "Scale",
         subresource: "scale",
-        ty: scale_type()?,
+        ty: scale_form()?.ty,
         now: call.now,
         reset: &Reset::NONE,
         convert: None,
@@ -123,15 +125,27 @@ fn dotted(pointer: &str) -> String {
     pointer.trim_matches('/').replace('/', ".")
 }
 
-fn scale_type() -> Result<Type<'static>, ApiError> {
-    Type::builtin(SCALE).ok_or_else(|| ApiError::internal("no schema of Scale"))
+fn scale_form() -> Result<Expected<'static>, ApiError> {
+    Expected::part("autoscaling/v1", "Scale", "io.k8s.api.autoscaling.v1")
+}
+
+/// 404 because what is to be scaled is not there.
+fn absent(call: &Call) -> ApiError {
+    match &call.definition {
+        Definition::Builtin(_) => {
+            let GroupResource { group, resource } = call.definition.group_resource();
+            let resource = &format!("{resource}/scale");
+            ApiError::not_found(GroupResource { group, resource }, &call.info.name)
+        }
+        Definition::Custom(_) => call.not_found(),
+    }
 }
 
 fn answer(call: &Call, object: &Value) -> Result<Response, ApiError> {
     let scale = scale_of(&call.definition, object);
     representation::check(call, "*autoscaling.Scale", false)?;
     let (document, ty) = match call.accepted.target {
-        Target::Object => (scale, Some(scale_type()?)),
+        Target::Object => (scale, Some(scale_form()?.ty)),
         Target::Table(version) => (table(call, &scale, version), None),
         Target::Metadata(version) | Target::MetadataList(version) => {
             let partial = representation::partial(&call.definition, &scale, version);
@@ -227,13 +241,6 @@ fn selector_text(selector: &Value) -> String {
 }
 
 fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
-    let name = metadata::name(scale);
-    if name != call.info.name && !name.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            call.info.name
-        )));
-    }
     let replicas = replicas(scale);
     let mut errors = Errors::default();
     // Custom resources are judged as a whole.
@@ -248,10 +255,18 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
         let kind = GroupResource { group: "autoscaling", resource: "Scale" };
         return Err(ApiError::invalid(kind, &call.info.name, &errors));
     }
+    let builtin = matches!(call.definition, Definition::Builtin(_));
+    let (uid, found) = (metadata::text(scale, "uid"), metadata::text(live, "uid"));
+    if call.info.verb == "patch" && builtin && !uid.is_empty() && uid != found {
+        let GroupResource { group, resource } = call.definition.group_resource();
+        let resource = &format!("{resource}/scale");
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+        return Err(ApiError::conflict(GroupResource { group, resource }, &call.info.name, &why));
+    }
     let mut object = live.clone();
-    let version = metadata::text(scale, "resourceVersion");
-    if !version.is_empty() && version != metadata::text(live, "resourceVersion") {
-        return Err(ApiError::modified(call.definition.group_resource(), &call.info.name));
+    // An update is for the object that it names.
+    if call.info.verb == "update" && !uid.is_empty() {
+        metadata::set(&mut object, "uid", uid);
     }
     set_replicas(&call.definition, &mut object, replicas);
     let (pointer, ..) = pointers(&call.definition);
@@ -260,7 +275,13 @@ fn scaled(call: &Call, live: &Value, scale: &Value) -> Result<Value, ApiError> {
     {
         tracing::warn!(%error, name = call.info.name, "cannot carry the ownership of replicas over");
     }
-    metadata::remove(&mut object, "resourceVersion");
+    match metadata::text(scale, "resourceVersion") {
+        // Only what somebody demands is compared.
+        version if version.is_empty() || version == metadata::text(live, "resourceVersion") => {
+            metadata::remove(&mut object, "resourceVersion");
+        }
+        version => metadata::set(&mut object, "resourceVersion", version),
+    }
     Ok(object)
 }
 
@@ -284,4 +305,64 @@ fn set_pointer(object: &mut Value, pointer: &str, value: Value) {
         at = &mut at[part];
     }
     *at = value;
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::custom::tests::Fixture;
+
+    const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+    #[tokio::test]
+    async fn a_scale_is_checked_like_any_object_that_is_replaced() {
+        let server = Fixture::start().await;
+        let spec = json!({
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}]},
+            },
+        });
+        server.create(DEPLOYMENTS, &json!({"metadata": {"name": "d"}, "spec": spec})).await;
+        let path = format!("{DEPLOYMENTS}/d/scale");
+        for (metadata, status, why) in [
+            (
+                json!({"name": "d", "namespace": "x"}),
+                400,
+                "the namespace of the provided object does not match",
+            ),
+            (json!({}), 400, "the name of the object (d based on URL) was undeterminable"),
+            (
+                json!({"name": "d", "uid": "x"}),
+                409,
+                "AdditionalErrorMsg: Precondition failed: UID in precondition: x",
+            ),
+            (
+                json!({"name": "d", "resourceVersion": "x"}),
+                500,
+                "strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
+            (json!({"name": "d"}), 200, ""),
+        ] {
+            let scale = json!({"metadata": metadata, "spec": {"replicas": 2}});
+            let (code, body) = server.call(Method::PUT, &path, &scale).await;
+            assert_eq!(code, status, "{body}");
+            assert!(body["message"].as_str().unwrap_or_default().contains(why), "{body}");
+        }
+        let scale = json!({"metadata": {"name": "d"}, "spec": {"replicas": 2, "nope": 1}});
+        let (code, body) = server.call(Method::PUT, &format!("{path}?fieldValidation=Strict"), &scale).await;
+        assert_eq!(code, StatusCode::BAD_REQUEST);
+        let why = "Scale in version \"v1\" cannot be handled as a Scale: strict decoding error: unknown field \
+                   \"spec.nope\"";
+        assert_eq!(body["message"], why);
+
+        let absent = format!("{DEPLOYMENTS}/absent/scale");
+        let (code, body) = server.call(Method::PUT, &absent, &json!({"metadata": {"name": "absent"}})).await;
+        assert_eq!(code, StatusCode::NOT_FOUND);
+        assert_eq!(body["message"], "deployments/scale.apps \"absent\" not found");
+        server.0.stop().await;
+    }
 }

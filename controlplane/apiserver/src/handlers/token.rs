@@ -4,17 +4,20 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use super::{call::Call, call::read_body, write::admit_given};
+use super::{
+    call::Call,
+    call::read_body,
+    write::{admit_given, check_namespace},
+};
 use crate::{
     admission::Operation,
     authentication::service_account,
     body::{Request, Response},
     documents::{self, Expected},
     managed_fields::{self, Reset},
-    negotiation,
     options::WriteOptions,
     registry, respond,
-    schema::{defaults, types::Type},
+    schema::defaults,
     status::ApiError,
 };
 
@@ -24,17 +27,13 @@ const DEFAULT_SECONDS: i64 = 3600;
 /// Issues a token for the service account that the path names.
 pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "CreateOptions", false)?;
-    let encoding = negotiation::content_type(request.headers(), false)?;
     let body = read_body(request).await?;
-    let expected = Expected {
-        api_version: "authentication.k8s.io/v1".into(),
-        kind: "TokenRequest".into(),
-        group: "authentication.k8s.io".into(),
-        custom: false,
-    };
-    let ty = Type::builtin("io.k8s.api.authentication.v1.TokenRequest")
-        .ok_or_else(|| ApiError::internal("no schema of TokenRequest"))?;
-    let (mut token_request, _) = documents::read_as(encoding, &body, &expected, ty)?;
+    let expected =
+        Expected::part("authentication.k8s.io/v1", "TokenRequest", "io.k8s.api.authentication.v1")?;
+    let validation = options.field_validation;
+    let mut token_request = documents::read_as(call, request.headers(), &body, validation, &expected)?;
+    check_namespace(call, &mut token_request)?;
+    let ty = expected.ty;
     defaults::apply_defaults(&mut token_request, ty);
     registry::access::set_default(&mut token_request, "/spec/expirationSeconds", DEFAULT_SECONDS);
     let writer = managed_fields::Request {

@@ -1,11 +1,9 @@
 //! PUT of an object, or of its status or another part that is written as the whole object.
 
-use serde_json::Value;
-
 use super::{call::Call, call::read_body, write};
 use crate::{
     body::{Request, Response},
-    documents, metadata,
+    documents,
     options::WriteOptions,
     status::ApiError,
 };
@@ -14,8 +12,9 @@ use crate::{
 pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = WriteOptions::read(&call.query, &call.user_agent, "UpdateOptions", false)?;
     let body = read_body(request).await?;
-    let object = documents::read(call, request.headers(), &body, options.field_validation)?;
-    check_name(call, &object)?;
+    let mut object = documents::read(call, request.headers(), &body, options.field_validation)?;
+    write::check_namespace(call, &mut object)?;
+    write::check_name(call, &object)?;
     let options = write::Options { dry_run: options.dry_run, manager: options.manager };
     let written = write::update(call, &options, |call, live| {
         if live.is_none() && !may_create(call) {
@@ -28,19 +27,4 @@ pub async fn update(call: &mut Call, request: &mut Request) -> Result<Response, 
 
 fn may_create(call: &Call) -> bool {
     call.info.subresource.is_empty() && call.definition.stored().rules().create_on_update()
-}
-
-fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
-    let (given, path) = (metadata::name(object), call.info.name.as_str());
-    if given.is_empty() {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({path} based on URL) was undeterminable: name must be provided"
-        )));
-    }
-    if given != path {
-        return Err(ApiError::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({path})"
-        )));
-    }
-    Ok(())
 }

@@ -12,8 +12,10 @@ use crate::{
         internal,
     },
     schema::{self, types::Type},
+    selectors::{fields::FieldSelector, labels::LabelSelector},
     status::{ApiError, GroupResource},
     user::User,
+    validation::labels,
 };
 
 /// Answers a SubjectAccessReview or one of its siblings.
@@ -43,14 +45,38 @@ pub async fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiErr
         let [verb, path] = ["/spec/nonResourceAttributes/verb", "/spec/nonResourceAttributes/path"].map(text);
         Attributes::path(&user, verb, path)
     };
-    let status = match authorization::decide(&call.server.parts.authorizers, &attributes).await {
+    let mut status = match authorization::decide(&call.server.parts.authorizers, &attributes).await {
         Decision::Allow(reason) => with_reason(json!({"allowed": true}), &reason),
         Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), &reason),
         Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), &reason),
         Decision::Failed(why) => json!({"allowed": false, "evaluationError": why}),
     };
+    let failed = status.get("evaluationError").and_then(Value::as_str).map(str::to_owned);
+    let faults: Vec<String> = failed.into_iter().chain(unread_selectors(review)).collect();
+    if !faults.is_empty() {
+        status["evaluationError"] = faults.join("; ").into();
+    }
     review["status"] = status;
     Ok(())
+}
+
+/// What is said of selectors that cannot be read, in whole or in part: what cannot is not taken into account.
+fn unread_selectors(review: &Value) -> impl Iterator<Item = String> {
+    ["fieldSelector", "labelSelector"].into_iter().filter_map(|field| {
+        let selector = at(review, &format!("/spec/resourceAttributes/{field}"));
+        let (raw, requirements) = (str_at(selector, "/rawSelector"), list_at(selector, "/requirements"));
+        let of_labels = field == "labelSelector";
+        let is_read = |requirement: &Value| match str_at(requirement, "/operator") {
+            "In" | "NotIn" => of_labels || list_at(requirement, "/values").len() == 1,
+            "Exists" | "DoesNotExist" => of_labels,
+            _ => false,
+        };
+        let read = requirements.iter().filter(|requirement| is_read(requirement)).count();
+        let is_whole = read == requirements.len()
+            && if of_labels { LabelSelector::parse(raw).is_ok() } else { FieldSelector::is_one(raw) };
+        let partially = if read > 0 { "partially " } else { "" };
+        (!is_whole).then(|| format!("spec.resourceAttributes.{field} {partially}ignored due to parse error"))
+    })
 }
 
 fn with_reason(mut status: Value, reason: &str) -> Value {
@@ -152,6 +178,20 @@ fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
             ),
             _ => {}
         }
+        let path = path.child("requirements");
+        for (index, requirement) in list_at(selector, "/requirements").iter().enumerate() {
+            let path = path.index(index);
+            // An operator that is not known is for authorizers to judge.
+            if field == "labelSelector" {
+                labels::has_known_operator(&mut errors, &path, requirement);
+                labels::key_and_values(&mut errors, &path, requirement);
+            } else {
+                if str_at(requirement, "/key").is_empty() {
+                    errors.required(&path.child("key"), "must be specified");
+                }
+                labels::has_known_operator(&mut errors, &path, requirement);
+            }
+        }
     }
     let mut own = at(review, "/metadata").clone();
     if let Some(own) = own.as_object_mut() {
@@ -185,4 +225,70 @@ fn validate(call: &Call, review: &Value) -> Result<(), ApiError> {
     }
     let kind = GroupResource { group: "authorization.k8s.io", resource: "" };
     Err(ApiError::invalid(kind, "", &errors))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+
+    use super::*;
+    use crate::custom::tests::Fixture;
+
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+
+    async fn reviewed(server: &Fixture, selectors: Value) -> (StatusCode, Value) {
+        let mut attributes = json!({"verb": "list", "resource": "pods"});
+        for (field, selector) in selectors.as_object().unwrap() {
+            attributes[field] = selector.clone();
+        }
+        let review = json!({"spec": {"resourceAttributes": attributes}});
+        server.call(Method::POST, REVIEWS, &review).await
+    }
+
+    #[tokio::test]
+    async fn a_review_says_which_selectors_it_could_not_read() {
+        let server = Fixture::start().await;
+        let known = json!({"key": "a", "operator": "In", "values": ["b"]});
+        let strange = json!({"key": "a", "operator": "Like"});
+        for (selectors, said) in [
+            (json!({"labelSelector": {"rawSelector": "a=b"}}), Value::Null),
+            (
+                json!({"labelSelector": {"rawSelector": "a in ("}, "fieldSelector": {"rawSelector": "a"}}),
+                "spec.resourceAttributes.fieldSelector ignored due to parse error; \
+                 spec.resourceAttributes.labelSelector ignored due to parse error"
+                    .into(),
+            ),
+            (
+                json!({"labelSelector": {"requirements": [known, strange]}}),
+                "spec.resourceAttributes.labelSelector partially ignored due to parse error".into(),
+            ),
+            (
+                json!({"fieldSelector": {"requirements": [{"key": "a", "operator": "Exists"}]}}),
+                "spec.resourceAttributes.fieldSelector ignored due to parse error".into(),
+            ),
+        ] {
+            let (status, body) = reviewed(&server, selectors).await;
+            assert_eq!(status, StatusCode::CREATED, "{body}");
+            assert_eq!(body["status"]["evaluationError"], said, "{body}");
+        }
+        server.0.stop().await;
+    }
+
+    #[tokio::test]
+    async fn requirements_have_keys_and_the_values_that_their_operators_want() {
+        let server = Fixture::start().await;
+        let requirements = json!([{"key": "a", "operator": "In"}, {"operator": "Exists", "values": ["x"]}]);
+        let (status, body) =
+            reviewed(&server, json!({"fieldSelector": {"requirements": requirements}})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        let fields: Vec<_> = body["details"]["causes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["field"].as_str().unwrap())
+            .collect();
+        let path = "spec.resourceAttributes.fieldSelector.requirements";
+        assert_eq!(fields, ["[0].values", "[1].key", "[1].values"].map(|end| format!("{path}{end}")));
+        server.0.stop().await;
+    }
 }

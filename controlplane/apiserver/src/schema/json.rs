@@ -52,7 +52,13 @@ impl fmt::Display for Quoted {
             b'\n' => f.write_str(r"'\n'"),
             b'\r' => f.write_str(r"'\r'"),
             b'\t' => f.write_str(r"'\t'"),
+            b'\x07' => f.write_str(r"'\a'"),
+            b'\x08' => f.write_str(r"'\b'"),
+            b'\x0b' => f.write_str(r"'\v'"),
+            b'\x0c' => f.write_str(r"'\f'"),
             byte if byte < b' ' || byte == 0x7f => write!(f, "'\\x{byte:02x}'"),
+            // What Latin-1 has there cannot be seen.
+            byte @ (0x80..=0xa0 | 0xad) => write!(f, "'\\u{byte:04x}'"),
             byte => write!(f, "'{}'", char::from(byte)),
         }
     }

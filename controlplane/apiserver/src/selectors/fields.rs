@@ -71,10 +71,7 @@ impl FieldSelector {
             if term.is_empty() {
                 continue;
             }
-            let Some((name, equal, value)) = operator(term) else {
-                return Err(Error::Syntax { selector: text.into(), term: term.into() });
-            };
-            let value = unescape(value)?;
+            let (name, equal, value) = parts(text, term)?;
             let field = match name {
                 "metadata.name" => Field::Name,
                 "metadata.namespace" if selectable.namespaced || selectable.is_plain() => Field::Namespace,
@@ -87,6 +84,11 @@ impl FieldSelector {
             terms.push(Term { field, equal, value });
         }
         Ok(Self { terms })
+    }
+
+    /// Whether a text is a selector, of whatever fields.
+    pub fn is_one(text: &str) -> bool {
+        split(text).into_iter().filter(|term| !term.is_empty()).all(|term| parts(text, term).is_ok())
     }
 
     /// Whether it has no terms.
@@ -129,6 +131,14 @@ fn split(text: &str) -> Vec<&str> {
     }
     parts.push(&text[start..]);
     parts
+}
+
+/// The field of a term of a selector, whether it is to be equal, and to what.
+fn parts<'t>(selector: &str, term: &'t str) -> Result<(&'t str, bool, String), Error> {
+    let Some((name, equal, value)) = operator(term) else {
+        return Err(Error::Syntax { selector: selector.into(), term: term.into() });
+    };
+    Ok((name, equal, unescape(value)?))
 }
 
 fn operator(term: &str) -> Option<(&str, bool, &str)> {

@@ -67,6 +67,15 @@ pub fn selector(errors: &mut Errors, path: &Path<'_>, selector: &Value) {
 }
 
 fn requirement(errors: &mut Errors, path: &Path<'_>, expression: &Value) {
+    if !has_known_operator(errors, path, expression) {
+        let operator = str_at(expression, "/operator");
+        errors.invalid_str(&path.child("operator"), operator, "not a valid selector operator");
+    }
+    key_and_values(errors, path, expression);
+}
+
+/// Whether the operator of a requirement is known; then it has to have values, or none, as the operator wants it.
+pub fn has_known_operator(errors: &mut Errors, path: &Path<'_>, expression: &Value) -> bool {
     let values = list_at(expression, "/values");
     match str_at(expression, "/operator") {
         "In" | "NotIn" if values.is_empty() => {
@@ -77,10 +86,13 @@ fn requirement(errors: &mut Errors, path: &Path<'_>, expression: &Value) {
             "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
         ),
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        operator => {
-            errors.invalid_str(&path.child("operator"), operator, "not a valid selector operator");
-        }
+        _ => return false,
     }
+    true
+}
+
+/// The key and the values of a requirement, which have to be those of labels.
+pub fn key_and_values(errors: &mut Errors, path: &Path<'_>, expression: &Value) {
     label_name(errors, &path.child("key"), str_at(expression, "/key"));
     for (index, value) in strs_at(expression, "/values").enumerate() {
         for why in names::label_value(value) {

@@ -117,9 +117,7 @@ fn offers<'a>(slice: &'a ResourceSlice, node: &Node) -> impl Iterator<Item = Off
     spec.devices.iter().flatten().filter_map(move |device| {
         let (name, selector) = (device.node_name.as_deref(), device.node_selector.as_ref());
         let reach = if each { reach(name, selector, device.all_nodes == Some(true), &node) } else { whole };
-        let id =
-            DeviceId { driver: spec.driver.clone(), pool: spec.pool.name.clone(), name: device.name.clone() };
-        Some(Offer { id, device, reach: reach? })
+        Some(Offer { id: id(slice, device), device, reach: reach? })
     })
 }
 

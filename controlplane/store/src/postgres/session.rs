@@ -139,7 +139,7 @@ struct State<S> {
 }
 
 /// An error that several hear of.
-type Cause = Arc<dyn std::error::Error + Send + Sync>;
+pub(super) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 impl<S: Prepared> Slot<S> {
     pub(super) fn new(address: Arc<Address>, hint: Option<Arc<Hint>>) -> Self {

@@ -14,7 +14,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::batch::Batch;
 use super::reader::{current, revision, signed};
-use super::session::{Prepared, Session, Slot};
+use super::session::{Cause, Prepared, Session, Slot};
 use super::sql;
 use super::tail::Tail;
 use crate::record::Current;
@@ -354,7 +354,6 @@ impl Writer {
 }
 
 fn fail(error: Error, replies: Vec<oneshot::Sender<Outcome>>) {
-    type Cause = Arc<dyn std::error::Error + Send + Sync>;
     let again: Box<dyn Fn() -> Error> = match error {
         Error::Unavailable(cause) => {
             let cause: Cause = cause.into();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::reader::Readers;
 use super::snapshot::{self, Snapshot};
-use crate::ring::Ring;
+use crate::ring::{Ring, content};
 use crate::{Entry, Error, Part, Revision};
 
 /// Lists together hold at most so many bytes; a longer one is not kept.
@@ -28,8 +28,7 @@ pub(super) struct Kept {
 impl Kept {
     /// Adds a part, or ends with nothing if that is too much.
     pub(super) fn with(mut self, entries: &[Entry]) -> Option<Self> {
-        let size = |e: &Entry| size_of::<Entry>() + e.key.len() + e.value.len() + e.index.len();
-        self.bytes += entries.iter().map(size).sum::<usize>();
+        self.bytes += entries.iter().map(|entry| size_of::<Entry>() + content(entry)).sum::<usize>();
         self.parts.push(entries.to_vec());
         (self.bytes <= MOST_BYTES).then_some(self)
     }
@@ -50,7 +49,7 @@ pub(super) struct Recent(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// The one asked for last comes last.
+    /// The one read last comes last.
     lists: Vec<List>,
     is_swept: bool,
 }

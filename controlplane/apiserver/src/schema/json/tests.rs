@@ -18,6 +18,10 @@ fn errors_are_those_of_go() {
     assert_eq!(error("{\"a\" 1}"), "invalid character '1' after object key");
     assert_eq!(error("[1 2]"), "invalid character '2' after array element");
     assert_eq!(error("\"a\nb\""), "invalid character '\\n' in string literal");
+    assert_eq!(error("\u{c7}"), "invalid character 'Ã' looking for beginning of value");
+    let text = [0x9e];
+    let hidden = parse(&text, None).unwrap_err().to_string();
+    assert_eq!(hidden, "invalid character '\\u009e' looking for beginning of value");
     assert_eq!(error("1.x"), "invalid character 'x' after decimal point in numeric literal");
     assert_eq!(error(&"[".repeat(200)), "exceeded max depth");
 }

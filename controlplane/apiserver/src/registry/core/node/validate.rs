@@ -23,13 +23,36 @@ pub fn validate_create(node: &Value) -> Errors {
     for (index, cidr) in strs_at(node, "/spec/podCIDRs").enumerate() {
         ip::cidr(&mut errors, &path.index(index), cidr);
     }
-    let cidrs: Vec<_> = strs_at(node, "/spec/podCIDRs").filter_map(ip::parse_cidr).collect();
-    let of_v6 = cidrs.iter().filter(|(address, _)| address.is_ipv6()).count();
-    if cidrs.len() > 2 || cidrs.len() == 2 && of_v6 != 1 {
-        let all = at(node, "/spec/podCIDRs");
-        errors.invalid(&path, all, "may specify no more than one CIDR for each IP family");
-    }
+    validate_families(&mut errors, &path, node);
     errors
+}
+
+/// Several ranges of addresses: one of each family, and each once.
+fn validate_families(errors: &mut Errors, path: &Path<'_>, node: &Value) {
+    let all: Vec<&str> = strs_at(node, "/spec/podCIDRs").collect();
+    if all.len() < 2 {
+        return;
+    }
+    let bad = all.iter().find(|cidr| ip::parse_cidr(cidr).is_none());
+    if let Some(bad) = bad {
+        let why = format!(
+            "Internal error: invalid PodCIDRs. failed to check with dual stack with error:failed to parse cidr \
+             value:{bad:?} with error:invalid CIDR address: {bad}"
+        );
+        errors.push(path, Reason::Internal, why);
+    }
+    let of_v6 = |cidr: &&str| ip::parse_cidr(cidr).is_some_and(|(address, _)| address.is_ipv6());
+    let has_both = all.iter().any(of_v6) && !all.iter().all(of_v6);
+    if bad.is_some() || !has_both || all.len() > 2 {
+        let all = at(node, "/spec/podCIDRs");
+        errors.invalid(path, all, "may specify no more than one CIDR for each IP family");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, cidr) in all.into_iter().enumerate() {
+        if !seen.insert(cidr) {
+            errors.duplicate(&path.index(index), &cidr.into());
+        }
+    }
 }
 
 /// A changed node or status.
@@ -89,12 +112,12 @@ fn validate_config_source(errors: &mut Errors, node: &Value) {
     let path = path.child("configMap");
     for field in ["uid", "resourceVersion"] {
         if !str_at(map, &format!("/{field}")).is_empty() {
-            errors.forbidden(&path.child(field), "must not be set in spec");
+            errors.forbidden(&path.child(field), &format!("{field} must not be set in spec"));
         }
     }
     for field in ["namespace", "name", "kubeletConfigKey"] {
         if str_at(map, &format!("/{field}")).is_empty() {
-            errors.required(&path.child(field), "");
+            errors.required(&path.child(field), &format!("{field} must be set"));
         }
     }
 }

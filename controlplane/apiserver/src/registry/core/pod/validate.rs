@@ -411,6 +411,7 @@ pub fn validate_status_update(pod: &Value, old: &Value) -> Errors {
     }
     fields::immutable_field(&mut errors, &STATUS, at(pod, "/status"), at(old, "/status"), "qosClass");
     validate_transitions(&mut errors, pod, old);
+    validate_claim_statuses(&mut errors, pod);
     validate_addresses(&mut errors, pod, "podIPs");
     if !list_at(pod, "/status/hostIPs").is_empty() {
         let first = list_at(pod, "/status/hostIPs").first().map(|ip| str_at(ip, "/ip")).unwrap_or_default();
@@ -424,6 +425,26 @@ pub fn validate_status_update(pod: &Value, old: &Value) -> Errors {
         validate_addresses(&mut errors, pod, "hostIPs");
     }
     errors
+}
+
+/// What is said of claims is of those that the pod has, and said once.
+fn validate_claim_statuses(errors: &mut Errors, pod: &Value) {
+    let claims = list_at(pod, "/spec/resourceClaims");
+    let path = STATUS.child("resourceClaimStatuses");
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, status) in list_at(pod, "/status/resourceClaimStatuses").iter().enumerate() {
+        let (path, name) = (path.index(index), str_at(status, "/name"));
+        if crate::registry::access::named(claims, name).is_none() {
+            let why = "must match the name of an entry in `spec.resourceClaims`";
+            errors.invalid_str(&path.child("name"), name, why);
+        }
+        if !seen.insert(name) {
+            errors.duplicate(&path.child("name"), &name.into());
+        }
+        if let Some(claim) = get(status, "/resourceClaimName").and_then(Value::as_str) {
+            dns_subdomain(errors, &path.child("name"), claim);
+        }
+    }
 }
 
 fn validate_addresses(errors: &mut Errors, pod: &Value, field: &str) {
@@ -452,9 +473,12 @@ fn validate_addresses(errors: &mut Errors, pod: &Value, field: &str) {
 fn validate_transitions(errors: &mut Errors, pod: &Value, old: &Value) {
     const WHY: &str = "may not be transitioned to non-terminated state";
     let pod_policy = str_at(old, "/spec/restartPolicy");
-    for (list, containers) in
-        [("containerStatuses", "/spec/containers"), ("initContainerStatuses", "/spec/initContainers")]
-    {
+    for (list, containers, pod_policy) in [
+        ("containerStatuses", "/spec/containers", pod_policy),
+        ("initContainerStatuses", "/spec/initContainers", pod_policy),
+        // These are never restarted.
+        ("ephemeralContainerStatuses", "/spec/ephemeralContainers", "Never"),
+    ] {
         for (index, was) in list_at(old, &format!("/status/{list}")).iter().enumerate() {
             let Some(terminated) = get(was, "/state/terminated") else { continue };
             let name = str_at(was, "/name");
