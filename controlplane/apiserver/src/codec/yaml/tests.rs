@@ -146,7 +146,7 @@ fn json_is_read_as_what_it_is_in_yaml() {
     ];
     for text in alike {
         let value = super::json::read(text.as_bytes()).expect(text);
-        assert_eq!(Ok((value, Vec::new())), super::read::read_yaml(text.as_bytes()), "{text}");
+        assert_eq!(Ok((value, Vec::new())), read::read_yaml(text.as_bytes()), "{text}");
     }
     let long = format!(r#"{{"{}":1}}"#, "k".repeat(1024));
     let others = [
