@@ -57,7 +57,7 @@ pub use status::{
     PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
 };
 pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
-pub use tuning::{AdmissionPlugins, FileRef, Probe, Probes, ServiceMonitor, Switch};
+pub use tuning::{AdmissionPlugins, Probe, Probes, ServiceMonitor, Switch};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

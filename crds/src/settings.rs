@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backing_store::{BackingStoreType, EXTERNAL_FITS_THE_TYPE, ExternalStore};
 use crate::exposure::{ExposeGateway, ExposeIngress};
-use crate::tuning::{AdmissionPlugins, FileRef, Probes, ServiceMonitor};
+use crate::sources::KeyRef;
+use crate::tuning::{AdmissionPlugins, Probes, ServiceMonitor};
 use crate::{Quantity, schemas};
 
 /// The process that serves the virtual cluster: its image, size and place.
@@ -54,12 +55,12 @@ pub struct ControlPlane {
     /// Admission plugins of the virtual API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admission_plugins: Option<AdmissionPlugins>,
-    /// What of which requests goes to the control plane's log: a `Policy` of audit.k8s.io/v1.
+    /// What of which requests goes to the control plane's log: a `Policy` of audit.k8s.io/v1 in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub audit_policy_ref: Option<FileRef>,
-    /// Who vouches for users: an `AuthenticationConfiguration` of apiserver.config.k8s.io.
+    pub audit_policy_ref: Option<KeyRef>,
+    /// Who vouches for users: an `AuthenticationConfiguration` of apiserver.config.k8s.io in a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authentication_config_ref: Option<FileRef>,
+    pub authentication_config_ref: Option<KeyRef>,
     /// Further flags of `vkube controlplane`, as `--flag=value`; those that other fields stand for cannot be set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::flags")]

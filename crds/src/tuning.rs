@@ -83,15 +83,3 @@ pub struct AdmissionPlugins {
     #[schemars(schema_with = "schemas::string_set")]
     pub disable: Vec<String>,
 }
-
-/// A key of a Secret in the namespace of the VirtualCluster that holds a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FileRef {
-    /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
-    pub name: String,
-    /// Key that holds the file.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
-    pub key: String,
-}

@@ -250,8 +250,11 @@ impl Controllers {
 /// What is wrong with the flags and plugins that a spec asks for.
 pub fn problems(asked: &vkube_crds::ControlPlane) -> Vec<String> {
     let flags = asked.extra_args.iter().map(String::as_str);
-    let line = ["vkube", "controlplane", "--data-dir=/data"].into_iter().chain(flags);
-    let refused = Cli::try_parse_from(line).err().map(|error| {
+    // What the operator gives besides, as far as there must be some.
+    let given = "vkube controlplane --data-dir=d --name=n --host-namespace=h --pki-dir=p".split(' ');
+    // To know all flags takes more than to know that none are asked for.
+    let parsed = (!asked.extra_args.is_empty()).then(|| Cli::try_parse_from(given.chain(flags)));
+    let refused = parsed.and_then(Result::err).map(|error| {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         format!("controlPlane.extraArgs: {first}")
@@ -271,6 +274,7 @@ mod tests {
     #[test]
     fn flags_and_plugins_that_a_control_plane_does_not_have_are_told() {
         let told = |asked| problems(&serde_json::from_value(asked).unwrap()).join("; ");
+        assert_eq!(told(json!({})), "");
         assert_eq!(told(json!({"extraArgs": ["--max-requests-inflight=50", "--verbose"]})), "");
         let unknown = told(json!({"extraArgs": ["--no-such-flag=1"]}));
         assert_eq!(unknown, "controlPlane.extraArgs: unexpected argument '--no-such-flag' found");

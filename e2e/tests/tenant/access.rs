@@ -57,3 +57,32 @@ pub fn a_service_account_token_speaks_for_it(world: &World) {
     let managers = "-o jsonpath='{.metadata.managedFields[*].manager}'";
     assert!(!tenant.ok(&format!("kubectl -n {namespace} get configmap made {managers}")).is_empty());
 }
+
+pub fn a_token_is_bound_to_a_pod(world: &World) {
+    let (tenant, namespace) = (&world.tenant, world.namespace("bound"));
+    tenant.ok(&format!("kubectl -n {namespace} create serviceaccount robot"));
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: holder}\n\
+               spec: {serviceAccountName: robot, containers: [{name: holder, image: example.com/holder}]}\n";
+    tenant.ok_with(&format!("kubectl -n {namespace} create -f -"), pod);
+    let token = tenant.ok(&format!(
+        "kubectl -n {namespace} create token robot --bound-object-kind=Pod --bound-object-name=holder --duration=10m"
+    ));
+    let server = tenant.ok("kubectl config view --minify -o jsonpath='{.clusters[0].cluster.server}'");
+    let robot = format!(
+        "kubectl --kubeconfig=/dev/null --server={server} --insecure-skip-tls-verify --token={}",
+        token.trim()
+    );
+    let name = "-o jsonpath='{.status.userInfo.extra.authentication\\.kubernetes\\.io/pod-name[0]}'";
+    assert_eq!(tenant.ok(&format!("{robot} auth whoami {name}")), "holder");
+    let listed = tenant.ok(&format!("{robot} auth can-i --list -n {namespace}"));
+    assert!(listed.contains("selfsubjectaccessreviews.authorization.k8s.io"), "{listed}");
+    assert!(listed.lines().any(|line| line.contains("[/healthz]") && line.contains("[get]")), "{listed}");
+
+    // It ends with its pod.
+    tenant.ok(&format!("kubectl -n {namespace} delete pod holder --timeout=60s"));
+    tenant.until(&format!("{robot} auth whoami 2>&1 || true"), |said| said.contains("Unauthorized"));
+    let missing = tenant.fails(&format!(
+        "kubectl -n {namespace} create token robot --bound-object-kind=Pod --bound-object-name=holder"
+    ));
+    assert!(missing.contains("pods \"holder\" not found"), "{missing}");
+}

@@ -127,3 +127,28 @@ pub fn deleting_a_deployment_deletes_its_pods_on_both_sides(world: &World) {
     let left = format!("kubectl -n {} get pods -o name", world.host_namespace);
     world.sandbox.host.until(&left, |pods| !pods.contains("-x-emptied-x-"));
 }
+
+pub fn diff_knows_what_is_new_what_goes_and_whose_fields_are(world: &World) {
+    let (tenant, namespace) = (&world.tenant, world.namespace("compared"));
+    let diff = |flags: &str, manifest: &str| {
+        tenant.run_with(&format!("kubectl -n {namespace} diff {flags} -f -"), manifest)
+    };
+    let new = diff("", COLOURS);
+    assert!(new.stdout.contains("+kind: ConfigMap") && !new.stdout.contains("-kind:"), "{new:?}");
+    tenant.fails(&format!("kubectl -n {namespace} get configmap colours"));
+    tenant.ok_with(
+        &format!("kubectl -n {namespace} apply --server-side --field-manager=painter -f -"),
+        COLOURS,
+    );
+    let other = COLOURS.replace("sky: blue", "sky: grey");
+    let conflict = diff("--server-side --field-manager=weather", &other);
+    assert!(conflict.stderr.contains("conflict with \"painter\""), "{conflict:?}");
+    let forced = diff("--server-side --field-manager=weather --force-conflicts", &other);
+    assert!(forced.stdout.contains("+  sky: grey"), "{forced:?}");
+    tenant.ok_with(
+        &format!("kubectl -n {namespace} apply -f -"),
+        &COLOURS.replace("name: colours", "name: others"),
+    );
+    let pruned = diff("--prune -l kind=palette --prune-allowlist=core/v1/ConfigMap", COLOURS);
+    assert!(pruned.stdout.contains("-  name: others"), "{pruned:?}");
+}

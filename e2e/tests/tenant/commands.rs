@@ -163,6 +163,18 @@ pub fn wait_follows_creation_conditions_and_deletion(world: &World) {
     events.line(|line| line.starts_with("ADDED"));
     tenant.ok(&format!("kubectl -n {namespace} delete configmap c"));
     events.line(|line| line.starts_with("DELETED"));
+
+    tenant.ok(&format!("kubectl -n {namespace} create deployment app --image=example.com/app:1"));
+    let wait = format!("kubectl -n {namespace} wait --timeout=60s");
+    tenant.ok(&format!("{wait} --for=condition=Available deployment/app"));
+    tenant.ok(&format!("{wait} --for=condition=Ready=True pods -l app=app"));
+    tenant.ok(&format!("{wait} --for=jsonpath='{{.status.readyReplicas}}' deployment/app"));
+    let late =
+        tenant.fails(&format!("kubectl -n {namespace} wait --timeout=1s --for=condition=No deployment/app"));
+    assert!(late.contains("timed out waiting for the condition on deployments/app"), "{late}");
+    let gone = tenant.start(&format!("{wait} --for=delete deployment/app"));
+    tenant.ok(&format!("kubectl -n {namespace} delete deployment app"));
+    gone.line(|line| line == "deployment.apps/app condition met");
 }
 
 pub fn roles_are_reconciled(world: &World) {

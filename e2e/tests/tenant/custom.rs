@@ -27,6 +27,14 @@ pub fn a_custom_resource_has_columns_validation_and_scale(world: &World) {
     tenant.ok(&format!("kubectl -n {namespace} scale ship/aurora --replicas=9"));
     assert_eq!(tenant.ok(&format!("kubectl -n {namespace} get ship aurora -o jsonpath={{.spec.crew}}")), "9");
     assert!(tenant.ok("kubectl explain ship.spec.port").contains("Where it lies."));
+    let whole = tenant.ok("kubectl explain ships.sea.example.com --recursive");
+    assert!(whole.contains("KIND:       Ship") && whole.contains("    port\t<string> -required-"), "{whole}");
+    assert!(whole.contains("  metadata\t<ObjectMeta>") && whole.contains("    ownerReferences"), "{whole}");
+    let missing = tenant.fails("kubectl explain ship.spec.sails");
+    assert_eq!(missing.trim(), "error: field \"sails\" does not exist");
+    let changed = SHIP.replace("Bergen", "Oslo");
+    let diff = tenant.run_with(&format!("kubectl -n {namespace} diff -f -"), &changed);
+    assert!(diff.stdout.contains("-  port: Bergen") && diff.stdout.contains("+  port: Oslo"), "{diff:?}");
 
     tenant.ok("kubectl delete crd ships.sea.example.com --timeout=60s");
     tenant.until("kubectl api-resources -o name", |resources| !resources.contains("ships"));

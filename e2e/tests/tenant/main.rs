@@ -6,9 +6,11 @@ mod access;
 mod changes;
 mod commands;
 mod custom;
+mod debugging;
 mod host;
 mod manifests;
 mod reading;
+mod rollouts;
 mod workloads;
 
 use std::process::ExitCode;
@@ -62,16 +64,24 @@ const CASES: &[Case<World>] = cases![
     reading::explain_describe_and_api_resources_work,
     reading::a_watch_sees_changes_in_order,
     reading::selectors_sorting_and_output_forms_work,
+    reading::resources_are_listed_by_what_they_are,
+    reading::a_watch_prints_in_any_form,
     changes::labels_and_annotations_come_and_go,
     changes::edit_writes_what_the_editor_made,
     changes::a_stale_replace_conflicts,
     changes::server_side_apply_names_whom_it_conflicts_with,
     changes::diff_tells_by_its_exit_code,
+    changes::diff_knows_what_is_new_what_goes_and_whose_fields_are,
     changes::patches_of_all_kinds_merge,
     changes::a_dry_run_changes_nothing,
     changes::deleting_a_namespace_deletes_what_is_in_it,
     changes::deleting_a_deployment_deletes_its_pods_on_both_sides,
     custom::a_custom_resource_has_columns_validation_and_scale,
+    debugging::events_are_told_by_object_type_and_as_they_come,
+    debugging::a_debugger_runs_beside_the_containers_of_a_pod,
+    debugging::what_is_run_by_hand_talks_and_goes,
+    rollouts::sets_are_rolled_out_and_back,
+    rollouts::what_can_be_set_is_set,
     commands::every_resource_is_explained_listed_and_described,
     commands::every_generator_makes_what_it_says,
     commands::a_rollout_is_paused_resumed_and_undone,
@@ -82,6 +92,7 @@ const CASES: &[Case<World>] = cases![
     commands::a_kustomization_is_applied_compared_and_deleted,
     access::can_i_follows_roles,
     access::a_service_account_token_speaks_for_it,
+    access::a_token_is_bound_to_a_pod,
     host::pods_are_renamed_into_one_namespace,
     host::what_the_tenant_makes_stays_inside,
 ];

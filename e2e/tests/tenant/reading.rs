@@ -66,3 +66,43 @@ pub fn selectors_sorting_and_output_forms_work(world: &World) {
     let missing = tenant.fails(&format!("kubectl -n {namespace} get configmap nothing"));
     assert_eq!(missing.trim(), "Error from server (NotFound): configmaps \"nothing\" not found");
 }
+
+pub fn resources_are_listed_by_what_they_are(world: &World) {
+    let tenant = &world.tenant;
+    let list = |flags: &str| tenant.ok(&format!("kubectl api-resources --no-headers {flags}"));
+    let apps = list("--api-group=apps -o name");
+    for resource in ["controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"] {
+        assert!(apps.contains(&format!("{resource}.apps\n")), "{apps}");
+    }
+    let global = list("--namespaced=false --sort-by=name -o name");
+    assert!(global.contains("namespaces\n") && !global.contains("configmaps\n"), "{global}");
+    let in_all = list("--categories=all -o name");
+    assert!(in_all.contains("deployments.apps\n") && !in_all.contains("secrets\n"), "{in_all}");
+    let wide = list("--api-group=autoscaling -o wide");
+    assert!(
+        wide.contains("hpa") && wide.contains("create,delete,deletecollection,get,list,patch,update,watch")
+    );
+    let versions = tenant.ok("kubectl api-versions");
+    let sorted: Vec<&str> = versions.lines().collect();
+    assert!(sorted.is_sorted() && sorted.contains(&"v1") && sorted.contains(&"batch/v1"), "{versions}");
+}
+
+pub fn a_watch_prints_in_any_form(world: &World) {
+    let (tenant, namespace) = (&world.tenant, world.namespace("watched-forms"));
+    let watch = |form: &str| {
+        tenant.start(&format!("kubectl -n {namespace} get configmaps -l kind=palette --watch {form}"))
+    };
+    let names = watch("-o name");
+    let fields = watch("-o jsonpath='{.metadata.name}={.data.sky}{\"\\n\"}'");
+    let events = watch("--output-watch-events -o jsonpath='{.type} {.object.data.sky}{\"\\n\"}'");
+    tenant.ok_with(&format!("kubectl -n {namespace} apply -f -"), COLOURS);
+    names.line(|line| line == "configmap/colours");
+    fields.line(|line| line == "colours=blue");
+    events.line(|line| line == "ADDED blue");
+    tenant
+        .ok(&format!("kubectl -n {namespace} patch configmap colours -p '{{\"data\":{{\"sky\":\"red\"}}}}'"));
+    fields.line(|line| line == "colours=red");
+    events.line(|line| line == "MODIFIED red");
+    tenant.ok(&format!("kubectl -n {namespace} delete configmap colours"));
+    events.line(|line| line == "DELETED red");
+}

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use vkube_crds::SourceKind;
 
+use super::sources::text;
 use super::steps::Attempt;
 use super::{Report, Stop};
-use crate::build::{self, Key, Object};
+use crate::build::{self, Object};
 use crate::conditions::Check;
 use crate::reason::Reason;
 
@@ -16,16 +17,13 @@ pub(super) async fn ensure(attempt: &Attempt<'_>, report: &mut Report) -> Result
     let (host, identity) = (&attempt.context.host, &attempt.identity);
     let mut files = BTreeMap::new();
     for (file, from) in attempt.settings.tuning.files() {
-        let key = Key::new::<Secret>(Some(&identity.namespace), &from.name);
-        let live = host.get(&key).await?;
-        let value = live.as_ref().and_then(|live| live.data.get("data")?.get(&from.key));
-        let bytes = value.and_then(|value| serde_json::from_value::<ByteString>(value.clone()).ok());
-        let Some(bytes) = bytes else {
-            let message = format!("Secret {} has no key {}, or does not exist", from.name, from.key);
-            report.checks.control_plane = Check::Failed(Reason::FileMissing, message.clone());
-            return Err(Stop::Waiting(message));
+        match text(host, &identity.namespace, SourceKind::Secret, from).await? {
+            Ok(text) => files.insert(file.to_owned(), ByteString(text.into_bytes())),
+            Err(message) => {
+                report.checks.control_plane = Check::Failed(Reason::FileMissing, message.clone());
+                return Err(Stop::Waiting(message));
+            }
         };
-        files.insert(file.to_owned(), bytes);
     }
     if files.is_empty() {
         if attempt.live(&build::files_key(identity)).await?.is_some() {

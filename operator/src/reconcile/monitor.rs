@@ -18,7 +18,7 @@ use crate::names::Identity;
 use crate::pki::{self, Subject};
 use crate::reason::Reason;
 
-/// Between looks for an API that the host lacks.
+/// Between looks for an API that the host lacks and that is insisted on.
 const POLL: Duration = Duration::from_mins(5);
 
 /// Applies what is asked for, and removes what no longer is. A cluster that nobody can measure is ready all the same.
@@ -39,8 +39,8 @@ pub(super) async fn ensure(
         return Ok(());
     };
     let Some(version) = served_version(host).await? else {
-        report.look_again(POLL);
         if asked.enabled == Some(Switch::Enabled) {
+            report.look_again(POLL);
             let message = format!("the host does not serve {SERVICE_MONITORS} of {MONITORING_GROUP}");
             report.checks.monitored = Check::Failed(Reason::MonitoringApiMissing, message);
         }

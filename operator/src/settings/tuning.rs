@@ -1,6 +1,6 @@
 //! What a control plane is told besides, how it is probed and who measures it.
 
-use vkube_crds::{AdmissionPlugins, ControlPlane, FileRef, Probes, ServiceMonitor, Switch};
+use vkube_crds::{AdmissionPlugins, ControlPlane, KeyRef, Probes, ServiceMonitor, Switch};
 
 use super::is_reserved;
 
@@ -47,16 +47,16 @@ pub struct Tuning {
     /// Its admission plugins.
     pub admission: AdmissionPlugins,
     /// What it tells of requests.
-    pub audit_policy: Option<FileRef>,
+    pub audit_policy: Option<KeyRef>,
     /// Who vouches for users.
-    pub authentication: Option<FileRef>,
+    pub authentication: Option<KeyRef>,
     /// Further flags.
     pub extra_args: Vec<String>,
 }
 
 impl Tuning {
     /// The files that the control plane is given: the name of each there, and where it comes from.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &FileRef)> {
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &KeyRef)> {
         let audit = self.audit_policy.iter().map(|file| (AUDIT_POLICY, file));
         audit.chain(self.authentication.iter().map(|file| (AUTHENTICATION, file)))
     }

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     backoff::{self, Backoff},
-    context::{Live, PodContext, Run},
+    context::{Live, PodContext, Run, Stdin},
     logs::{Output, write::Log},
     probe::Purpose,
     probing::{self, Finding},
@@ -198,7 +198,9 @@ impl Lifecycle {
             let log = log.clone();
             outputs.spawn(async move { log.keep(Output::Stderr, stderr).await });
         }
-        let stdin = process.stdin().map(|stdin| Arc::new(tokio::sync::Mutex::new(stdin)));
+        let once = self.container.stdin_once.unwrap_or(false);
+        let stdin = process.stdin();
+        let stdin = stdin.map(|pipe| Stdin { pipe: Arc::new(tokio::sync::Mutex::new(Some(pipe))), once });
         let live = Live { pid: process.pid, launch: Arc::new(launch), stdin };
         Ok((process, live))
     }

@@ -95,7 +95,16 @@ pub(crate) struct Live {
     /// How it was started.
     pub launch: Arc<Launch>,
     /// Its standard input, if it has one.
-    pub stdin: Option<Arc<tokio::sync::Mutex<ChildStdin>>>,
+    pub stdin: Option<Stdin>,
+}
+
+/// The standard input of a container, until it is closed.
+#[derive(Clone)]
+pub(crate) struct Stdin {
+    /// What is written to; nothing once it is closed.
+    pub pipe: Arc<tokio::sync::Mutex<Option<ChildStdin>>>,
+    /// Whether it is closed when the first client that attached to it is done.
+    pub once: bool,
 }
 
 impl PodContext {

@@ -7,7 +7,7 @@ use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -85,7 +85,7 @@ async fn write(context: Arc<PodContext>, mut reports: watch::Receiver<Option<Rep
     }
 }
 
-fn patch(context: &PodContext, pod: &Pod, report: &Report) -> serde_json::Value {
+fn patch(context: &PodContext, pod: &Pod, report: &Report) -> Value {
     let mut annotations = serde_json::Map::new();
     if report.simulated {
         annotations.insert(SIMULATED.into(), "true".into());
@@ -97,5 +97,33 @@ fn patch(context: &PodContext, pod: &Pod, report: &Report) -> serde_json::Value 
     if !annotations.is_empty() {
         metadata["annotations"] = annotations.into();
     }
-    json!({"metadata": metadata, "status": report.status})
+    json!({"metadata": metadata, "status": status(&report.status)})
+}
+
+/// A status as a patch. Conditions merge by their type, so one that has no reason any more must say so.
+fn status(status: &PodStatus) -> Value {
+    let mut patch = json!(status);
+    for condition in patch["conditions"].as_array_mut().into_iter().flatten() {
+        for field in ["reason", "message"] {
+            if condition.get(field).is_none() {
+                condition[field] = Value::Null;
+            }
+        }
+    }
+    patch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_that_holds_keeps_no_reason_of_before() {
+        let ready = json!([{"type": "Ready", "status": "True"},
+            {"type": "Initialized", "status": "False", "reason": "ContainersNotInitialized", "message": "m"}]);
+        let patch = status(&serde_json::from_value(json!({"conditions": ready})).unwrap());
+        assert_eq!(patch["conditions"][0].get("reason"), Some(&Value::Null));
+        assert_eq!(patch["conditions"][0].get("message"), Some(&Value::Null));
+        assert_eq!(patch["conditions"][1]["reason"], "ContainersNotInitialized");
+    }
 }

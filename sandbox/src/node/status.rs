@@ -165,6 +165,7 @@ pub(crate) fn ephemerals(pod: &Pod) -> Vec<Container> {
         volume_mounts: container.volume_mounts.clone(),
         working_dir: container.working_dir.clone(),
         stdin: container.stdin,
+        stdin_once: container.stdin_once,
         tty: container.tty,
         ..Container::default()
     })

@@ -11,14 +11,13 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::ChildStdin,
     sync::{Mutex, mpsc},
 };
 use vkube_apiserver::{body::Request, status::ApiError};
 
 use super::terminal::Terminal;
 use crate::node::{
-    context::{PodContext, Run},
+    context::{PodContext, Run, Stdin},
     logs::read,
     probing,
     process::{Exit, Launch, Process},
@@ -208,7 +207,8 @@ async fn execute(
         );
     };
     let feed = async {
-        feed(stdin.map(|stdin| Arc::new(Mutex::new(stdin))), &mut inputs).await;
+        feed(stdin.map(|pipe| Stdin { pipe: Arc::new(Mutex::new(Some(pipe))), once: true }), &mut inputs)
+            .await;
     };
     tokio::pin!(pump, feed);
     let mut client_gone = false;
@@ -229,25 +229,30 @@ async fn execute(
     }
 }
 
-/// Passes input on until the client is gone. A process that takes none loses it.
-async fn feed(stdin: Option<Arc<Mutex<ChildStdin>>>, inputs: &mut mpsc::Receiver<Input>) {
-    let mut stdin = stdin;
+/// Passes input on until the client is gone. A process that takes none loses it; one that takes it once is told of its end.
+async fn feed(stdin: Option<Stdin>, inputs: &mut mpsc::Receiver<Input>) {
+    let close = async || {
+        if let Some(Stdin { pipe, once: true }) = &stdin {
+            pipe.lock().await.take();
+        }
+    };
     while let Some(input) = inputs.recv().await {
         match input {
             Input::Bytes(bytes) => {
-                if let Some(pipe) = &stdin {
-                    let mut pipe = pipe.lock().await;
-                    let written = pipe.write_all(&bytes).await;
-                    drop(pipe);
-                    if written.is_err() {
-                        stdin = None;
+                if let Some(stdin) = &stdin {
+                    let mut pipe = stdin.pipe.lock().await;
+                    if let Some(open) = &mut *pipe
+                        && open.write_all(&bytes).await.is_err()
+                    {
+                        pipe.take();
                     }
                 }
             }
-            Input::End => stdin = None,
+            Input::End => close().await,
             Input::Resize { .. } => {}
         }
     }
+    close().await;
 }
 
 async fn forward(
