@@ -113,6 +113,28 @@ fn other_fields_change_freely() {
 }
 
 #[test]
+fn what_a_spec_refers_to_is_in_one_place_and_gates_are_of_others() {
+    let at = json!({"name": "values", "key": "vcluster.yaml"});
+    let manifests = json!({"manifestRefs": [{"kind": "Secret", "name": "agent", "key": "all.yaml"}]});
+    for right in [
+        json!({"configFrom": [{"secretKeyRef": at}, {"configMapKeyRef": at}], "config": {"any": {"thing": 1}}}),
+        json!({"bootstrap": manifests}),
+        json!({"bootstrap": {"manifests": "a"}}),
+        json!({"readinessGates": [{"conditionType": "example.com/Seeded"}]}),
+    ] {
+        assert_eq!(refusals(&mk("demo", right.clone()), None), Vec::<String>::new(), "{right}");
+    }
+    for wrong in [
+        json!({"configFrom": [{}]}),
+        json!({"configFrom": [{"secretKeyRef": at, "configMapKeyRef": at}]}),
+        json!({"bootstrap": {}}),
+        json!({"readinessGates": [{"conditionType": "vkube.dev/Ready"}]}),
+    ] {
+        assert!(!refusals(&mk("demo", wrong.clone()), None).is_empty(), "{wrong}");
+    }
+}
+
+#[test]
 fn service_accounts_have_a_namespace_and_users_have_none() {
     let access = |subject: Value| {
         let access =

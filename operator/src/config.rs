@@ -11,7 +11,9 @@ mod table;
 mod tests;
 
 use serde_json::{Map, Value};
-use vkube_crds::{BackingStoreType, SourceKind, VirtualClusterSpec};
+use vkube_crds::{BackingStoreType, VirtualClusterSpec};
+
+use crate::document::Document;
 
 pub use table::markdown;
 use table::{Means, TABLE};
@@ -32,20 +34,8 @@ pub struct Asked {
     pub wrong: Vec<String>,
     /// The domain that the spec itself states, which is fixed for good.
     cluster_domain: String,
-}
-
-/// A document, by where it was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// Where, as a person would say it.
-    pub place: String,
-    /// What it says.
-    pub text: String,
-}
-
-/// How a key of a Secret or ConfigMap is spoken of.
-pub fn place(kind: SourceKind, name: &str, key: &str) -> String {
-    format!("{} {name}, key {key}", kind.as_str())
+    /// Whether values may be those of a Secret, so that none is repeated.
+    is_discreet: bool,
 }
 
 /// Reads documents, later ones over earlier ones, and the spec's own over all. Nothing of it counts if anything is `wrong`.
@@ -55,10 +45,11 @@ pub fn read(documents: &[Document], spec: &VirtualClusterSpec) -> Asked {
     let mut asked =
         Asked { cluster_domain: domain.unwrap_or_else(|| "cluster.local".into()), ..Asked::default() };
     let mut whole = Value::Object(Map::new());
-    for Document { place, text } in documents {
-        match serde_saphyr::from_str::<Option<Map<String, Value>>>(text) {
-            Ok(document) => crate::policy::overlay(&mut whole, &document.unwrap_or_default().into()),
-            Err(error) => asked.wrong.push(format!("{place}: {error}")),
+    asked.is_discreet = documents.iter().any(|document| document.is_secret);
+    for document in documents {
+        match serde_saphyr::from_str::<Option<Map<String, Value>>>(&document.text) {
+            Ok(read) => crate::policy::overlay(&mut whole, &read.unwrap_or_default().into()),
+            Err(error) => asked.wrong.push(document.complaint(&error)),
         }
     }
     if let Some(own) = &spec.config {
@@ -142,6 +133,7 @@ impl Asked {
                     self.spec = spec;
                 }
             }
+            Err(_) if self.is_discreet => self.wrong.push(format!("{path}: has not the right type")),
             Err(error) => self.wrong.push(format!("{path}: {error}")),
         }
     }

@@ -12,6 +12,7 @@ mod cluster_api;
 mod conditions;
 mod config;
 mod context;
+mod document;
 mod doors;
 mod equality;
 mod error;

@@ -59,14 +59,13 @@ pub(super) async fn remove(
     let data = secret.data.get("data").cloned().unwrap_or_default();
     let files = serde_json::from_value(data).map(texts).unwrap_or_default();
     let login = Login { files, schema, owner: identity.uid.clone() };
-    let (named, what) = match goes {
-        true => (format!("the schema {} of the database", login.schema), "removed"),
-        false => (format!("the mark in schema {} of the database", login.schema), "taken off"),
+    let options = &context.options;
+    let (named, what, undo) = if goes {
+        (format!("the schema {} of the database", login.schema), "removed", options.drop_schema)
+    } else {
+        (format!("the mark in schema {} of the database", login.schema), "taken off", options.release_schema)
     };
-    let done = match goes {
-        true => (context.options.drop_schema)(login).await,
-        false => (context.options.release_schema)(login).await,
-    };
+    let done = undo(login).await;
     match done {
         Ok(()) => context.host.delete(&key, secret.uid()).await.map(|()| None),
         Err(why) if forced => {

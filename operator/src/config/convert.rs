@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 use super::{Asked, asks_nothing};
 use crate::names::CONTROL_PLANE;
 
+const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];
+
 impl Asked {
     /// The entries of a map; none, and a word, if it is none.
     pub(super) fn entries<'a>(
@@ -209,7 +211,8 @@ pub(super) fn host_names(asked: &mut Asked, path: &str, value: &Value) {
             |pointer: &str| one.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
         let service = text("/target/hostService").and_then(|service| service.split_once('/'));
         let service = service.map(|(namespace, name)| format!("{name}.{namespace}.svc.cluster.local"));
-        let target = text("/target/ip").or(text("/target/hostname")).map(ToOwned::to_owned).or(service);
+        let target =
+            text("/target/ip").or_else(|| text("/target/hostname")).map(ToOwned::to_owned).or(service);
         match (text("/hostname"), target) {
             (Some(name), Some(target)) => {
                 found.insert(name.to_owned(), target.into());
@@ -277,20 +280,13 @@ pub(super) fn monitored(asked: &mut Asked, path: &str, value: &Value) {
 
 /// Flags of the API server; those that it does not have here are told when the spec is checked.
 pub(super) fn flags(asked: &mut Asked, path: &str, value: &Value) {
-    let is_flag = |one: &Value| {
-        one.as_str()
-            .is_some_and(|text| text.strip_prefix("--").is_some_and(|name| name.starts_with(is_letter)))
-    };
-    match value.as_array() {
-        Some(all) if all.iter().all(is_flag) => {
-            asked.put(path, &["controlPlane", "extraArgs"], value.clone())
-        }
-        _ => asked.wrong.push(format!("{path}: must be a list of flags such as --flag=value")),
+    let is_name = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase());
+    let is_flag = |one: &Value| one.as_str().and_then(|text| text.strip_prefix("--")).is_some_and(is_name);
+    if value.as_array().is_some_and(|all| all.iter().all(is_flag)) {
+        asked.put(path, &["controlPlane", "extraArgs"], value.clone());
+    } else {
+        asked.wrong.push(format!("{path}: must be a list of flags such as --flag=value"));
     }
-}
-
-fn is_letter(c: char) -> bool {
-    c.is_ascii_lowercase()
 }
 
 /// The times of probes; what they ask is not to be chosen.
@@ -314,5 +310,3 @@ pub(super) fn probes(asked: &mut Asked, path: &str, value: &Value) {
         }
     }
 }
-
-const PROBES: [&str; 3] = ["liveness", "readiness", "startup"];

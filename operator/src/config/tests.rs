@@ -491,7 +491,7 @@ fn a_value_of_the_wrong_type_is_told_by_its_path() {
 
 #[test]
 fn later_documents_go_over_earlier_ones_and_the_specs_own_over_all() {
-    let text = |place: &str, text: &str| Document { place: place.into(), text: text.into() };
+    let text = |place: &str, text: &str| Document::own(place, text.into());
     let spec = json!({"config": {"sleep": {"auto": {"timezone": "UTC"}}}});
     let spec = serde_json::from_value(spec).unwrap();
     let found = read(
@@ -511,6 +511,17 @@ fn later_documents_go_over_earlier_ones_and_the_specs_own_over_all() {
     );
     let broken = read(&[text("Secret a, key b", "a: [")], &VirtualClusterSpec::default());
     assert!(broken.wrong[0].starts_with("Secret a, key b: "), "{broken:?}");
+}
+
+#[test]
+fn nothing_of_a_secret_is_repeated() {
+    let at = vkube_crds::KeyRef { name: "s".into(), key: "k".into() };
+    for text in ["hunter2", "a: [hunter2", "policies: {podSecurityStandard: hunter2}"] {
+        let secret = Document::of(vkube_crds::SourceKind::Secret, &at, text.into());
+        let found = read(&[secret], &VirtualClusterSpec::default());
+        assert_eq!(found.wrong.len(), 1, "{text}");
+        assert!(!found.wrong[0].contains("hunter2"), "{found:?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::certificates::Certificates;
 use super::steps::{Attempt, Services};
 use super::{Report, Stop, entrance, sources};
 use crate::conditions::Check;
-use crate::config::place;
+use crate::document::Document;
 use crate::error::chain;
 use crate::reason::Reason;
 use crate::settings::bootstrap::{self, Bootstrap, Manifests};
@@ -53,12 +53,11 @@ async fn manifests(
         report.checks.bootstrap = Check::Failed(reason, message.clone());
         Err(Stop::Waiting(message))
     };
-    let mut texts: Vec<_> =
-        wanted.own.iter().map(|text| ("bootstrap.manifests".to_owned(), text.clone())).collect();
+    let mut texts: Vec<_> = wanted.own.iter().cloned().collect();
     for one in &wanted.refs {
         let (host, namespace) = (&attempt.context.host, &attempt.identity.namespace);
         match sources::text(host, namespace, one.kind, &one.place).await? {
-            Ok(text) => texts.push((place(one.kind, &one.place.name, &one.place.key), text)),
+            Ok(text) => texts.push(Document::of(one.kind, &one.place, text)),
             Err(missing) => return amiss(Reason::BootstrapMissing, &missing),
         }
     }

@@ -7,8 +7,9 @@ use super::{Report, Stop, sources};
 use crate::apply::Applied;
 use crate::build;
 use crate::conditions::Check;
-use crate::config::{self, Document};
+use crate::config;
 use crate::context::Context;
+use crate::document::Document;
 use crate::names::Identity;
 use crate::reason::Reason;
 
@@ -56,7 +57,7 @@ async fn documents(
     context.references.add(&identity, &sources::configurations(&cluster.spec, &identity));
     for (kind, at) in cluster.spec.config_from.iter().filter_map(vkube_crds::ConfigSource::place) {
         match sources::text(&context.host, &identity.namespace, kind, at).await? {
-            Ok(text) => documents.push(Document { place: config::place(kind, &at.name, &at.key), text }),
+            Ok(text) => documents.push(Document::of(kind, at, text)),
             Err(missing) => {
                 report.checks.config = Check::Failed(Reason::ConfigMissing, missing.clone());
                 return Err(Stop::Waiting(missing));

@@ -10,7 +10,6 @@ use vkube_crds::{KeyRef, SourceKind, VirtualClusterSpec, claims_name};
 use super::steps::Attempt;
 use crate::apply::Host;
 use crate::build::Key;
-use crate::config::place;
 use crate::error::Error;
 use crate::names::Identity;
 use crate::references::Reference;
@@ -39,7 +38,7 @@ pub(super) async fn text(
     };
     Ok(match found {
         Some(Ok(text)) => Ok(text),
-        Some(Err(_)) => Err(format!("{} is not text", place(kind, &at.name, &at.key))),
+        Some(Err(_)) => Err(format!("{} {}, key {}, is not text", kind.as_str(), at.name, at.key)),
         None => Err(format!("{} {} has no key {}", kind.as_str(), at.name, at.key)),
     })
 }

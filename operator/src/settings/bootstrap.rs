@@ -4,13 +4,14 @@ use kube::ResourceExt;
 use kube::api::DynamicObject;
 use vkube_crds::ManifestRef;
 
+use crate::document::Document;
 use crate::names::short_hash;
 
 /// What a cluster begins with, checked as far as the spec itself says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bootstrap {
     /// Of the spec.
-    pub own: Option<String>,
+    pub own: Option<Document>,
     /// In Secrets and ConfigMaps.
     pub refs: Vec<ManifestRef>,
 }
@@ -27,27 +28,31 @@ pub struct Manifests {
 /// Reads what is asked.
 pub fn validate(asked: Option<&vkube_crds::Bootstrap>, wrong: &mut Vec<String>) -> Option<Bootstrap> {
     let asked = asked?;
-    let own = asked.manifests.iter().map(|text| ("bootstrap.manifests".to_owned(), text.clone()));
-    wrong.extend(read(&own.collect::<Vec<_>>()).err().into_iter().flatten());
-    Some(Bootstrap { own: asked.manifests.clone(), refs: asked.manifest_refs.clone() })
+    let own = asked.manifests.clone().map(|text| Document::own("bootstrap.manifests", text));
+    wrong.extend(read(own.as_slice()).err().into_iter().flatten());
+    Some(Bootstrap { own, refs: asked.manifest_refs.clone() })
 }
 
-/// Reads texts, each with where it was found. The error lists everything that is wrong, as `place: why`.
-pub fn read(texts: &[(String, String)]) -> Result<Manifests, Vec<String>> {
+/// Reads texts. The error lists everything that is wrong, as `place: why`.
+pub fn read(texts: &[Document]) -> Result<Manifests, Vec<String>> {
     let (mut objects, mut wrong) = (Vec::new(), Vec::new());
-    for (place, text) in texts {
-        match serde_saphyr::from_multiple::<DynamicObject>(text) {
+    for document in texts {
+        match serde_saphyr::from_multiple::<DynamicObject>(&document.text) {
             Ok(found) => {
                 let nameless = found.iter().enumerate().filter(|(_, object)| !has_name(object));
                 wrong.extend(nameless.map(|(number, _)| {
-                    format!("{place}: document {} needs apiVersion, kind and metadata.name", number + 1)
+                    format!(
+                        "{}: document {} needs apiVersion, kind and metadata.name",
+                        document.place,
+                        number + 1
+                    )
                 }));
                 objects.extend(found);
             }
-            Err(error) => wrong.push(format!("{place}: {error}")),
+            Err(error) => wrong.push(document.complaint(&error)),
         }
     }
-    let whole: Vec<_> = texts.iter().map(|(_, text)| text.as_str()).collect();
+    let whole: Vec<_> = texts.iter().map(|document| document.text.as_str()).collect();
     if wrong.is_empty() {
         Ok(Manifests { hash: short_hash(whole.join("\n---\n").as_bytes()), objects })
     } else {
@@ -65,7 +70,7 @@ mod tests {
     use super::*;
 
     fn found(texts: &[&str]) -> Result<Manifests, Vec<String>> {
-        read(&texts.iter().map(|text| ("here".to_owned(), (*text).to_owned())).collect::<Vec<_>>())
+        read(&texts.iter().map(|text| Document::own("here", (*text).to_owned())).collect::<Vec<_>>())
     }
 
     #[test]

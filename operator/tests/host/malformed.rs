@@ -22,7 +22,7 @@ async fn a_cluster_that_does_not_fit_its_type_stops_nobody_else() {
     world.merge(&definitions, name, json!({"spec": {"versions": [version]}})).await;
     let resource = ApiResource::erase::<VirtualCluster>(&());
     let any: Api<DynamicObject> = Api::namespaced_with(world.admin.clone(), TENANTS, &resource);
-    let odd = DynamicObject::new("odd", &resource).data(json!({"spec": {"replicas": "many"}}));
+    let odd = DynamicObject::new("odd", &resource).data(json!({"spec": {"expose": "everywhere"}}));
     // The schema takes effect in its own time.
     let made = async {
         while any.create(&PostParams::default(), &odd).await.is_err() {
