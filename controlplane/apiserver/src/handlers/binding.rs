@@ -51,6 +51,9 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         let message = if lines.len() == 1 { lines.remove(0) } else { format!("[{}]", lines.join(", ")) };
         return Err(ApiError::unknown(message));
     }
+    if call.info.name.is_empty() {
+        return Err(ApiError::bad_request("Name parameter required."));
+    }
     let uid = metadata::text(&binding, "uid").to_owned();
     let labels = binding.pointer("/metadata/labels").cloned();
     let annotations = binding.pointer("/metadata/annotations").cloned();
