@@ -8,3 +8,4 @@ pub mod ip;
 pub mod labels;
 pub mod metadata;
 pub mod names;
+pub mod webhook;

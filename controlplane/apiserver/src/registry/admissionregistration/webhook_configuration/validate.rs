@@ -2,19 +2,16 @@
 
 use serde_json::Value;
 
-use crate::custom::uri::parse_request;
 use crate::field::{Errors, Path};
-use crate::registry::access::{at, get, int_at, list_at, opt_int, opt_str, str_at, strs_at};
+use crate::registry::access::{at, get, list_at, opt_int, opt_str, str_at, strs_at};
 use crate::registry::admissionregistration::expression::validate_conditions;
 use crate::registry::admissionregistration::matching::{FAILURE_POLICIES, MATCH_POLICIES, validate_rule};
-use crate::validation::fields::required;
-use crate::validation::{formats, labels, names};
+use crate::validation::{labels, names, webhook};
 
 const NO_SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun"];
 const SIDE_EFFECTS: &[&str] = &["None", "NoneOnDryRun", "Some", "Unknown"];
 const VERSIONS: &[&str] = &["v1", "v1beta1"];
 const REINVOCATION: &[&str] = &["IfNeeded", "Never"];
-const FORM: &str = "; desired format: https://host[/path]";
 
 /// What an update demands only if it was so before.
 struct Demands {
@@ -114,60 +111,9 @@ fn validate_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
 
 fn validate_client(errors: &mut Errors, path: &Path<'_>, client: &Value) {
     match (opt_str(client, "/url"), get(client, "/service")) {
-        (Some(url), None) => validate_url(errors, &path.child("url"), url),
-        (None, Some(service)) => validate_service(errors, &path.child("service"), service),
+        (Some(url), None) => webhook::url(errors, &path.child("url"), url),
+        (None, Some(service)) => webhook::service(errors, &path.child("service"), service),
         _ => errors.required(path, "exactly one of url or service is required"),
-    }
-}
-
-fn validate_url(errors: &mut Errors, path: &Path<'_>, url: &str) {
-    let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
-    let uri = parse_request(before_fragment);
-    let (scheme, host, query) =
-        uri.as_ref().map_or(("", "", ""), |uri| (uri.scheme.as_str(), uri.host.as_str(), uri.query.as_str()));
-    if scheme != "https" {
-        errors.invalid_str(path, scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
-    }
-    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
-    if host.is_empty() {
-        errors.invalid_str(path, host, &format!("host must be specified{FORM}"));
-    }
-    if !user.is_empty() {
-        errors.invalid_str(path, user, "user information is not permitted in the URL");
-    }
-    if !fragment.is_empty() {
-        errors.invalid_str(path, fragment, "fragments are not permitted in the URL");
-    }
-    if !query.is_empty() {
-        errors.invalid_str(path, query, "query parameters are not permitted in the URL");
-    }
-}
-
-fn validate_service(errors: &mut Errors, path: &Path<'_>, service: &Value) {
-    required(errors, path, service, "name");
-    required(errors, path, service, "namespace");
-    let port = int_at(service, "/port");
-    let wrong = formats::port_number(port);
-    if !wrong.is_empty() {
-        let why = format!("port is not valid: {}", wrong.join(", "));
-        errors.invalid(&path.child("port"), &port.into(), &why);
-    }
-    let (path, url) = (path.child("path"), str_at(service, "/path"));
-    match url {
-        "" | "/" => return,
-        "//" => return errors.invalid_str(&path, url, "segment[0] may not be empty"),
-        _ if !url.starts_with('/') => errors.invalid_str(&path, url, "must start with a '/'"),
-        _ => {}
-    }
-    let steps = url.get(1..).unwrap_or_default();
-    for (index, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
-        if step.is_empty() {
-            errors.invalid_str(&path, url, &format!("segment[{index}] may not be empty"));
-            continue;
-        }
-        for why in names::dns1123_subdomain(step) {
-            errors.invalid_str(&path, url, &format!("segment[{index}]: {why}"));
-        }
     }
 }
 

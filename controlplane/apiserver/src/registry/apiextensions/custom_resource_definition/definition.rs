@@ -9,8 +9,11 @@ use super::{internal, version};
 use crate::{
     custom::{conditions::is_true, uri::parse_request},
     field::{Errors, Path},
-    registry::access::{at, bool_at, get, has, int_at, list_at, opt_str, str_at, strs_at},
-    validation::names::{dns1035_label, dns1123_subdomain},
+    registry::access::{at, bool_at, get, has, list_at, opt_str, str_at, strs_at},
+    validation::{
+        names::{dns1035_label, dns1123_subdomain},
+        webhook,
+    },
 };
 
 const SPEC: Path<'static> = Path::new("spec");
@@ -189,13 +192,13 @@ fn conversion(definition: &Value, errors: &mut Errors) {
     let path = SPEC.child("conversion");
     let strategy = str_at(definition, "/spec/conversion/strategy");
     one_of(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
-    let webhook = at(definition, "/spec/conversion/webhook");
+    let hook = at(definition, "/spec/conversion/webhook");
     let client = path.child("webhookClientConfig");
     let reviews = path.child("conversionReviewVersions");
-    let review_versions = list_at(webhook, "/conversionReviewVersions");
+    let review_versions = list_at(hook, "/conversionReviewVersions");
     if strategy != "Webhook" {
         let why = "should not be set when strategy is not set to Webhook";
-        if has(webhook, "/clientConfig") {
+        if has(hook, "/clientConfig") {
             errors.forbidden(&client, why);
         }
         if !review_versions.is_empty() {
@@ -203,55 +206,18 @@ fn conversion(definition: &Value, errors: &mut Errors) {
         }
         return;
     }
-    match get(webhook, "/clientConfig") {
+    match get(hook, "/clientConfig") {
         None => errors.required(&client, "required when strategy is set to Webhook"),
         Some(config) if has(config, "/url") == has(config, "/service") => {
             errors.required(&client, "exactly one of url or service is required");
         }
         Some(config) => match opt_str(config, "/url") {
-            Some(url) => webhook_url(url, &client.child("url"), errors),
-            None => webhook_service(at(config, "/service"), &client.child("service"), errors),
+            Some(url) => webhook::url(errors, &client.child("url"), url),
+            None => webhook::service(errors, &client.child("service"), at(config, "/service")),
         },
     }
     let review_versions: Vec<&str> = review_versions.iter().filter_map(Value::as_str).collect();
     review(&review_versions, &reviews, errors);
-}
-
-fn webhook_url(url: &str, path: &Path<'_>, errors: &mut Errors) {
-    const FORM: &str = "; desired format: https://host[/path]";
-    let Some(uri) = parse_request(url) else {
-        return errors.required(path, &format!("url must be a valid URL{FORM}"));
-    };
-    if uri.scheme != "https" {
-        let why = format!("'https' is the only allowed URL scheme{FORM}");
-        errors.invalid_str(path, &uri.scheme, &why);
-    }
-    if uri.host.is_empty() {
-        errors.invalid_str(path, "", &format!("host must be specified{FORM}"));
-    }
-    if url.contains('@') {
-        errors.invalid_str(path, url, "user information is not permitted in the URL");
-    }
-    if !uri.query.is_empty() {
-        errors.invalid_str(path, &uri.query, "query parameters are not permitted in the URL");
-    }
-}
-
-fn webhook_service(service: &Value, path: &Path<'_>, errors: &mut Errors) {
-    for field in ["name", "namespace"] {
-        if str_at(service, &format!("/{field}")).is_empty() {
-            let why = format!("service {field} is required");
-            errors.required(&path.child(field), &why);
-        }
-    }
-    let port = int_at(service, "/port");
-    if !(1..=65_535).contains(&port) {
-        let why = format!("port is not valid: {}", crate::validation::formats::range(1, 65_535));
-        errors.invalid(&path.child("port"), &port.into(), &why);
-    }
-    if let Some(url_path) = opt_str(service, "/path").filter(|p| !p.starts_with('/')) {
-        errors.invalid_str(&path.child("path"), url_path, "must start with a '/'");
-    }
 }
 
 fn review(versions: &[&str], path: &Path<'_>, errors: &mut Errors) {
