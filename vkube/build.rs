@@ -41,19 +41,20 @@ fn packs_relocations() -> bool {
 }
 
 /// A linker script that only adds to the linker's own.
+///
+/// The compiler puts functions that are `#[cold]`, such as those that let a vector grow, into sections of their own names.
 fn layout(paths: &str) -> String {
     let mut sections = String::new();
     for path in paths.lines() {
-        // Writing to a string cannot fail.
         let below = mangled(path);
-        let _ = if path.contains("::") {
-            writeln!(sections, "    *(.text.{below}*)")
-        } else {
-            // A crate or a C function.
-            writeln!(sections, "    *(.text.{path} .text.{below}*)")
-        };
+        // A crate may also be the name of a C function.
+        let whole = if path.contains("::") { String::new() } else { format!(".text.{path} ") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(sections, "    *({whole}.text.{below}* .text.unlikely.{below}*)");
     }
-    format!("SECTIONS {{\n  .text.hot : {{\n{sections}    *(.text._R*)\n  }}\n}}\nINSERT BEFORE .text;\n")
+    format!(
+        "SECTIONS {{\n  .text.hot : {{\n{sections}    *(.text._R* .text.unlikely._R*)\n  }}\n}}\nINSERT BEFORE .text;\n"
+    )
 }
 
 /// The beginning of the symbols of all that is below a path.

@@ -10,11 +10,13 @@ use crate::access::Access;
 use crate::backing_store::{REPLICAS_SHARE_A_DATABASE, SCHEMA_IS_FIXED, TYPE_IS_FIXED};
 use crate::export::Export;
 use crate::lifetime::{DeleteAfter, SleepRule, WritePermissions};
+use crate::readiness::ReadinessGate;
 use crate::schemas;
 use crate::settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, Isolation, Workloads,
 };
 use crate::snapshots::{RestoreFrom, Snapshots};
+use crate::sources::{ConfigSource, ManifestRef};
 use crate::status::VirtualClusterStatus;
 use crate::sync::Sync;
 
@@ -87,6 +89,8 @@ use crate::sync::Sync;
         .message("replicas: more than one need backingStore.type ExternalDatabase"),
     validation = Rule::new(DETAILS_FIT_THE_TYPE)
         .message("expose: ingress needs type Ingress, gateway needs type Gateway"),
+    validation = Rule::new(GATES_ARE_OF_OTHERS)
+        .message("readinessGates: conditions of vkube.dev are the operator's own"),
     validation = Rule::new(ACCESS_HAS_NAMESPACES)
         .message("access: a ServiceAccount has a namespace, and nobody else has one"),
     validation = Rule::new(SERVICE_FIELDS_FIT_THE_TYPE)
@@ -158,6 +162,24 @@ pub struct VirtualClusterSpec {
     /// A snapshot that the cluster starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore_from: Option<RestoreFrom>,
+    /// Conditions that others set in `status.conditions`, each under a field manager of its own. Until all of them are `True`
+    /// the cluster is not ready, though its kubeconfig is there, for them to do their work inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["conditionType"])
+    )]
+    pub readiness_gates: Vec<ReadinessGate>,
+    /// A configuration of vCluster, in the form of its `vcluster.yaml`. What it asks for ranks just below the fields of this
+    /// spec; keys without meaning here are named by the condition `ConfigAccepted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schemas::open")]
+    pub config: Option<serde_json::Value>,
+    /// Such configurations in Secrets and ConfigMaps. Later ones go over earlier ones, and `config` over all of them: maps
+    /// merge, everything else replaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub config_from: Vec<ConfigSource>,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
@@ -173,6 +195,7 @@ const VOLUME_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.
 const STORAGE_CLASS_IS_FIXED: &str = "(has(self.backingStore) && has(self.backingStore.volume) && has(self.backingStore.volume.storageClassName) ? self.backingStore.volume.storageClassName : '') == (has(oldSelf.backingStore) && has(oldSelf.backingStore.volume) && has(oldSelf.backingStore.volume.storageClassName) ? oldSelf.backingStore.volume.storageClassName : '')";
 const NAMESPACES_ARE_FIXED: &str = "(has(self.sync) && has(self.sync.toHost) && 'namespaces' in self.sync.toHost ? [self.sync.toHost['namespaces']] : []) == (has(oldSelf.sync) && has(oldSelf.sync.toHost) && 'namespaces' in oldSelf.sync.toHost ? [oldSelf.sync.toHost['namespaces']] : [])";
 const ACCESS_HAS_NAMESPACES: &str = "!has(self.access) || self.access.all(a, a.subjects.all(s, has(s.__namespace__) == (s.kind == 'ServiceAccount')))";
+const GATES_ARE_OF_OTHERS: &str = "!has(self.readinessGates) || !self.readinessGates.exists(gate, gate.conditionType.startsWith('vkube.dev/'))";
 // `type` may come from a policy, so the rule speaks only where the cluster itself states one.
 const SERVICE_FIELDS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.service) || !has(self.expose.type) || self.expose.type == 'LoadBalancer' || (!has(self.expose.service.loadBalancerClass) && !has(self.expose.service.loadBalancerSourceRanges) && (self.expose.type == 'NodePort' || (!has(self.expose.service.nodePort) && !has(self.expose.service.externalTrafficPolicy))))";
 const DETAILS_FIT_THE_TYPE: &str = "!has(self.expose) || !has(self.expose.type) || ((self.expose.type == 'Ingress' || !has(self.expose.ingress)) && (self.expose.type == 'Gateway' || !has(self.expose.gateway)))";
@@ -230,13 +253,21 @@ pub struct HostNamespace {
 }
 
 /// What is applied inside the cluster before it is ready.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.manifests) || (has(self.manifestRefs) && size(self.manifestRefs) > 0)")
+    .message("bootstrap: manifests or manifestRefs"))]
 pub struct Bootstrap {
     /// Objects as YAML documents, applied in their order as the field manager `vkube-bootstrap`: once for each text. What is
     /// changed or deleted inside afterwards stays so, and what goes from the text stays inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
-    pub manifests: String,
+    pub manifests: Option<String>,
+    /// Further such texts, in Secrets and ConfigMaps beside this object, applied after `manifests` in this order. When one
+    /// of them changes all are applied anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    pub manifest_refs: Vec<ManifestRef>,
 }
 
 /// Names inside the cluster.

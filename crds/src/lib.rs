@@ -14,11 +14,14 @@ mod manifest;
 mod namespaces;
 mod policy;
 mod quantity;
+mod readiness;
 mod schemas;
 mod settings;
 mod snapshots;
+mod sources;
 mod status;
 mod sync;
+mod tuning;
 
 pub use access::{Access, AccessSubject, SubjectKind};
 pub use backing_store::{BackingStoreType, ExternalStore, StoreSecretRef};
@@ -41,17 +44,20 @@ pub use policy::{
     VirtualClusterPolicyStatus,
 };
 pub use quantity::Quantity;
+pub use readiness::ReadinessGate;
 pub use settings::{
     BackingStore, Certificates, ControlPlane, DeletionPolicy, Expose, ExposeService, ExposeType,
     ExternalTrafficPolicy, ImagePullPolicy, Isolation, LimitRange, LocalSecret, NetworkPolicy, PodSecurity,
     ResourceQuota, Resources, Volume, Workloads,
 };
 pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
+pub use sources::{ConfigSource, KeyRef, ManifestRef, SourceKind};
 pub use status::{
-    CertificateStatus, Endpoints, EnforcedField, KubeconfigStatus, Phase, PolicyStatus, SecretKeyRef,
-    VirtualClusterStatus,
+    CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY, Phase,
+    PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
 };
 pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
+pub use tuning::{AdmissionPlugins, FileRef, Probe, Probes, ServiceMonitor, Switch};
 
 /// The API group of every vkube resource.
 pub const GROUP: &str = "vkube.dev";

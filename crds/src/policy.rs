@@ -134,6 +134,10 @@ pub struct Constraints {
     /// `allowedImages` too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_pod_template: Option<bool>,
+    /// Flags that `controlPlane.extraArgs` may not have: names as `--audit-log-path`, or a beginning followed by `*`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::string_set")]
+    pub denied_extra_args: Vec<String>,
     /// Namespaces other than a cluster's own in which it may be exported to Argo CD. Empty: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::string_set")]

@@ -157,6 +157,16 @@ pub fn string_set(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Flags of a program.
+pub fn flags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 64,
+        "x-kubernetes-list-type": "atomic",
+        "items": {"type": "string", "maxLength": 4096, "pattern": "^--[a-z][-a-z0-9]*(=.*)?$"},
+    })
+}
+
 /// A duration in Go's notation, such as `8760h` or `90m`.
 pub fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 32, "pattern": r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"})

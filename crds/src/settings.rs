@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backing_store::{BackingStoreType, EXTERNAL_FITS_THE_TYPE, ExternalStore};
 use crate::exposure::{ExposeGateway, ExposeIngress};
+use crate::tuning::{AdmissionPlugins, FileRef, Probes, ServiceMonitor};
 use crate::{Quantity, schemas};
 
 /// The process that serves the virtual cluster: its image, size and place.
@@ -44,6 +45,25 @@ pub struct ControlPlane {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::open")]
     pub pod_template: Option<serde_json::Value>,
+    /// How the control plane is probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
+    /// How Prometheus finds the control plane's metrics. Default: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_monitor: Option<ServiceMonitor>,
+    /// Admission plugins of the virtual API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission_plugins: Option<AdmissionPlugins>,
+    /// What of which requests goes to the control plane's log: a `Policy` of audit.k8s.io/v1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_policy_ref: Option<FileRef>,
+    /// Who vouches for users: an `AuthenticationConfiguration` of apiserver.config.k8s.io.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication_config_ref: Option<FileRef>,
+    /// Further flags of `vkube controlplane`, as `--flag=value`; those that other fields stand for cannot be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schemas::flags")]
+    pub extra_args: Vec<String>,
 }
 
 /// Requests and limits of a container.

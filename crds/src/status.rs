@@ -1,12 +1,14 @@
 //! What the operator reports of a virtual cluster.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::export::SecretRef;
-use crate::schemas;
 use crate::snapshots::SnapshotsStatus;
+use crate::{Quantity, schemas};
 
 /// What the operator reports of a virtual cluster.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +81,48 @@ pub struct VirtualClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub restored_from: Option<String>,
+    /// What the operator has made on the host for the cluster, in the order of its fields; of very many, the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MOST_INVENTORY), extend("x-kubernetes-list-type" = "atomic"))]
+    pub inventory: Vec<InventoryItem>,
+    /// What the workloads may use and do use, as the host counts it. It follows use within half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaStatus>,
+}
+
+/// As many objects `status.inventory` names at most.
+pub const MOST_INVENTORY: usize = 256;
+
+/// An object on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryItem {
+    /// Its API group; empty for the core group.
+    #[schemars(length(max = 253))]
+    pub group: String,
+    /// Its kind.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Its namespace; empty if it is in none.
+    #[schemars(length(max = 63))]
+    pub namespace: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+/// The quota of the workloads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuotaStatus {
+    /// What they may use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::quantities")]
+    pub hard: BTreeMap<String, Quantity>,
+    /// What they use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::quantities")]
+    pub used: BTreeMap<String, Quantity>,
 }
 
 /// One word for the state of a cluster, derived from its conditions.

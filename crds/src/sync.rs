@@ -31,9 +31,11 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Whether any resource is named whose objects are copied.
+    /// Whether the objects of any resource are copied by rule.
     pub fn has_rules(&self) -> bool {
-        self.to_host.keys().any(|resource| resource != NAMESPACES) || !self.from_host.is_empty()
+        let to_host = self.to_host.iter().filter(|(resource, _)| *resource != NAMESPACES);
+        let mut rules = to_host.map(|(_, to_host)| &to_host.rule).chain(self.from_host.values());
+        rules.any(|rule| rule.enabled != Some(false))
     }
 
     /// How virtual namespaces get namespaces of their own on the host, if any do.

@@ -15,6 +15,7 @@ mod control_plane;
 mod database;
 mod doorbell;
 mod identity;
+mod monitor;
 mod namespace;
 mod network;
 mod object;
@@ -24,15 +25,22 @@ mod secrets;
 mod service;
 #[cfg(test)]
 mod tests;
+mod tuning;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, Data, MALLOC, stateful_set, volume_claim};
-pub use database::{database_hash, database_secret};
-pub use doorbell::{doorbell, doorbells};
+pub use control_plane::{API_PORT, DNS_PORT, Data, Hashes, MALLOC, stateful_set, volume_claim};
+pub use database::{database_secret, secret_hash};
+pub use doorbell::{DOORBELL, doorbell, doorbells};
+pub use monitor::{
+    METRICS_GROUP, METRICS_USER, MONITORING_GROUP, SERVICE_MONITORS, metrics_key, metrics_secret,
+    metrics_service, metrics_service_key, service_monitor, service_monitor_key,
+};
 pub use namespace::{mapped_namespace, namespace};
 pub use object::{Key, Object};
+pub use quota::WORKLOAD_QUOTAS;
 pub use routes::{GATEWAY_GROUP, TLS_ROUTE, tls_route, tls_route_key};
 pub use secrets::{ADMIN, KUBECONFIG_KEY, Kubeconfig, kubeconfig_secret, kubeconfig_type, pki_secret};
+pub use tuning::{files_key, files_secret};
 
 use crate::names::Identity;
 use crate::options::Options;
@@ -40,10 +48,12 @@ use crate::settings::{Argocd, Settings};
 
 /// What lets the operator work in the namespaces of the cluster.
 pub fn grants(identity: &Identity, options: &Options) -> Vec<Object> {
-    vec![
-        Object::of(identity::operator_in_host_namespace(identity, options)),
-        Object::of(identity::operator_beside_cluster(identity, options)),
-    ]
+    vec![Object::of(identity::operator_in_host_namespace(identity, options)), grant_beside(identity, options)]
+}
+
+/// What lets the operator work in the VirtualCluster's namespace.
+pub fn grant_beside(identity: &Identity, options: &Options) -> Object {
+    Object::of(identity::operator_beside_cluster(identity, options))
 }
 
 /// What lets the operator work in a further host namespace of the cluster.
@@ -66,6 +76,11 @@ pub fn guards_in(place: &Identity, home: &str, settings: &Settings) -> Vec<Objec
 /// Objects that [`guards_in`] builds only under some settings, and that go when it no longer does.
 pub fn optional_in(place: &Identity) -> Vec<Key> {
     quota::keys(place).into_iter().chain(network::keys(place)).collect()
+}
+
+/// Those of the `optional` that were not built, and so have to go.
+pub fn unwanted(optional: Vec<Key>, built: &[Object]) -> Vec<Key> {
+    optional.into_iter().filter(|key| built.iter().all(|object| object.key != *key)).collect()
 }
 
 /// What keeps the workloads of a namespace within bounds.

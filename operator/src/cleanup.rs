@@ -32,7 +32,7 @@ use crate::events;
 use crate::finalizer;
 use crate::names::{FIELD_MANAGER, Identity};
 use crate::reason::Reason;
-use crate::reconcile::{Report, mapped, publish, remove_route, withdraw};
+use crate::reconcile::{Report, mapped, publish, remove_monitor, remove_route, withdraw};
 
 /// In case the event of the namespace's end was lost.
 const RECHECK: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     finalizer::remove(&context.host, cluster, FINALIZER).await?;
     context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
-    context.claims.release(&identity.uid);
+    context.references.release(&identity.uid);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());
@@ -97,10 +97,7 @@ async fn remove(
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
     let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
-    if is_ours
-        && policy == DeletionPolicy::Delete
-        && let Some(wait) = database::remove(cluster, identity, context, forced).await?
-    {
+    if is_ours && let Some(wait) = database::remove(cluster, identity, context, policy, forced).await? {
         return Ok(Some(wait));
     }
     // The cluster's own first: with it goes the control plane, which fills the others.
@@ -175,6 +172,7 @@ async fn retire(identity: &Identity, context: &Context) -> Result<Option<Wait>, 
         context.host.remove(&key, identity).await?;
     }
     remove_route(&context.host, identity).await?;
+    remove_monitor(&context.host, identity).await?;
     let mut left = 0;
     for any in [
         Key::new::<Pod>(namespace, ""),

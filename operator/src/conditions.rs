@@ -7,7 +7,7 @@
 mod tests;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use vkube_crds::Phase;
+use vkube_crds::{Phase, ReadinessGate};
 
 use crate::reason::Reason;
 
@@ -45,6 +45,8 @@ impl Check {
 pub struct Checks {
     /// The policy allows what is asked.
     pub policy: Check,
+    /// The configuration of vCluster can be read.
+    pub config: Check,
     /// The host namespace is there and ours.
     pub namespace: Check,
     /// Quota, limits, network policies and Pod Security are in force.
@@ -67,15 +69,20 @@ pub struct Checks {
     pub argocd: Check,
     /// The manifests that the cluster begins with were applied.
     pub bootstrap: Check,
+    /// Whoever else has to say that the cluster is ready has said so.
+    pub gates: Check,
+    /// Prometheus finds the control plane. A cluster that nobody measures is ready all the same.
+    pub monitored: Check,
     /// Snapshots are taken. A cluster that lacks one is ready all the same.
     pub snapshots: Check,
 }
 
 impl Checks {
     /// What makes the cluster ready, in the order of the steps.
-    fn all(&self) -> [(&'static str, &Check); 12] {
+    fn all(&self) -> [(&'static str, &Check); 14] {
         [
             ("PolicyAccepted", &self.policy),
+            ("ConfigAccepted", &self.config),
             ("NamespaceReady", &self.namespace),
             ("IsolationReady", &self.isolation),
             ("EndpointReady", &self.endpoint),
@@ -87,6 +94,7 @@ impl Checks {
             ("KubeconfigReady", &self.kubeconfig),
             ("ArgoCDExported", &self.argocd),
             ("Bootstrapped", &self.bootstrap),
+            ("ReadinessGatesPassed", &self.gates),
         ]
     }
 }
@@ -153,7 +161,7 @@ pub fn conditions(
         }
         (_, Progress::Stalled(reason, message)) => list.add("Stalled", "True", *reason, message.clone()),
     }
-    let beside = [("SnapshotsTaken", &findings.checks.snapshots)];
+    let beside = [("SnapshotsTaken", &findings.checks.snapshots), ("Monitored", &findings.checks.monitored)];
     for (name, check) in findings.checks.all().into_iter().chain(beside) {
         match check {
             Check::Passed(reason, message) => list.add(name, "True", *reason, message.clone()),
@@ -165,6 +173,27 @@ pub fn conditions(
         }
     }
     list.conditions
+}
+
+/// Gates that are not open, each with what is known of it.
+pub fn closed_gates(gates: &[ReadinessGate], present: &[Condition]) -> Vec<String> {
+    let closed = |gate: &ReadinessGate| {
+        let type_ = &gate.condition_type;
+        match present.iter().find(|condition| condition.type_ == *type_) {
+            Some(condition) if condition.status == "True" => None,
+            None => Some(format!("nobody has set condition {type_} yet")),
+            Some(Condition { message, .. }) if !message.is_empty() => {
+                Some(format!("condition {type_} is not True: {message}"))
+            }
+            Some(_) => Some(format!("condition {type_} is not True")),
+        }
+    };
+    gates.iter().filter_map(closed).collect()
+}
+
+/// Whether a condition is not the operator's: types of others carry their domain.
+pub fn is_of_others(condition: &Condition) -> bool {
+    condition.type_.contains('/')
 }
 
 /// One word for people.

@@ -10,10 +10,10 @@ use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
-use crate::claims::ClaimWatches;
 use crate::doors::Doors;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::references::References;
 use crate::triggers::SecretWatches;
 
 /// A VirtualCluster as stored: one that does not fit its type must not stop the watch of all.
@@ -39,8 +39,8 @@ pub struct Context {
     pub policies: Store<Policy>,
     /// Watches of kubeconfig Secrets.
     pub secrets: SecretWatches,
-    /// Watches of what control planes ask for.
-    pub claims: ClaimWatches,
+    /// Watches of what clusters depend on that is not the operator's.
+    pub references: References,
     /// Where clients of sleeping clusters knock.
     pub doors: Doors,
 }
@@ -53,7 +53,7 @@ impl Context {
         metrics: Metrics,
         policies: Store<Policy>,
         secrets: SecretWatches,
-        claims: ClaimWatches,
+        references: References,
     ) -> Self {
         let reporter =
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
@@ -66,7 +66,7 @@ impl Context {
             backoff: Backoff::default(),
             policies,
             secrets,
-            claims,
+            references,
         }
     }
 

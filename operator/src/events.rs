@@ -1,9 +1,10 @@
 //! Events, on transitions only.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
-use vkube_crds::{Phase, VirtualCluster, VirtualClusterStatus};
+use vkube_crds::{Phase, VirtualCluster, VirtualClusterPolicy, VirtualClusterStatus};
 
 use crate::reason::Reason;
 
@@ -16,7 +17,7 @@ pub fn transitions(before: &VirtualClusterStatus, after: &VirtualClusterStatus) 
     {
         events.push(event(EventType::Normal, reason.as_str(), note));
     }
-    for type_ in ["Stalled", "Reconciling", "PolicyAccepted", "Available"] {
+    for type_ in ["Stalled", "Reconciling", "PolicyAccepted", "ConfigAccepted", "Available"] {
         let (old, new) = (find(&before.conditions, type_), find(&after.conditions, type_));
         let Some(new) = new else { continue };
         let same = old.is_some_and(|old| old.status == new.status && old.reason == new.reason);
@@ -35,9 +36,32 @@ pub fn transitions(before: &VirtualClusterStatus, after: &VirtualClusterStatus) 
 
 /// Publishes events of a cluster. A lost event is logged and not retried: the status has it all.
 pub async fn publish(recorder: &Recorder, cluster: &VirtualCluster, events: Vec<Event>) {
-    let reference = cluster.object_ref(&());
+    publish_on(recorder, &cluster.object_ref(&()), events).await;
+}
+
+/// Tells a policy of a cluster that asks for what it forbids, unless that cluster has been told the same already.
+pub async fn publish_violation(
+    recorder: &Recorder,
+    policy: &VirtualClusterPolicy,
+    cluster: &VirtualCluster,
+    message: &str,
+) {
+    let rejected = Reason::PolicyRejected.as_str();
+    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let before = find(conditions, "PolicyAccepted");
+    if before.is_some_and(|before| before.reason == rejected && before.message == message) {
+        return;
+    }
+    let metadata = &cluster.metadata;
+    let name = |part: &Option<String>| part.clone().unwrap_or_default();
+    let note = format!("VirtualCluster {}/{}: {message}", name(&metadata.namespace), name(&metadata.name));
+    let event = event(EventType::Warning, rejected, &note);
+    publish_on(recorder, &policy.object_ref(&()), vec![event]).await;
+}
+
+async fn publish_on(recorder: &Recorder, reference: &ObjectReference, events: Vec<Event>) {
     for event in events {
-        if let Err(error) = recorder.publish(&event, &reference).await {
+        if let Err(error) = recorder.publish(&event, reference).await {
             tracing::debug!(%error, reason = event.reason, "failed to publish an event");
         }
     }
@@ -76,6 +100,7 @@ fn is_trouble(condition: &Condition) -> bool {
         "Stalled" => true,
         "Reconciling" => condition.reason == Reason::ProgressingWithRetry.as_str(),
         "PolicyAccepted" => condition.status == "Unknown" && condition.reason != Reason::Waiting.as_str(),
+        "ConfigAccepted" => condition.reason == Reason::ConfigMissing.as_str(),
         _ => condition.reason == Reason::ApiUnreachable.as_str(),
     }
 }

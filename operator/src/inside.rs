@@ -90,6 +90,11 @@ impl Inside {
         Ok(Self { client: Client::try_from(config)? })
     }
 
+    /// With this client.
+    pub fn with(client: Client) -> Self {
+        Self { client }
+    }
+
     /// Applies objects one after the other; those of namespaces without one go to `default`.
     pub async fn apply(&self, objects: &[DynamicObject]) -> Result<(), Error> {
         let params = PatchParams::apply(BOOTSTRAP_MANAGER).force();

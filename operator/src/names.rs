@@ -34,6 +34,10 @@ pub const SYNC_CLUSTER_ROLE: &str = "vkube-sync-cluster";
 pub const PRIORITY_CLASS: &str = "vkube-control-plane";
 /// Value of [`labels::COMPONENT`] on the control plane.
 pub const CONTROL_PLANE: &str = "control-plane";
+/// Value of [`labels::COMPONENT`] on the Service by which metrics are read.
+pub const METRICS: &str = "metrics";
+/// Field manager of the quota in a status.
+pub const QUOTA_MANAGER: &str = "vkube-quota";
 /// Annotation on applied objects: a hash of what was applied, so that removed fields are noticed.
 pub const APPLIED_HASH: &str = "vkube.dev/applied-hash";
 /// Annotation on the control plane's pod: a hash of its certificates, so that a new certificate restarts it.
@@ -41,8 +45,12 @@ pub const PKI_HASH: &str = "vkube.dev/pki-hash";
 
 /// Annotation on the control plane's pod: a hash of how it gets into its database.
 pub const STORE_HASH: &str = "vkube.dev/store-hash";
+/// Annotation on the control plane's pod: a hash of the files that it is given.
+pub const FILES_HASH: &str = "vkube.dev/files-hash";
 /// Annotation on the Secret of a database: the schema that goes with the cluster.
 pub const SCHEMA: &str = "vkube.dev/schema";
+/// Annotation on the Secret of a database: the schema that a user named, marked as the cluster's as long as that is there.
+pub const CLAIMED_SCHEMA: &str = "vkube.dev/claimed-schema";
 
 /// Key in the ConfigMap of the time of the last request from outside.
 pub const LAST_REQUEST: &str = "lastRequest";
@@ -100,6 +108,13 @@ impl Identity {
         ])
     }
 
+    /// That as text, as a selector of lists and of the scale subresource is written.
+    pub fn control_plane_pods(&self) -> String {
+        let labels: Vec<_> =
+            self.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(",")
+    }
+
     /// Selects every host object of the cluster.
     pub fn uid_selector(&self) -> String {
         format!("{}={}", labels::CLUSTER_UID, self.uid)
@@ -123,6 +138,16 @@ impl Identity {
     /// Name of the Secret with which the control plane gets into its database.
     pub fn store_secret(&self) -> String {
         format!("vc-{}-store", self.name)
+    }
+
+    /// Name of the Secret with the files that the control plane is given.
+    pub fn files_secret(&self) -> String {
+        format!("vc-{}-files", self.name)
+    }
+
+    /// Name of what lets a Prometheus read the control plane's metrics: a Secret, a Service and a ServiceMonitor.
+    pub fn metrics(&self) -> String {
+        format!("vc-{}-metrics", self.name)
     }
 
     /// Name of the ConfigMap in which the control plane tells when it was used last.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -49,6 +50,22 @@ pub struct Options {
     pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
     /// How the schema of a database is removed with its cluster.
     pub drop_schema: fn(Login) -> BoxFuture<'static, Result<(), String>>,
+    /// How a schema that a user named is marked as its cluster's; it says whose it is if it is another's.
+    pub claim_schema: fn(Login) -> BoxFuture<'static, Result<Option<String>, String>>,
+    /// How that mark is taken off with the cluster.
+    pub release_schema: fn(Login) -> BoxFuture<'static, Result<(), String>>,
+    /// Another way into virtual clusters than through their Services.
+    pub inwards: Option<Inwards>,
+}
+
+/// Makes clients of virtual clusters, each by the name that its API server's certificate has.
+#[derive(Clone)]
+pub struct Inwards(pub Arc<dyn Fn(&str) -> kube::Client + Send + Sync>);
+
+impl std::fmt::Debug for Inwards {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Inwards")
+    }
 }
 
 /// How to get to a schema of a database.
@@ -58,6 +75,8 @@ pub struct Login {
     pub files: BTreeMap<String, Vec<u8>>,
     /// The schema.
     pub schema: String,
+    /// UID of the cluster.
+    pub owner: String,
 }
 
 impl Options {
@@ -81,6 +100,9 @@ impl Options {
             next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),
             drop_schema: |_| Box::pin(std::future::ready(Err("no databases here".into()))),
+            claim_schema: |_| Box::pin(std::future::ready(Ok(None))),
+            release_schema: |_| Box::pin(std::future::ready(Ok(()))),
+            inwards: None,
         }
     }
 }

@@ -11,4 +11,4 @@ mod tests;
 
 pub use bind::{Binding, bind, malformed};
 pub use constrain::{constrain, constrain_export};
-pub use merge::merge;
+pub use merge::{merge, overlay};

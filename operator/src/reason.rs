@@ -61,6 +61,14 @@ reasons! {
     NoPolicy,
     /// A policy is in force.
     PolicyApplied,
+    /// All of the configuration of vCluster has an effect.
+    ConfigApplied,
+    /// The configuration of vCluster is in force, but for keys that are unknown or without meaning here.
+    ConfigPartlyApplied,
+    /// The configuration of vCluster cannot be read, or a value in it has the wrong type.
+    ConfigInvalid,
+    /// The Secret or ConfigMap with the configuration, or the key in it, is missing.
+    ConfigMissing,
     /// An object of that name exists and belongs to someone else.
     NameConflict,
     /// The host namespace is being deleted.
@@ -77,6 +85,8 @@ reasons! {
     DatabaseUnknown,
     /// The database outside cannot be reached, or refuses.
     DatabaseUnreachable,
+    /// The schema of the database belongs to another cluster.
+    SchemaTaken,
     /// Certificates are valid.
     Issued,
     /// Certificates were reissued.
@@ -87,6 +97,12 @@ reasons! {
     CaSecretInvalid,
     /// A manifest that the cluster begins with could not be applied; it is tried again.
     BootstrapFailed,
+    /// The Secret or ConfigMap with manifests that the cluster begins with, or the key in it, is missing.
+    BootstrapMissing,
+    /// A Secret or ConfigMap holds no manifests that can be applied.
+    BootstrapInvalid,
+    /// Somebody who has to say that the cluster is ready has not yet.
+    ReadinessGatesNotReady,
     /// Snapshots are taken as asked.
     SnapshotTaken,
     /// A snapshot that was due could not be taken; it is tried again.
@@ -105,6 +121,10 @@ reasons! {
     EndpointPending,
     /// The host does not serve TLSRoutes, which `expose.type: Gateway` needs.
     GatewayApiMissing,
+    /// The host does not serve ServiceMonitors, which `controlPlane.serviceMonitor` needs.
+    MonitoringApiMissing,
+    /// A file that the control plane is to be given is not in its Secret.
+    FileMissing,
     /// The host refused a request for lack of rights.
     Forbidden,
     /// The host could not be read.

@@ -14,15 +14,21 @@
 mod argocd;
 mod bootstrap;
 mod certificates;
+mod config;
 mod database;
+mod entrance;
+mod files;
+mod gates;
 mod kubeconfigs;
 mod lifetime;
 pub mod mapped;
+mod monitor;
 mod namespace;
 mod report;
 mod route;
 mod sleep;
 mod snapshots;
+mod sources;
 mod steps;
 
 use std::sync::Arc;
@@ -43,6 +49,7 @@ use crate::finalizer;
 use crate::reason::Reason;
 
 pub use argocd::withdraw;
+pub use monitor::remove as remove_monitor;
 pub use report::{Report, publish};
 pub use route::remove as remove_route;
 
@@ -73,16 +80,19 @@ impl From<Error> for Stop {
 /// One reconcile of one cluster, measured and bounded in time.
 pub async fn reconcile(cluster: Arc<Cluster>, context: Arc<Context>) -> Result<Action, Error> {
     let begun = std::time::Instant::now();
-    let outcome = match tokio::time::timeout(DEADLINE, run(&cluster, &context)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Error::TimedOut(DEADLINE.as_secs())),
-    };
+    let outcome = bounded(run(&cluster, &context)).await;
     let failure = outcome.as_ref().err().map(Error::reason);
     context.metrics.reconciled("virtualcluster", begun.elapsed(), failure);
     if outcome.is_ok() {
         context.backoff.succeeded(cluster.meta().uid.as_deref().unwrap_or_default());
     }
     outcome
+}
+
+/// An attempt, given up when it hangs.
+async fn bounded<T>(attempt: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Err(Error::TimedOut(DEADLINE.as_secs()));
+    tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(late)
 }
 
 /// When to try again after a failure.
@@ -178,4 +188,16 @@ async fn read(cached: &Cluster, host: &Host) -> Result<Option<Cluster>, Error> {
 fn is_paused(cluster: &VirtualCluster) -> bool {
     let asked = cluster.spec.lifecycle.as_ref().and_then(|lifecycle| lifecycle.paused);
     asked == Some(true) || cluster.annotations().get(annotations::PAUSED).is_some_and(|value| value == "true")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_is_given_up_and_repeated() {
+        let late = bounded(std::future::pending::<Result<(), Error>>()).await.unwrap_err();
+        assert_eq!(late.reason(), Reason::TimedOut);
+        assert!(bounded(async { Ok(()) }).await.is_ok());
+    }
 }

@@ -29,15 +29,15 @@ use vkube_lease::Election;
 
 use crate::apply::Host;
 use crate::backoff::Backoff;
-use crate::claims::ClaimWatches;
 use crate::context::{Cluster, ClusterRef, Context, Policy};
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::policies::{self, PolicyContext};
+use crate::references::References;
 use crate::serve::{Report, serve};
 use crate::triggers::{self, PAGE, SecretWatches, Subject, children};
-use crate::{cluster_api, install, reconcile};
+use crate::{cluster_api, conditions, install, quota, reconcile};
 
 /// Runs the operator until `shutdown`. An error means that it cannot go on; the process should end and be restarted.
 ///
@@ -122,9 +122,10 @@ async fn operate(
             .run(policies::reconcile, policies::on_error, policy_context)
             .for_each(|_| std::future::ready(()));
 
-    let claims = ClaimWatches::new(client.clone(), metrics.clone(), wake_one.clone());
+    let references = References::new(client.clone(), metrics.clone(), wake_one.clone());
     let secrets = SecretWatches::new(client.clone(), metrics.clone(), wake_one);
-    let context = Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, claims);
+    let context =
+        Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, references);
     let context = Arc::new(context);
     let all = clusters.clone();
     let cluster_controller = async {
@@ -136,11 +137,18 @@ async fn operate(
             .with_config(controller::Config::default().concurrency(concurrency))
             .reconcile_all_on(all_woken)
             .reconcile_on(one_woken)
-            .reconcile_on(child_stream(&client, &metrics, all))
+            .reconcile_on(child_stream(&client, &metrics, all.clone()))
             .graceful_shutdown_on(shutdown.clone().cancelled_owned())
             .run(reconcile::reconcile, reconcile::on_error, context)
             .for_each(|_| std::future::ready(()))
             .await;
+    };
+    let mirror = async {
+        if all.wait_until_ready().await.is_ok() {
+            let host = Host::new(client.clone(), metrics.clone());
+            let changed = children::<ResourceQuota>(&client, &metrics, triggers::version);
+            shutdown.run_until_cancelled(quota::mirror(&host, &all, changed)).await;
+        }
     };
     let become_ready = async {
         // An error means that the writer ended, and with it everything.
@@ -156,7 +164,7 @@ async fn operate(
         }
     };
     tokio::select! {
-        _ = async { tokio::join!(policy_controller, cluster_controller, cluster_api, become_ready) } => {}
+        _ = async { tokio::join!(policy_controller, cluster_controller, cluster_api, mirror, become_ready) } => {}
         () = stopped_early => {}
     }
     if shutdown.is_cancelled() { Ok(()) } else { Err(Error::Stopped("controllers")) }
@@ -172,6 +180,12 @@ fn cluster_stream(
 ) -> impl Stream<Item = Result<Cluster, watcher::Error>> + Send + 'static {
     let mut bound: HashMap<String, Option<String>> = HashMap::new();
     observed::<Cluster>(client, metrics)
+        // The longest part of a status, which only people read.
+        .modify(|cluster| {
+            if let Some(status) = cluster.0.as_mut().ok().and_then(|cluster| cluster.status.as_mut()) {
+                status.inventory = Vec::new();
+            }
+        })
         .reflect(writer)
         .inspect(move |event| {
             if rebound(&mut bound, event) {
@@ -180,7 +194,7 @@ fn cluster_stream(
             }
         })
         .applied_objects()
-        .predicate_filter(Asked, kube::runtime::PredicateConfig::default())
+        .predicate_filter(Asked.combine(Told), kube::runtime::PredicateConfig::default())
 }
 
 /// Whether the event changes which policies clusters are bound to.
@@ -260,6 +274,21 @@ impl<K: Resource> Predicate<K> for Asked {
     }
 }
 
+/// What others say of a cluster's readiness, which is in its status.
+struct Told;
+
+impl Predicate<Cluster> for Told {
+    fn hash_property(&self, cluster: &Cluster) -> Option<u64> {
+        let mut hasher = DefaultHasher::new();
+        let status = cluster.0.as_ref().ok().and_then(|cluster| cluster.status.as_ref());
+        let conditions = status.into_iter().flat_map(|status| &status.conditions);
+        for condition in conditions.filter(|condition| conditions::is_of_others(condition)) {
+            (&condition.type_, &condition.status, &condition.message).hash(&mut hasher);
+        }
+        Some(hasher.finish())
+    }
+}
+
 /// Clusters to wake for changes of what they are made of, and of the namespaces that they are in.
 fn child_stream(
     client: &Client,
@@ -281,6 +310,7 @@ fn child_stream(
         children::<Ingress>(client, metrics, triggers::without_status),
         children::<RoleBinding>(client, metrics, any),
         children::<ClusterRoleBinding>(client, metrics, any),
+        triggers::doorbells(client, metrics),
     ])
     .boxed()
 }

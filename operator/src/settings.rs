@@ -11,6 +11,7 @@ pub mod snapshots;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod tuning;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub tolerations: Vec<Toleration>,
     /// Priority class of the control plane.
     pub priority_class: String,
+    /// What the control plane is told besides, how it is probed and who measures it.
+    pub tuning: tuning::Tuning,
     /// What is laid over the control plane's pod.
     pub pod_template: Option<PodTemplateSpec>,
     /// Further labels of the host namespace.
@@ -197,6 +200,7 @@ pub fn validate(
     }
     quantities("controlPlane.resources.requests", &resources.requests, &mut wrong);
     quantities("controlPlane.resources.limits", &resources.limits, &mut wrong);
+    let tuning = tuning::validate(&control_plane, &mut wrong);
     let pod_template = template::validate(control_plane.pod_template.as_ref(), &mut wrong);
     let (validity, renew_before) = certificates(spec.certificates.as_ref(), &mut wrong);
     let expose = expose(spec.expose.clone().unwrap_or_default(), &mut wrong);
@@ -263,6 +267,7 @@ pub fn validate(
         node_selector: control_plane.node_selector,
         tolerations: control_plane.tolerations,
         priority_class,
+        tuning,
         pod_template,
         namespace_labels: host.labels,
         namespace_annotations: host.annotations,

@@ -20,6 +20,7 @@ use kube::{Api, Client, Resource};
 use tokio_util::task::AbortOnDropHandle;
 use vkube_crds::labels;
 
+use crate::build::DOORBELL;
 use crate::context::ClusterRef;
 use crate::metrics::Metrics;
 
@@ -37,6 +38,17 @@ where
 {
     let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), managed());
     changes(events, metrics.clone(), K::kind(&()).into_owned(), fingerprint)
+        .flat_map(|subject| stream::iter(subject.cluster()))
+        .boxed()
+}
+
+/// Clusters to wake for what leads clients of sleeping ones to the operator. Other EndpointSlices are of no concern, and
+/// there are as many as tenants like.
+pub fn doorbells(client: &Client, metrics: &Metrics) -> BoxStream<'static, ClusterRef> {
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+    let ours = watcher::Config::default().labels(DOORBELL).page_size(PAGE);
+    let events = watcher(Api::<PartialObjectMeta<EndpointSlice>>::all(client.clone()), ours);
+    changes(events, metrics.clone(), "EndpointSlice".into(), version)
         .flat_map(|subject| stream::iter(subject.cluster()))
         .boxed()
 }

@@ -44,6 +44,23 @@ fn every_link_leads_somewhere_and_every_test_it_names_exists() {
 }
 
 #[test]
+fn the_table_of_vcluster_keys_is_up_to_date() {
+    let path = docs().join("vcluster.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once("<!-- keys -->\n").unwrap();
+    let after = rest.split_once("<!-- end of keys -->").unwrap().1;
+    let table = vkube_operator::configuration_table();
+    let wanted = format!("{before}<!-- keys -->\n{table}<!-- end of keys -->{after}");
+    if std::env::var_os("VKUBE_UPDATE").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    assert!(
+        fs::read_to_string(&path).unwrap() == wanted,
+        "docs/vcluster.md is stale: run `VKUBE_UPDATE=1 cargo test -p vkube-operator`"
+    );
+}
+
+#[test]
 fn every_reason_is_explained() {
     let page = fs::read_to_string(docs().join("troubleshooting.md")).unwrap();
     for reason in Reason::ALL {

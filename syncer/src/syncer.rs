@@ -4,6 +4,7 @@
 //! as if it had vanished, and its virtual pod would be finished.
 
 mod by_rule;
+mod copies;
 mod watches;
 
 pub(crate) use by_rule::{RETRY, enter};

@@ -44,12 +44,13 @@ impl Scope {
 /// Counts the watches that have not yet delivered their first complete list.
 pub(crate) type Outstanding = Sender<usize>;
 
-/// Keeps `cache` equal to the server, for ever; reports every change to `changed`.
+/// Keeps `cache` equal to the server, for ever; reports every change to `changed`. If others wait for the first complete
+/// list, it is taken off `outstanding`.
 pub(crate) async fn cached<K>(
     api: Api<K>,
     scope: Scope,
     cache: &Cache<K>,
-    outstanding: &Outstanding,
+    outstanding: impl Into<Option<&Outstanding>>,
     changed: impl Fn(&Change<K>),
 ) where
     K: Resource + DeserializeOwned,
@@ -63,14 +64,14 @@ pub(crate) async fn cached_slim<K>(
     scope: Scope,
     slim: impl Fn(&mut K),
     cache: &Cache<K>,
-    outstanding: &Outstanding,
+    outstanding: impl Into<Option<&Outstanding>>,
     changed: impl Fn(&Change<K>),
 ) where
     K: Resource + DeserializeOwned,
 {
+    let mut outstanding = outstanding.into();
     let namespace = api.namespace().unwrap_or_default().to_owned();
     let mut follower = scope.follow(api);
-    let mut is_complete = false;
     loop {
         let event = follower.next::<K>().await.map(|mut object| {
             trim(&mut object);
@@ -81,7 +82,7 @@ pub(crate) async fn cached_slim<K>(
         for change in cache.apply_in(&namespace, event) {
             changed(&change);
         }
-        if is_done && !std::mem::replace(&mut is_complete, true) {
+        if is_done && let Some(outstanding) = outstanding.take() {
             outstanding.send_modify(|outstanding| *outstanding -= 1);
         }
     }

@@ -14,12 +14,12 @@ pub mod store;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use clap::Args;
+use clap::{Args, Parser};
 use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 use vkube_apiserver::{
-    admission::policy::typing,
+    admission::{Chain, policy::typing},
     block::Blocked,
     instance::{self, Instance},
     user::User,
@@ -27,7 +27,7 @@ use vkube_apiserver::{
 use vkube_controllers::{Authority, Metrics, TypeChecker};
 
 use crate::{
-    cli::{Failure, Outcome},
+    cli::{Cli, Failure, Outcome},
     stop::Stop,
 };
 
@@ -247,10 +247,37 @@ impl Controllers {
     }
 }
 
+/// What is wrong with the flags and plugins that a spec asks for.
+pub fn problems(asked: &vkube_crds::ControlPlane) -> Vec<String> {
+    let flags = asked.extra_args.iter().map(String::as_str);
+    let line = ["vkube", "controlplane", "--data-dir=/data"].into_iter().chain(flags);
+    let refused = Cli::try_parse_from(line).err().map(|error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        format!("controlPlane.extraArgs: {first}")
+    });
+    let plugins = asked.admission_plugins.clone().unwrap_or_default();
+    let chain = Chain::new(&plugins.enable, &plugins.disable).err();
+    refused.into_iter().chain(chain.map(|why| format!("controlPlane.admissionPlugins: {why}"))).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::{duration, problems};
     use std::time::Duration;
+
+    use serde_json::json;
+
+    #[test]
+    fn flags_and_plugins_that_a_control_plane_does_not_have_are_told() {
+        let told = |asked| problems(&serde_json::from_value(asked).unwrap()).join("; ");
+        assert_eq!(told(json!({"extraArgs": ["--max-requests-inflight=50", "--verbose"]})), "");
+        let unknown = told(json!({"extraArgs": ["--no-such-flag=1"]}));
+        assert_eq!(unknown, "controlPlane.extraArgs: unexpected argument '--no-such-flag' found");
+        assert!(told(json!({"extraArgs": ["--max-requests-inflight=many"]})).contains("invalid value"));
+        assert_eq!(told(json!({"admissionPlugins": {"enable": ["AlwaysPullImages"]}})), "");
+        assert!(told(json!({"admissionPlugins": {"disable": ["NoSuch"]}})).contains("NoSuch"));
+    }
 
     #[test]
     fn durations_are_read_as_go_reads_them() {

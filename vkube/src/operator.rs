@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
+use vkube_crds::VirtualClusterSpec;
 
 use crate::{
     cli::Outcome,
@@ -80,8 +81,10 @@ pub async fn run(options: Options) -> Outcome {
             vkube_operator::InternalAddress::ServiceName
         },
         next_time: vkube_controllers::next_time,
-        check: crate::sync::problems,
+        check: problems,
         drop_schema: crate::controlplane::store::drop_schema,
+        claim_schema: crate::controlplane::store::claim_schema,
+        release_schema: crate::controlplane::store::release_schema,
         ..defaults
     };
     let shutdown = CancellationToken::new();
@@ -92,4 +95,11 @@ pub async fn run(options: Options) -> Outcome {
         () = stop.wait() => shutdown.cancel(),
     }
     Ok(running.await?)
+}
+
+/// Everything that a control plane would not accept of a spec.
+fn problems(spec: &VirtualClusterSpec) -> Vec<String> {
+    let mut problems = crate::sync::problems(spec);
+    problems.extend(spec.control_plane.iter().flat_map(crate::controlplane::problems));
+    problems
 }

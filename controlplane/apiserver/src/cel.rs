@@ -7,6 +7,7 @@
 //! Values borrow from the JSON documents that they come from: an expression about a large object costs
 //! what it looks at. Evaluation is bounded: an expression that does too much is cancelled.
 
+pub mod budget;
 pub mod check;
 pub mod cost;
 pub mod declared;
@@ -24,10 +25,11 @@ pub mod types;
 pub mod value;
 
 pub use self::{
+    budget::Budget,
     check::{Issues, Scope},
     declared::Declared,
     error::Error,
-    evaluate::{Budget, Variables},
+    evaluate::Variables,
     lazy::Lazy,
     measured::Measured,
     parse::{SyntaxError, is_reserved},
@@ -44,7 +46,12 @@ pub struct Program {
 impl Program {
     /// Parses an expression.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        parse::parse(text).map(|expression| Self { expression })
+        parse::parse(text, false).map(|expression| Self { expression })
+    }
+
+    /// Parses an expression that may bind variables, with `cel.bind`.
+    pub fn parse_with_bindings(text: &str) -> Result<Self, SyntaxError> {
+        parse::parse(text, true).map(|expression| Self { expression })
     }
 
     /// Its value, given those of its variables.

@@ -1,6 +1,10 @@
 //! The TLS listener: the server on a port.
 
+mod kept;
+
 use std::{net::SocketAddr, sync::Arc};
+
+use http::StatusCode;
 
 use http_body_util::BodyExt;
 use hyper::service::service_fn;
@@ -13,13 +17,17 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::kept::{Keeper, Kept};
 use crate::{
     authentication::{CertificateUser, x509},
-    body::{Body, Request},
+    body::{self, Body, Request},
     server::{ClientAddress, Server},
 };
 
@@ -134,14 +142,36 @@ async fn connection(
         .and_then(|chain| chain.first())
         .and_then(|certificate| x509::user(certificate))
         .map(|user| CertificateUser(Arc::new(user)));
+    answer(server, stream, peer, user, shutdown).await;
+}
+
+/// Answers what comes over a connection.
+async fn answer<S>(
+    server: Server,
+    stream: S,
+    peer: SocketAddr,
+    user: Option<CertificateUser>,
+    shutdown: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let keeper = Keeper::default();
+    let stream = Kept::new(stream, &keeper);
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let server = server.clone();
+        let (server, keeper) = (server.clone(), keeper.clone());
         let mut request: Request = request.map(|body| -> Body { body.map_err(Into::into).boxed_unsync() });
         request.extensions_mut().insert(ClientAddress(peer.ip()));
         if let Some(user) = &user {
             request.extensions_mut().insert(user.clone());
         }
-        async move { Ok::<_, std::convert::Infallible>(server.respond(request).await) }
+        async move {
+            let mut response = server.respond(request).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // The answer has no body, but what lasts as long as it lasts as long as the stream that begins here.
+                keeper.keep(std::mem::replace(response.body_mut(), body::empty()));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     // Idle connections are the common case: keep their buffers small.
@@ -158,5 +188,103 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(error = %error, %peer, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use http::header;
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+    use crate::{
+        body::Response,
+        connect::{Connector, Target},
+        custom::tests::Fixture,
+        instance::{Instance, Options},
+        status::ApiError,
+    };
+
+    /// Answers with a stream that says everything twice.
+    struct Echo;
+
+    impl Connector for Echo {
+        fn connect(&self, _: Target, mut request: Request) -> BoxFuture<'static, Result<Response, ApiError>> {
+            let upgrade = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let stream = TokioIo::new(upgrade.await.unwrap());
+                let (mut from, mut to) = tokio::io::split(stream);
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+            let mut response = Response::new(body::empty());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("Upgrade"));
+            response.headers_mut().insert(header::UPGRADE, header::HeaderValue::from_static("echo"));
+            Box::pin(std::future::ready(Ok(response)))
+        }
+    }
+
+    async fn running(fixture: &Fixture) -> u32 {
+        let request = http::Request::get("/metrics").body(body::empty()).unwrap();
+        let response = tower::Service::call(
+            &mut fixture.0.server.service(crate::user::User::component("test")),
+            request,
+        );
+        let text = response.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let line = text.lines().find(|line| {
+            line.starts_with("apiserver_longrunning_requests") && line.contains("subresource=\"attach\"")
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+    }
+
+    async fn read_until(stream: &mut DuplexStream, end: &str) -> String {
+        let mut read = Vec::new();
+        while !read.ends_with(end.as_bytes()) {
+            read.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(read).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_upgraded_stream_is_a_running_request_until_it_ends() {
+        let options = Options {
+            authorization_modes: vec!["AlwaysAllow".into()],
+            connector: Some(Arc::new(Echo)),
+            ..Options::default()
+        };
+        let fixture = Fixture(Instance::start(options).await.unwrap());
+        fixture
+            .create(
+                "/api/v1/namespaces/default/serviceaccounts",
+                &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}),
+            )
+            .await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"nodeName": "n", "containers": [{"name": "a", "image": "a"}]}});
+        fixture.create("/api/v1/namespaces/default/pods", &pod).await;
+
+        let (mut client, stream) = tokio::io::duplex(4096);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let user = Some(CertificateUser(Arc::new(crate::user::User::component("test"))));
+        let serving =
+            tokio::spawn(answer(fixture.0.server.clone(), stream, peer, user, CancellationToken::new()));
+        let request = "GET /api/v1/namespaces/default/pods/p/attach HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 101"));
+        serving.await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        assert_eq!(read_until(&mut client, "hello").await, "hello");
+        assert_eq!(running(&fixture).await, 1);
+        drop(client);
+        let ends = async {
+            while running(&fixture).await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), ends).await.unwrap();
+        fixture.0.stop().await;
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::{
+    custom::webhook,
     documents,
     handlers::call::Call,
     managed_fields::{self, Request, Reset},
@@ -58,7 +59,7 @@ pub fn on_update(
     let alien = |other: &Definition| {
         [live, Some(&*object)].into_iter().flatten().any(|object| !is_readable_as(object, other))
     };
-    if others.iter().any(alien) {
+    if others.iter().any(|other| !webhook::is_asked(other) && alien(other)) {
         // Who owns what cannot be told in the versions of the others, so nobody owns anything.
         crate::metadata::remove(object, "managedFields");
         return Ok(());
@@ -115,7 +116,7 @@ fn with_request<T>(
     let convert = |object: &Value, to: &str| {
         let from = version(object.get("apiVersion")?.as_str()?)?;
         let to = version(to)?;
-        Some((from.convert(object.clone(), to), to.ty().ok()?))
+        Some((call.conversions.convert(object, from, to)?, to.ty().ok()?))
     };
     let reset = reset(&call.definition, &call.info.subresource);
     Ok(write(&Request {

@@ -15,6 +15,7 @@
 //! | `log` | one write, with the whole document | `revision`; index `history` by key, then revision |
 //! | `current` | one existing key: the revision of its state, and when it expires | `key` |
 //! | `state` | the numbers `newest` and `oldest` (the compaction point), and the schema's `version` | |
+//! | `owner` | whom the schema belongs to, if anybody said so; others are refused | |
 //! | `sweep` | the one number `swept`: what is of no use before this revision has been removed | |
 //!
 //! `log` and `current` are those of [`crate::sqlite`]. A write locks the row of `state` to its end, so that revisions are
@@ -104,6 +105,16 @@ impl PostgresStore {
     /// Removes a schema and all that is in it; it is no error if there is none.
     pub async fn remove(address: &Address) -> Result<(), Error> {
         schema::drop(address).await
+    }
+
+    /// Marks a schema as somebody's, if it is nobody's; says whose it is if it is another's.
+    pub async fn claim(address: &Address, owner: &str) -> Result<Option<String>, Error> {
+        schema::claim(address, owner).await
+    }
+
+    /// Takes somebody's mark off a schema, which stays with all that is in it.
+    pub async fn release(address: &Address, owner: &str) -> Result<(), Error> {
+        schema::release(address, owner).await
     }
 
     fn check_open(&self) -> Result<(), Error> {

@@ -193,6 +193,44 @@ async fn schemas_of_one_database_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
+async fn a_schema_with_an_owner_is_refused_to_others_until_it_is_released() {
+    let Some(server) = common::shared() else { return };
+    let schema = server.schema();
+    let of = |owner: &str| address(server, &schema).of(Some(owner.to_owned()));
+    let together = futures::future::join_all(
+        (0..4).map(|_| async { PostgresStore::open(of("first"), Options::default()).await.unwrap() }),
+    );
+    let one = together.await.remove(0);
+    one.commit(vec![put("/a", "1")]).await.unwrap();
+    let refused = PostgresStore::open(of("second"), Options::default()).await.err().unwrap();
+    let told = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(matches!(refused, Error::Database(_)) && told.contains("another cluster, first"), "{told}");
+    assert_eq!(PostgresStore::claim(&of("second"), "second").await.unwrap().as_deref(), Some("first"));
+    assert_eq!(PostgresStore::claim(&of("first"), "first").await.unwrap(), None);
+    // Who says nothing of an owner is asked for none, such as one that was started before there were marks.
+    assert_eq!(open(server, &schema).await.revision(), 1);
+
+    PostgresStore::release(&of("second"), "second").await.unwrap();
+    assert_eq!(PostgresStore::claim(&of("second"), "second").await.unwrap().as_deref(), Some("first"));
+    PostgresStore::release(&of("first"), "first").await.unwrap();
+    let second = PostgresStore::open(of("second"), Options::default()).await.unwrap();
+    assert_eq!(second.revision(), 1, "with all that is in it");
+    PostgresStore::release(&address(server, &server.schema()), "nobody").await.unwrap();
+}
+
+#[tokio::test]
+async fn two_clusters_that_claim_a_schema_at_once_do_not_both_get_it() {
+    let Some(server) = common::shared() else { return };
+    let schema = server.schema();
+    let address = address(server, &schema);
+    let owners = ["a", "b", "c", "d"];
+    let claims = owners.map(|owner| PostgresStore::claim(&address, owner));
+    let refused =
+        futures::future::join_all(claims).await.into_iter().filter(|claim| claim.as_ref().unwrap().is_some());
+    assert_eq!(refused.count(), owners.len() - 1);
+}
+
+#[tokio::test]
 async fn replicas_that_start_together_make_one_schema() {
     let Some(server) = common::shared() else { return };
     let schema = server.schema();

@@ -26,6 +26,7 @@ const CASES: &[Case<Sandbox>] = cases![
     verbs::policies_are_shown_with_their_clusters,
     verbs::kubectl_finds_its_plugin,
     owner::who_has_access_is_said_outside,
+    owner::the_certificate_for_metrics_opens_nothing_else,
     owner::blocked_writes_are_refused_and_what_runs_goes_on,
     owner::a_cluster_begins_with_its_manifests,
     owner::kubectl_wakes_a_sleeping_cluster,

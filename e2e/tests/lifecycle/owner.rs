@@ -27,6 +27,58 @@ pub fn who_has_access_is_said_outside(sandbox: &Sandbox) {
     tenant.until(may, |answer| answer.trim() == "no");
 }
 
+/// What the host would have if the Prometheus operator were there.
+const SERVICE_MONITORS: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: servicemonitors.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {plural: servicemonitors, singular: servicemonitor, kind: ServiceMonitor}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+";
+
+pub fn the_certificate_for_metrics_opens_nothing_else(sandbox: &Sandbox) {
+    let host = &sandbox.host;
+    host.apply(SERVICE_MONITORS);
+    host.ok(
+        "kubectl wait --for=condition=Established crd/servicemonitors.monitoring.coreos.com --timeout=60s",
+    );
+    host.ok("vkube create measured --ephemeral --set controlPlane.serviceMonitor.enabled=Enabled");
+    let of = |path: &str| host.ok(&format!("kubectl get virtualcluster measured -o jsonpath={{{path}}}"));
+    let namespace = of(".status.hostNamespace");
+    let monitor =
+        host.json(&format!("kubectl -n {namespace} get servicemonitor vc-measured-metrics -o json"));
+    let tls = &monitor["spec"]["endpoints"][0]["tlsConfig"];
+    let file = |named: &serde_json::Value| {
+        let (secret, key) = (named["name"].as_str().unwrap(), named["key"].as_str().unwrap());
+        let path = host.home.join(format!("measured-{key}"));
+        let template = format!(r#"{{{{index .data "{key}" | base64decode}}}}"#);
+        let line = format!("kubectl -n {namespace} get secret {secret} -o go-template='{template}'");
+        std::fs::write(&path, host.ok(&line)).unwrap();
+        path.display().to_string()
+    };
+    let authority = file(&tls["ca"]["secret"]);
+    let certificate = file(&tls["cert"]["secret"]);
+    let key = file(&tls["keySecret"]);
+    let address = of(".status.endpoints.internalURL");
+    let name = tls["serverName"].as_str().unwrap();
+    let kubectl = format!(
+        "kubectl --kubeconfig=/dev/null --server={address} --tls-server-name={name} \
+         --certificate-authority={authority} --client-certificate={certificate} --client-key={key}"
+    );
+    let metrics = host.ok(&format!("{kubectl} get --raw /metrics"));
+    assert!(metrics.contains("apiserver_request_total"), "{metrics}");
+    assert!(host.fails(&format!("{kubectl} get secrets -A")).contains("(Forbidden)"));
+    assert!(host.fails(&format!("{kubectl} get --raw /vkube/snapshot")).contains("orbidden"));
+    host.ok("vkube delete measured --no-wait");
+}
+
 pub fn blocked_writes_are_refused_and_what_runs_goes_on(sandbox: &Sandbox) {
     let guest = Guest::ready(sandbox, "frozen").with_workload();
     let tenant = guest.connect();

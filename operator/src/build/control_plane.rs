@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-    KeyToPath, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 use serde_json::json;
 use vkube_crds::{Access, Networking, Quantity, Sync, Workloads, WritePermissions, labels};
@@ -20,6 +18,7 @@ use vkube_crds::{Access, Networking, Quantity, Sync, Workloads, WritePermissions
 use super::database::connect;
 use super::identity::metadata;
 use super::quota::amounts;
+use super::tuning::{self, probe};
 use crate::names::{CONTROL_PLANE, Identity, PKI_HASH};
 use crate::settings::{Network, Settings};
 
@@ -66,12 +65,21 @@ pub enum Data {
     Database(String),
 }
 
-/// The control plane itself. `pki_hash` restarts it when its certificates change.
-pub fn stateful_set(identity: &Identity, settings: &Settings, data: &Data, pki_hash: &str) -> StatefulSet {
+/// What the control plane is started anew by when it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hashes {
+    /// Its certificates.
+    pub pki: String,
+    /// The files that it is given, if there are any.
+    pub files: Option<String>,
+}
+
+/// The control plane itself.
+pub fn stateful_set(identity: &Identity, settings: &Settings, data: &Data, hashes: &Hashes) -> StatefulSet {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(pod_labels(identity)),
-            annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), pki_hash.to_owned())])),
+            annotations: Some(BTreeMap::from([(PKI_HASH.to_owned(), hashes.pki.clone())])),
             ..ObjectMeta::default()
         }),
         spec: Some(pod(identity, settings, *data == Data::Volume)),
@@ -80,6 +88,11 @@ pub fn stateful_set(identity: &Identity, settings: &Settings, data: &Data, pki_h
         && let (Some(metadata), Some(pod)) = (&mut template.metadata, &mut template.spec)
     {
         connect(identity, database, hash, metadata, pod);
+    }
+    if let (Some(hash), Some(metadata), Some(pod)) =
+        (&hashes.files, &mut template.metadata, &mut template.spec)
+    {
+        tuning::mount(identity, hash, metadata, pod);
     }
     if let Some(asked) = &settings.pod_template {
         template.merge_from(asked.clone());
@@ -162,6 +175,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
                 .chain(settings.depends_on_use().then(|| "--report-activity".to_owned()))
                 .chain(settings.access.iter().filter_map(access_argument))
                 .chain(block_argument(settings.write_permissions))
+                .chain(tuning::arguments(&settings.tuning))
                 .collect(),
         ),
         env: Some(vec![
@@ -189,9 +203,9 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
             ..ResourceRequirements::default()
         }),
         // The start is watched closely and the running process rarely: each probe costs a TLS handshake.
-        startup_probe: Some(probe("/readyz", 1, 120)),
-        readiness_probe: Some(probe("/readyz", 10, 3)),
-        liveness_probe: Some(probe("/livez", 20, 3)),
+        startup_probe: Some(probe("/readyz", settings.tuning.probes.startup, 1, 120)),
+        readiness_probe: Some(probe("/readyz", settings.tuning.probes.readiness, 10, 3)),
+        liveness_probe: Some(probe("/livez", settings.tuning.probes.liveness, 20, 3)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -300,20 +314,5 @@ fn port(name: &str, protocol: &str, number: i32) -> ContainerPort {
         protocol: Some(protocol.into()),
         container_port: number,
         ..ContainerPort::default()
-    }
-}
-
-fn probe(path: &str, period: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.into()),
-            port: IntOrString::String("https".into()),
-            scheme: Some("HTTPS".into()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period),
-        timeout_seconds: Some(if period > 1 { 5 } else { 1 }),
-        failure_threshold: Some(failures),
-        ..Probe::default()
     }
 }

@@ -13,7 +13,7 @@ use kube::api::ObjectMeta;
 
 use super::identity::metadata;
 use super::object::Key;
-use crate::names::{Identity, SCHEMA, STORE_HASH, sha256_hex};
+use crate::names::{CLAIMED_SCHEMA, Identity, SCHEMA, STORE_HASH, sha256_hex};
 use crate::settings::{Database, Settings};
 
 /// What the Secret of a database may say, as files for the control plane.
@@ -22,7 +22,8 @@ pub const DATABASE_KEYS: [&str; 5] = ["uri", "password", "ca.crt", "tls.crt", "t
 const VOLUME: &str = "store";
 const DIRECTORY: &str = "/var/run/vkube/store";
 
-/// How to get into the database, for the control plane. Its annotation remembers a schema that goes with the cluster.
+/// How to get into the database, for the control plane. Its annotation remembers the schema, and what becomes of it
+/// with the cluster.
 pub fn database_secret(
     identity: &Identity,
     database: &Database,
@@ -33,11 +34,10 @@ pub fn database_secret(
     if let Some(endpoint) = &database.endpoint {
         data.insert("uri".into(), ByteString(endpoint.clone().into_bytes()));
     }
-    let remembered = database.is_ours.then(|| (SCHEMA.to_owned(), database.schema.clone()));
+    let remembered = if database.is_ours { SCHEMA } else { CLAIMED_SCHEMA };
     Secret {
         metadata: ObjectMeta {
-            annotations: Some(remembered.into_iter().collect())
-                .filter(|map: &BTreeMap<_, _>| !map.is_empty()),
+            annotations: Some(BTreeMap::from([(remembered.to_owned(), database.schema.clone())])),
             ..metadata(identity, &identity.host_namespace, &identity.store_secret())
         },
         type_: Some("Opaque".into()),
@@ -47,7 +47,7 @@ pub fn database_secret(
 }
 
 /// A hash of what such a Secret says, by which the control plane is started anew when that changes.
-pub fn database_hash(secret: &Secret) -> String {
+pub fn secret_hash(secret: &Secret) -> String {
     let mut all = Vec::new();
     for (key, value) in secret.data.iter().flatten() {
         all.extend_from_slice(key.as_bytes());
@@ -87,6 +87,7 @@ pub(super) fn connect(
         args.get_or_insert_default().extend([
             format!("--store-dir={DIRECTORY}"),
             format!("--store-schema={}", database.schema),
+            format!("--store-owner={}", identity.uid),
             "--leader-elect".into(),
         ]);
         volume_mounts.get_or_insert_default().push(VolumeMount {

@@ -12,6 +12,9 @@ use super::identity::metadata;
 use super::object::Key;
 use crate::names::Identity;
 
+/// Selects all of them, of all clusters.
+pub const DOORBELL: &str = "endpointslice.kubernetes.io/managed-by=vkube-operator";
+
 /// Leads clients of the Service of this name to the operator's door.
 pub fn doorbell(identity: &Identity, service: &str, door: SocketAddr) -> EndpointSlice {
     let mut labels = identity.labels();

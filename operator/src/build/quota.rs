@@ -23,6 +23,9 @@ const OBJECTS: &str = "vc-objects";
 const CONTROL_PLANE: &str = "vc-control-plane";
 const LIMITS: &str = "vc-limits";
 
+/// The quotas that count what the workloads use.
+pub const WORKLOAD_QUOTAS: [&str; 2] = [COMPUTE, OBJECTS];
+
 /// The quotas; none if switched off.
 pub(super) fn quotas(identity: &Identity, settings: &Settings) -> Vec<ResourceQuota> {
     let Some(quota) = &settings.isolation.quota else { return Vec::new() };

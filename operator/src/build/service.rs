@@ -70,7 +70,7 @@ pub(super) fn external_key(identity: &Identity) -> Key {
     Key::new::<Service>(Some(&identity.host_namespace), &identity.external_service())
 }
 
-fn port(name: &str, protocol: &str, number: i32, target: &str) -> ServicePort {
+pub(super) fn port(name: &str, protocol: &str, number: i32, target: &str) -> ServicePort {
     ServicePort {
         name: Some(name.into()),
         protocol: Some(protocol.into()),

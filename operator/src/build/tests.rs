@@ -17,6 +17,10 @@ fn mk(spec: Value) -> (Identity, Settings) {
     (Identity::of(&cluster), settings)
 }
 
+fn hashes() -> Hashes {
+    Hashes { pki: "hash".into(), files: None }
+}
+
 fn yaml(objects: &[Object]) -> String {
     let texts: Vec<_> = objects.iter().map(|object| serde_saphyr::to_string(&object.body).unwrap()).collect();
     texts.join("---\n")
@@ -29,7 +33,7 @@ fn a_minimal_cluster() {
     objects.extend(grants(&identity, &Options::new("vkube:test")));
     objects.extend(guards(&identity, &settings));
     objects.push(Object::of(volume_claim(&identity, &"5Gi".into(), None)));
-    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Volume, "hash")));
+    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Volume, &hashes())));
     insta::assert_snapshot!(yaml(&objects));
 }
 
@@ -81,7 +85,7 @@ fn a_cluster_with_everything_chosen() {
     }));
     let mut objects = vec![Object::of(namespace(&identity, &settings, Some("standard")))];
     objects.extend(guards(&identity, &settings));
-    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Pod, "hash")));
+    objects.push(Object::of(stateful_set(&identity, &settings, &Data::Pod, &hashes())));
     insta::assert_snapshot!(yaml(&objects));
 }
 
@@ -107,6 +111,27 @@ fn secrets() {
         )),
     ];
     insta::assert_snapshot!(yaml(&objects));
+}
+
+#[test]
+fn what_leads_a_prometheus_to_a_cluster() {
+    let (identity, settings) = mk(json!({"controlPlane": {"serviceMonitor": {
+        "enabled": "Enabled", "labels": {"release": "prometheus"}, "interval": "30s"}}}));
+    let pair = |text: &str| Pair { certificate: format!("{text} certificate"), key: format!("{text} key") };
+    let authority = Authority { pair: pair("ca"), not_after: jiff::Timestamp::UNIX_EPOCH };
+    let objects = [
+        Object::of(metrics_secret(&identity, &authority, &pair("metrics"), None)),
+        Object::of(metrics_service(&identity)),
+        service_monitor(&identity, settings.tuning.monitor.as_ref().unwrap(), "v1"),
+    ];
+    insta::assert_snapshot!(yaml(&objects));
+    // Whoever scrapes comes from elsewhere; the API server authenticates.
+    let all = guards(&identity, &settings);
+    let policy = all.iter().find(|object| {
+        (object.key.resource.kind.as_str(), object.key.name.as_str()) == ("NetworkPolicy", "vc-control-plane")
+    });
+    let ingress = &policy.unwrap().body["spec"]["ingress"][0];
+    assert_eq!((&ingress["from"], &ingress["ports"][0]["port"]), (&Value::Null, &json!(API_PORT)));
 }
 
 #[test]
@@ -184,7 +209,7 @@ fn a_pod_template_is_laid_over_the_control_planes_pod() {
             "volumes": [{"name": "scratch", "emptyDir": {}}],
         },
     }}}));
-    let template = stateful_set(&identity, &settings, &Data::Volume, "hash").spec.unwrap().template;
+    let template = stateful_set(&identity, &settings, &Data::Volume, &hashes()).spec.unwrap().template;
     let labels = template.metadata.unwrap().labels.unwrap();
     assert_eq!((labels["team"].as_str(), labels["vkube.dev/component"].as_str()), ("a", "control-plane"));
     let pod = template.spec.unwrap();

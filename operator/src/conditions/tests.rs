@@ -6,6 +6,7 @@ fn all_well() -> Checks {
     let well = || Check::applied("well");
     Checks {
         policy: well(),
+        config: well(),
         namespace: well(),
         isolation: well(),
         store: well(),
@@ -17,7 +18,9 @@ fn all_well() -> Checks {
         restored: well(),
         argocd: well(),
         bootstrap: well(),
+        gates: well(),
         snapshots: well(),
+        monitored: well(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Value> {
         }),
         cluster_role(OPERATOR, &operator()),
         cluster_role(TENANT_ROLE, &tenant()),
-        cluster_role(KUBECONFIG_ROLE, &[rule(&[""], &["secrets"], WRITE)]),
+        cluster_role(KUBECONFIG_ROLE, &beside_cluster()),
         cluster_role(EXPORT_ROLE, &export()),
         cluster_role(CONTROL_PLANE_ROLE, &control_plane()),
         cluster_role(HOST_READER_ROLE, &host_reader()),
@@ -77,6 +77,7 @@ fn operator() -> Vec<Value> {
             &["list", "watch"],
         ),
         rule(&["apps"], &["statefulsets"], &["list", "watch"]),
+        rule(&["discovery.k8s.io"], &["endpointslices"], &["list", "watch"]),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], &["list", "watch"]),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], &["create", "get", "list", "patch", "watch"]),
         rule(
@@ -118,8 +119,15 @@ fn tenant() -> Vec<Value> {
         rule(&["policy"], &["poddisruptionbudgets"], APPLY),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], APPLY),
         rule(&["gateway.networking.k8s.io"], &["tlsroutes"], APPLY),
+        // By which a Prometheus finds the control plane's metrics.
+        rule(&["monitoring.coreos.com"], &["servicemonitors"], APPLY),
         rule(&["rbac.authorization.k8s.io"], &["rolebindings"], APPLY),
     ]
+}
+
+/// The operator, in the namespaces of clusters: kubeconfigs, and what specs refer to.
+fn beside_cluster() -> Vec<Value> {
+    vec![rule(&[""], &["secrets"], WRITE), rule(&[""], &["configmaps"], READ)]
 }
 
 /// The operator, in Argo CD's namespace while a cluster is exported there. It takes these rights from itself again.

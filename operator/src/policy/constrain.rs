@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use vkube_crds::{Constraints, Quantity};
 
-use crate::settings::{Settings, template::containers};
+use crate::settings::{Settings, template::containers, tuning};
 
 /// Why the cluster may not be exported: the namespace is not its own, and no policy allows it.
 pub fn constrain_export(settings: &Settings, own_namespace: &str, allowed: &[String]) -> Option<String> {
@@ -69,6 +69,15 @@ pub fn constrain(settings: &Settings, constraints: &Constraints, own_image: &str
             violations
                 .push(format!("controlPlane.podTemplate: image {image} is not among the allowed: {allowed}"));
         }
+    }
+    let denied = &constraints.denied_extra_args;
+    let is_denied = |flag: &str| {
+        let mut names = denied.iter().map(|name| name.trim_start_matches('-'));
+        names.any(|name| name.strip_suffix('*').map_or(name == flag, |start| flag.starts_with(start)))
+    };
+    let flags = settings.tuning.extra_args.iter().map(|argument| tuning::flag(argument));
+    for flag in flags.filter(|flag| is_denied(flag)) {
+        violations.push(format!("controlPlane.extraArgs: --{flag} is denied"));
     }
     if let Some(volume) = &settings.volume {
         let classes = &constraints.allowed_storage_classes;

@@ -17,15 +17,21 @@ pub struct Effective {
     pub enforced: Vec<EnforcedField>,
 }
 
-/// Merges the policy's defaults below and its enforced settings above the cluster's spec, and bounds its quota.
+/// Merges the policy's defaults below and its enforced settings above what the cluster asks for, and bounds its quota. It
+/// asks by `config`, sections of a spec, and over that by its spec.
 pub fn merge(
     spec: &VirtualClusterSpec,
+    config: Map<String, Value>,
     policy: Option<&VirtualClusterPolicy>,
 ) -> Result<Effective, serde_json::Error> {
-    let Some(policy) = policy else {
+    if config.is_empty() && policy.is_none() {
         return Ok(Effective { spec: spec.clone(), enforced: Vec::new() });
+    }
+    let mut requested = Value::Object(config);
+    overlay(&mut requested, &serde_json::to_value(spec)?);
+    let Some(policy) = policy else {
+        return Ok(Effective { spec: serde_json::from_value(requested)?, enforced: Vec::new() });
     };
-    let requested = serde_json::to_value(spec)?;
     let mut effective = settings(policy.spec.defaults.as_ref())?;
     overlay(&mut effective, &requested);
     let mut enforced = Vec::new();
@@ -46,8 +52,8 @@ fn settings(settings: Option<&PolicySettings>) -> Result<Value, serde_json::Erro
     settings.map_or_else(|| Ok(Value::Object(Map::new())), serde_json::to_value)
 }
 
-/// Lays `above` over `below`.
-fn overlay(below: &mut Value, above: &Value) {
+/// Lays `above` over `below`: maps merge, everything else replaces.
+pub fn overlay(below: &mut Value, above: &Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {
             for (key, value) in above {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use vkube_crds::{EnforcedField, VirtualCluster, VirtualClusterPolicy};
 
 use super::*;
@@ -119,7 +119,7 @@ fn enforced_beats_own_beats_defaults() {
         "controlPlane": {"nodeSelector": {"b": "own", "c": "own"}},
         "isolation": {"podSecurity": "privileged"},
     }));
-    let effective = merge(&cluster.spec, Some(&policy)).unwrap();
+    let effective = merge(&cluster.spec, Map::new(), Some(&policy)).unwrap();
     let spec = serde_json::to_value(&effective.spec).unwrap();
     assert_eq!(spec["controlPlane"]["image"], "default");
     assert_eq!(spec["controlPlane"]["nodeSelector"], json!({"a": "default", "b": "own", "c": "enforced"}));
@@ -146,7 +146,7 @@ fn lists_replace() {
     );
     let cluster =
         mk_cluster(json!({"isolation": {"networkPolicy": {"ingressCIDRs": ["0.0.0.0/0", "::/0"]}}}));
-    let effective = merge(&cluster.spec, Some(&policy)).unwrap();
+    let effective = merge(&cluster.spec, Map::new(), Some(&policy)).unwrap();
     let network = effective.spec.isolation.unwrap().network_policy.unwrap();
     assert_eq!(network.ingress_cidrs, ["10.0.0.0/8"]);
 }
@@ -155,7 +155,7 @@ fn lists_replace() {
 fn what_the_cluster_asks_for_anyway_is_not_overruled() {
     let policy = mk_policy("standard", json!({"enforced": {"isolation": {"podSecurity": "baseline"}}}));
     for spec in [json!({}), json!({"isolation": {"podSecurity": "baseline"}})] {
-        assert!(merge(&mk_cluster(spec).spec, Some(&policy)).unwrap().enforced.is_empty());
+        assert!(merge(&mk_cluster(spec).spec, Map::new(), Some(&policy)).unwrap().enforced.is_empty());
     }
 }
 
@@ -167,7 +167,7 @@ fn bounds_of_the_quota_are_reported_where_they_bite() {
     );
     let asked = |hard: Value| {
         let cluster = mk_cluster(json!({"isolation": {"resourceQuota": {"hard": hard}}}));
-        merge(&cluster.spec, Some(&policy)).unwrap().enforced
+        merge(&cluster.spec, Map::new(), Some(&policy)).unwrap().enforced
     };
     assert!(asked(json!({"pods": 10, "requests.cpu": "4000m"})).is_empty());
     let paths: Vec<_> =
@@ -182,7 +182,7 @@ fn the_shorter_of_two_lifetimes_is_in_force() {
         [(None, "24h", false), (Some("1h30m"), "1h30m", false), (Some("48h"), "24h", true)]
     {
         let spec = json!({"lifecycle": {"deleteAfter": {"sinceCreation": asked}}});
-        let merged = merge(&mk_cluster(spec).spec, Some(&policy)).unwrap();
+        let merged = merge(&mk_cluster(spec).spec, Map::new(), Some(&policy)).unwrap();
         let after = merged.spec.lifecycle.unwrap().delete_after.unwrap().since_creation;
         assert_eq!(after.as_deref(), Some(effective));
         assert_eq!(!merged.enforced.is_empty(), overruled, "{asked:?}");
@@ -255,4 +255,18 @@ fn a_policy_may_refuse_pod_templates() {
     let denied = serde_json::from_value(json!({"denyPodTemplate": true})).unwrap();
     assert_eq!(constrain(&settings, &denied, "i"), ["controlPlane.podTemplate is not allowed"]);
     assert!(constrain(&settings, &vkube_crds::Constraints::default(), "i").is_empty());
+}
+
+#[test]
+fn flags_that_a_policy_denies_are_named() {
+    let asked = json!({"controlPlane": {"extraArgs": ["--audit-log-path=/data/audit", "--controllers=*"]}});
+    let settings =
+        settings::validate(&mk_cluster(asked), &Options::new("vkube:test"), &BTreeMap::new()).unwrap();
+    let denied = |names: Value| {
+        let constraints = serde_json::from_value(json!({"deniedExtraArgs": names})).unwrap();
+        constrain(&settings, &constraints, "vkube:test").join("; ")
+    };
+    assert_eq!(denied(json!(["--audit-log", "--controller"])), "");
+    assert_eq!(denied(json!(["--audit-*"])), "controlPlane.extraArgs: --audit-log-path is denied");
+    assert_eq!(denied(json!(["controllers"])), "controlPlane.extraArgs: --controllers is denied");
 }

@@ -1,13 +1,11 @@
 //! The certificate authority and the serving certificate.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use std::collections::{BTreeMap, BTreeSet};
 use vkube_crds::{CertificateStatus, annotations};
 
 use super::steps::{Attempt, Services};
@@ -19,9 +17,6 @@ use crate::names::short_hash;
 use crate::observe;
 use crate::pki::{self, Authority, Life, Pair, Subject};
 use crate::reason::Reason;
-
-/// How often a certificate authority of somebody else is looked at.
-const CA_POLL: Duration = Duration::from_mins(1);
 
 /// What later steps need of the certificates.
 pub(super) struct Certificates {
@@ -82,7 +77,7 @@ pub(super) async fn ensure(
     Ok(Certificates { authority, hash: short_hash(both.as_bytes()), life: span })
 }
 
-/// The authority of a Secret beside the cluster. Nobody tells when such a Secret changes, as it is not the operator's.
+/// The authority of a Secret beside the cluster.
 async fn given(
     attempt: &Attempt<'_>,
     name: &str,
@@ -100,10 +95,9 @@ async fn given(
             checked.map_err(|why| (Reason::CaSecretInvalid, format!("Secret {name} {why}")))
         }
     };
-    report.look_again(CA_POLL);
     fault.map_err(|(reason, message)| {
         report.checks.certificates = Check::Failed(reason, message.clone());
-        Stop::WaitFor(CA_POLL, message)
+        Stop::Waiting(message)
     })
 }
 

@@ -1,19 +1,19 @@
 //! The database outside: how to get in is handed on from the user's Secret to the control plane.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Secret;
 
 use super::steps::Attempt;
 use super::{Report, Stop};
 use crate::build::{self, Key, Object};
 use crate::conditions::Check;
+use crate::names::STORE_HASH;
+use crate::options::Login;
 use crate::reason::Reason;
 use crate::settings::Database;
-
-/// Secrets of users are not watched.
-const POLL: Duration = Duration::from_secs(15);
 
 /// Puts the Secret in place; returns the hash of what it says.
 pub(super) async fn ensure(
@@ -27,7 +27,7 @@ pub(super) async fn ensure(
     let said = said.and_then(|secret| serde_json::from_value::<Data>(secret.data).ok());
     let mut amiss = |message: String| {
         report.checks.store = Check::Failed(Reason::DatabaseUnknown, message.clone());
-        Err(Stop::WaitFor(POLL, message))
+        Err(Stop::Waiting(message))
     };
     let Some(Data { data }) = said else {
         return amiss(format!("backingStore.external.secretRef: there is no Secret {}", database.secret));
@@ -36,16 +36,55 @@ pub(super) async fn ensure(
         return amiss(format!("Secret {} has no key uri, and endpoint is not set", database.secret));
     }
     let secret = build::database_secret(identity, database, data);
-    let hash = build::database_hash(&secret);
+    let hash = build::secret_hash(&secret);
+    let login =
+        secret.data.clone().unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect();
     let applied = attempt.apply(Object::of(secret)).await?;
     attempt.ours(applied)?;
+    if !database.is_ours {
+        claim(attempt, database, login, &hash, report).await?;
+    }
     report.checks.store = Check::applied("the control plane knows its database");
     Ok(hash)
+}
+
+/// Makes sure that a schema which a user named is nobody else's before a control plane is started over it. One that runs
+/// has made sure itself; so it does where the database cannot be reached from here.
+async fn claim(
+    attempt: &Attempt<'_>,
+    database: &Database,
+    files: BTreeMap<String, Vec<u8>>,
+    hash: &str,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    let identity = &attempt.identity;
+    let key = Key::new::<StatefulSet>(Some(&identity.host_namespace), &identity.name);
+    let live = attempt.live(&key).await?;
+    let template = live.as_ref().and_then(|live| live.data.pointer("/spec/template/metadata/annotations"));
+    if template.and_then(|annotations| annotations.get(STORE_HASH)?.as_str()) == Some(hash) {
+        return Ok(());
+    }
+    let login = Login { files, schema: database.schema.clone(), owner: identity.uid.clone() };
+    match (attempt.context.options.claim_schema)(login).await {
+        Ok(None) => Ok(()),
+        Ok(Some(other)) => {
+            let message = format!(
+                "backingStore.external.schema: {} is the store of another cluster, that of UID {other}",
+                database.schema
+            );
+            report.checks.store = Check::Failed(Reason::SchemaTaken, message.clone());
+            Err(Stop::Stalled(Reason::SchemaTaken, message))
+        }
+        Err(why) => {
+            tracing::warn!(name = identity.name, why, "a schema could not be marked; its control plane will");
+            Ok(())
+        }
+    }
 }
 
 /// What a Secret says.
 #[derive(serde::Deserialize)]
 struct Data {
     #[serde(default)]
-    data: std::collections::BTreeMap<String, ByteString>,
+    data: BTreeMap<String, ByteString>,
 }

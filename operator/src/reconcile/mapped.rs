@@ -43,7 +43,6 @@ fn origin(live: &DynamicObject) -> Option<&str> {
 pub(super) async fn ensure(attempt: &Attempt<'_>, policy: Option<&str>) -> Result<(), Stop> {
     let Some(mapped) = &attempt.settings.mapped else { return Ok(()) };
     let (context, identity) = (attempt.context, &attempt.identity);
-    context.claims.hold(identity);
     let key = Key::new::<ConfigMap>(Some(&identity.host_namespace), &claims_name(&identity.name));
     // Until the control plane has spoken, nothing is known of what it wants.
     let Some(claims) = attempt.live(&key).await? else { return Ok(()) };
@@ -107,13 +106,11 @@ async fn provide(
     let live = context.host.get(&key).await?.unwrap_or(live);
     let built = build::mapped_namespace(identity, &attempt.settings, policy, host, (namespace, uid));
     let applied = context.host.apply_over(Some(live), Object::of(built), &place).await?;
-    let Applied::Ours { .. } = applied else { return Ok(None) };
+    let Applied::Ours { live, .. } = applied else { return Ok(None) };
+    attempt.note(&live);
     apply(attempt, &place, vec![build::grant_in(&place, &context.options)]).await?;
     let guards = build::guards_in(&place, &identity.host_namespace, &attempt.settings);
-    let unwanted: Vec<Key> = build::optional_in(&place)
-        .into_iter()
-        .filter(|key| guards.iter().all(|object| object.key != *key))
-        .collect();
+    let unwanted = build::unwanted(build::optional_in(&place), &guards);
     apply(attempt, &place, guards).await?;
     try_join_all(unwanted.iter().map(|key| context.host.remove(key, &place))).await?;
     Ok(Some(Answer::Granted))

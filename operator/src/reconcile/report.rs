@@ -8,8 +8,8 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use vkube_crds::{
-    CertificateStatus, Endpoints, KubeconfigStatus, Phase, PolicyStatus, SecretRef, SnapshotsStatus,
-    VirtualCluster, VirtualClusterStatus,
+    CertificateStatus, Endpoints, InventoryItem, KubeconfigStatus, Phase, PolicyStatus, SecretRef,
+    SnapshotsStatus, VirtualCluster, VirtualClusterSpec, VirtualClusterStatus,
 };
 
 use crate::conditions::{self, Check, Checks, Findings, Mode, Progress};
@@ -53,6 +53,8 @@ pub struct Report {
     pub snapshots: Option<SnapshotsStatus>,
     /// The snapshot that the cluster was brought to.
     pub restored_from: Option<String>,
+    /// What was made on the host.
+    pub inventory: Vec<InventoryItem>,
     /// When something is due by itself: a certificate to be renewed, or the end of the cluster.
     pub renewal: Option<Duration>,
 }
@@ -61,17 +63,8 @@ impl Report {
     /// A report that knows what the status knows.
     pub fn of(cluster: &VirtualCluster) -> Self {
         let status = cluster.status.clone().unwrap_or_default();
-        let export = cluster.spec.export.as_ref().and_then(|export| export.argocd.as_ref());
-        let exported = export.is_some_and(|argocd| argocd.enabled == Some(true));
-        let asked = |asked: bool| if asked { Check::Unreached } else { Check::NotAsked };
-        Self {
-            checks: Checks {
-                argocd: asked(exported),
-                bootstrap: asked(cluster.spec.bootstrap.is_some()),
-                restored: asked(cluster.spec.restore_from.is_some()),
-                snapshots: asked(cluster.spec.snapshots.is_some()),
-                ..Checks::default()
-            },
+        let mut report = Self {
+            checks: Checks { monitored: Check::NotAsked, ..Checks::default() },
             progress: Progress::Working("reconciling has begun".into()),
             mode: if cluster.spec.replicas == Some(0) { Mode::Asleep } else { Mode::Running },
             version: status.version,
@@ -87,7 +80,28 @@ impl Report {
             bootstrapped: status.bootstrapped,
             snapshots: status.snapshots,
             restored_from: status.restored_from,
+            inventory: status.inventory,
             renewal: None,
+        };
+        report.expect(&cluster.spec);
+        report
+    }
+
+    /// Says which of the steps that not every cluster has are to be heard of.
+    pub fn expect(&mut self, spec: &VirtualClusterSpec) {
+        let export = spec.export.as_ref().and_then(|export| export.argocd.as_ref());
+        let exported = export.is_some_and(|argocd| argocd.enabled == Some(true));
+        for (check, is_asked) in [
+            (&mut self.checks.config, spec.config.is_some() || !spec.config_from.is_empty()),
+            (&mut self.checks.argocd, exported),
+            (&mut self.checks.bootstrap, spec.bootstrap.is_some()),
+            (&mut self.checks.gates, !spec.readiness_gates.is_empty()),
+            (&mut self.checks.restored, spec.restore_from.is_some()),
+            (&mut self.checks.snapshots, spec.snapshots.is_some()),
+        ] {
+            if matches!(check, Check::Unreached | Check::NotAsked) {
+                *check = if is_asked { Check::Unreached } else { Check::NotAsked };
+            }
         }
     }
 
@@ -108,8 +122,6 @@ impl Report {
             // The kubeconfig is written when the cluster is ready for the first time.
             established: self.kubeconfig.is_some(),
         };
-        let selector: Vec<_> =
-            identity.control_plane_selector().iter().map(|(key, value)| format!("{key}={value}")).collect();
         VirtualClusterStatus {
             observed_generation: Some(generation),
             conditions: conditions::conditions(&findings, &before.conditions, generation, Time(now)),
@@ -117,7 +129,7 @@ impl Report {
             version: self.version.clone(),
             replicas: self.replicas,
             ready_replicas: self.ready_replicas,
-            selector: Some(selector.join(",")),
+            selector: Some(identity.control_plane_pods()),
             host_namespace: Some(identity.host_namespace),
             endpoints: self.endpoints.clone(),
             kubeconfig: self.kubeconfig.clone(),
@@ -129,6 +141,8 @@ impl Report {
             bootstrapped: self.bootstrapped.clone(),
             snapshots: self.snapshots.clone(),
             restored_from: self.restored_from.clone(),
+            inventory: self.inventory.clone(),
+            quota: before.quota,
         }
     }
 }
@@ -138,7 +152,9 @@ pub async fn publish(context: &Context, cluster: &VirtualCluster, report: &Repor
     let now = Timestamp::now();
     // The API keeps times to the second.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let before = cluster.status.clone().unwrap_or_default();
+    let mut before = cluster.status.clone().unwrap_or_default();
+    // What others say is theirs to write: it is not compared, and the host keeps it beside what is applied.
+    before.conditions.retain(|condition| !conditions::is_of_others(condition));
     let after = report.status(cluster, now);
     if before == after {
         return Ok(());
@@ -171,6 +187,8 @@ async fn write(
     let namespace = cluster.namespace().unwrap_or_default();
     let name = cluster.name_any();
     let api: Api<VirtualCluster> = Api::namespaced(context.host.client().clone(), &namespace);
+    // Somebody else writes the quota.
+    let status = VirtualClusterStatus { quota: None, ..status.clone() };
     let body = json!({
         "apiVersion": VirtualCluster::api_version(&()),
         "kind": VirtualCluster::kind(&()),

@@ -3,22 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::DynamicObject;
-use kube::{Api, ResourceExt};
-use vkube_crds::{RestoreFrom, SnapshotStatus, SnapshotsStatus, VirtualCluster};
+use vkube_crds::{RestoreFrom, SnapshotStatus, SnapshotsStatus};
 
-use super::certificates::{self, Certificates};
+use super::certificates::Certificates;
 use super::steps::{Attempt, Services};
-use super::{Report, Stop};
-use crate::build::Key;
+use super::{Report, Stop, entrance};
 use crate::conditions::Check;
-use crate::error::{Error, chain};
-use crate::inside::{self, Inside, Kept};
-use crate::names::Identity;
-use crate::observe;
-use crate::pki::Authority;
+use crate::error::chain;
+use crate::inside::{self, Kept};
 use crate::reason::Reason;
 use crate::settings::snapshots::Snapshots;
 
@@ -86,7 +79,7 @@ async fn take(
     wanted: &Snapshots,
     due: Timestamp,
 ) -> Result<SnapshotsStatus, inside::Error> {
-    let inside = own(attempt, services, certificates)?;
+    let inside = entrance::own(attempt, services, certificates)?;
     let mut kept = scheduled(inside.snapshots().await?);
     // One that an attempt before took, and could not tell of, counts.
     let is_there = kept.last().is_some_and(|last| last.taken >= due);
@@ -139,49 +132,11 @@ async fn bring(
     wanted: &RestoreFrom,
     word: &str,
 ) -> Result<(), String> {
-    let into = own(attempt, services, certificates).map_err(|error| chain(&error))?;
+    let into = entrance::own(attempt, services, certificates).map_err(|error| chain(&error))?;
     let other = wanted.cluster.as_ref().filter(|name| **name != attempt.identity.name);
     let done = match other {
         None => into.restore(&into, &wanted.snapshot, word).await,
-        Some(name) => into.restore(&source(attempt, name).await?, &wanted.snapshot, word).await,
+        Some(name) => into.restore(&entrance::other(attempt, name).await?, &wanted.snapshot, word).await,
     };
     done.map_err(|error| chain(&error))
-}
-
-/// Into this cluster.
-pub(super) fn own(
-    attempt: &Attempt<'_>,
-    services: &Services,
-    certificates: &Certificates,
-) -> Result<Inside, inside::Error> {
-    into(services.internal.as_ref(), &attempt.identity, &certificates.authority)
-}
-
-/// Into another cluster of the namespace.
-async fn source(attempt: &Attempt<'_>, name: &str) -> Result<Inside, String> {
-    let host = &attempt.context.host;
-    let namespace = &attempt.identity.namespace;
-    let clusters: Api<VirtualCluster> = Api::namespaced(host.client().clone(), namespace);
-    let found = clusters.get_opt(name).await.map_err(|error| error.to_string())?;
-    let found = found.ok_or_else(|| format!("there is no VirtualCluster {name}"))?;
-    let identity = Identity::of(&found);
-    let service = Key::new::<Service>(Some(&identity.host_namespace), &identity.name);
-    let secret = Key::new::<Secret>(Some(&identity.host_namespace), &identity.pki_secret());
-    let read = |error: Error| error.chain();
-    let (service, secret) = tokio::try_join!(host.get(&service), host.get(&secret)).map_err(read)?;
-    // Whoever names a cluster must mean one that is the operator's, not what somebody put in its place.
-    let is_its_own = |live: &DynamicObject| identity.owns(Some(live.labels()));
-    let pair = secret.filter(is_its_own).and_then(|live| certificates::pair(&live, "ca.crt", "ca.key"));
-    let pair = pair.ok_or_else(|| format!("VirtualCluster {name} has no certificates yet"))?;
-    let authority = Authority { pair, not_after: Timestamp::MAX };
-    into(service.filter(is_its_own).as_ref(), &identity, &authority).map_err(|error| chain(&error))
-}
-
-fn into(
-    service: Option<&DynamicObject>,
-    identity: &Identity,
-    authority: &Authority,
-) -> Result<Inside, inside::Error> {
-    let address = service.and_then(|live| observe::cluster_ips(live).into_iter().next());
-    Inside::new(&address.unwrap_or_default(), &identity.service_host(), authority)
 }

@@ -1,23 +1,28 @@
 //! The steps of an attempt, in order.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Service};
 use kube::api::DynamicObject;
 use kube::{Resource as _, ResourceExt};
-use vkube_crds::{Endpoints, ExposeType, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy};
+use vkube_crds::{
+    Endpoints, ExposeType, InventoryItem, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy,
+};
 
 use super::certificates::{self, Certificates};
-use super::{Report, Stop, kubeconfigs, mapped, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, database, lifetime};
+use super::{Report, Stop, kubeconfigs, mapped, monitor, namespace, publish, route, sleep, snapshots};
+use super::{argocd, bootstrap, config, database, files, gates, lifetime, sources};
 use crate::apply::Applied;
-use crate::build::{self, Data, Key, Object};
+use crate::build::{self, Data, Hashes, Key, Object};
 use crate::conditions::Check;
 use crate::context::Context;
 use crate::error::Error;
+use crate::events;
+use crate::inventory;
 use crate::names::Identity;
 use crate::observe;
 use crate::options::InternalAddress;
@@ -36,6 +41,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cluster: &'a VirtualCluster,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
+    /// What is on the host for the cluster, as far as this attempt has seen.
+    made: Mutex<BTreeSet<InventoryItem>>,
     /// Whether the host namespace was made by this attempt, so that nothing in it needs to be read.
     fresh: bool,
 }
@@ -47,32 +54,45 @@ pub(super) async fn attempt(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let (settings, policy) = resolve(context, cluster, report).await?;
-    let mut attempt = Attempt { context, cluster, identity: Identity::of(cluster), settings, fresh: false };
-    let used = lifetime::used(&attempt, report).await?;
-    lifetime::ensure(&attempt, used, report).await?;
-    sleep::by_rule(&mut attempt, used, report);
+    let identity = Identity::of(cluster);
+    let mut attempt = Attempt { context, cluster, identity, settings, made: Mutex::default(), fresh: false };
+    let outcome = take(&mut attempt, policy.as_deref(), report).await;
+    let made = attempt.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.inventory = inventory::after(&report.inventory, made, outcome.is_ok());
+    outcome
+}
+
+/// Takes the steps, one after the other.
+async fn take(attempt: &mut Attempt<'_>, policy: Option<&str>, report: &mut Report) -> Result<(), Stop> {
+    let used = lifetime::used(attempt, report).await?;
+    lifetime::ensure(attempt, used, report).await?;
+    sleep::by_rule(attempt, used, report);
     let begun = report.clone();
     let (announced, fresh) =
-        tokio::join!(announce(&attempt, &begun), namespace::ensure(&attempt, policy.as_deref(), report));
+        tokio::join!(announce(attempt, &begun), namespace::ensure(attempt, policy, report));
     announced?;
     attempt.fresh = fresh?;
-    grant(&attempt).await?;
-    let services = guard(&attempt, report).await?;
-    mapped::ensure(&attempt, policy.as_deref()).await?;
-    let certificates = certificates::ensure(&attempt, &services, report).await?;
-    let data = data(&attempt, report).await?;
-    control_plane(&attempt, &certificates, &data, report).await?;
+    grant(attempt).await?;
+    let services = guard(attempt, report).await?;
+    mapped::ensure(attempt, policy).await?;
+    let certificates = certificates::ensure(attempt, &services, report).await?;
+    let data = data(attempt, report).await?;
+    let files = files::ensure(attempt, report).await?;
+    monitor::ensure(attempt, &certificates, report).await?;
+    let hashes = Hashes { pki: certificates.hash.clone(), files };
+    control_plane(attempt, &hashes, &data, report).await?;
     if attempt.settings.replicas == 0 {
-        return sleep::settle(&attempt, &services, &certificates, report).await;
+        return sleep::settle(attempt, &services, &certificates, report).await;
     }
-    sleep::answer_door(&attempt).await?;
-    available(&attempt, &services, &certificates, report).await?;
-    snapshots::restore(&attempt, &services, &certificates, report).await?;
-    kubeconfigs::ensure(&attempt, &certificates, report).await?;
-    argocd::ensure(&attempt, &certificates, report).await?;
-    bootstrap::ensure(&attempt, &services, &certificates, report).await?;
-    snapshots::ensure(&attempt, &services, &certificates, report).await;
-    kubeconfigs::reachable(&attempt, report)
+    sleep::answer_door(attempt).await?;
+    available(attempt, &services, &certificates, report).await?;
+    snapshots::restore(attempt, &services, &certificates, report).await?;
+    kubeconfigs::ensure(attempt, &certificates, report).await?;
+    argocd::ensure(attempt, &certificates, report).await?;
+    bootstrap::ensure(attempt, &services, &certificates, report).await?;
+    snapshots::ensure(attempt, &services, &certificates, report).await;
+    kubeconfigs::reachable(attempt, report)?;
+    gates::ensure(attempt, report)
 }
 
 /// Finds the policy and what it makes of the spec.
@@ -106,8 +126,10 @@ async fn resolve(
             return Err(Stop::Stalled(Reason::PolicyNotAllowed, message));
         }
     };
-    let merged = policy::merge(&cluster.spec, policy.as_deref());
+    let configured = config::ensure(context, cluster, report).await?;
+    let merged = policy::merge(&cluster.spec, configured, policy.as_deref());
     let effective = merged.map_err(|error| Stop::Stalled(Reason::InvalidSpec, error.to_string()))?;
+    report.expect(&effective.spec);
     let constraints = policy.as_ref().and_then(|policy| policy.spec.constraints.clone()).unwrap_or_default();
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
@@ -119,6 +141,9 @@ async fn resolve(
     if !violations.is_empty() {
         let message = violations.join("; ");
         context.metrics.violated();
+        if let Some(policy) = &policy {
+            events::publish_violation(&context.recorder, policy, cluster, &message).await;
+        }
         report.checks.policy = Check::Failed(Reason::PolicyRejected, message.clone());
         return Err(Stop::Stalled(Reason::PolicyRejected, message));
     }
@@ -156,6 +181,7 @@ async fn grant(attempt: &Attempt<'_>) -> Result<(), Stop> {
     let grants = build::grants(&attempt.identity, &attempt.context.options);
     attempt.apply_all(grants).await?;
     attempt.context.secrets.hold(&attempt.identity.namespace, &attempt.identity.uid);
+    attempt.context.references.set(&attempt.identity, &sources::all(attempt));
     Ok(())
 }
 
@@ -169,11 +195,8 @@ pub(super) struct Services {
 /// Puts everything in place that has to be there before the first pod.
 async fn guard(attempt: &Attempt<'_>, report: &mut Report) -> Result<Services, Stop> {
     let guards = build::guards(&attempt.identity, &attempt.settings);
-    let unwanted: Vec<Key> = build::optional(&attempt.identity)
-        .into_iter()
-        .filter(|key| guards.iter().all(|object| object.key != *key))
-        .collect();
-    let unwanted = if attempt.fresh { Vec::new() } else { unwanted };
+    let optional = if attempt.fresh { Vec::new() } else { build::optional(&attempt.identity) };
+    let unwanted = build::unwanted(optional, &guards);
     let removal =
         try_join_all(unwanted.iter().map(|key| attempt.context.host.remove(key, &attempt.identity)));
     let (live, removed) = tokio::join!(attempt.apply_all(guards), removal);
@@ -307,11 +330,11 @@ async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop
 /// Applies the StatefulSet and waits until its pod is ready.
 async fn control_plane(
     attempt: &Attempt<'_>,
-    certificates: &Certificates,
+    hashes: &Hashes,
     data: &Data,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, &certificates.hash);
+    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, hashes);
     let applied = attempt.apply(Object::of(set)).await?;
     let written = matches!(applied, Applied::Ours { written: true, .. });
     let live = attempt.ours(applied)?;
@@ -397,10 +420,16 @@ impl Attempt<'_> {
         self.context.host.get(key).await
     }
 
+    /// Enters an object in the inventory.
+    pub(super) fn note(&self, live: &DynamicObject) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(inventory::item(live));
+    }
+
     /// The live object, if it is ours and its namespace stays.
     pub(super) fn ours(&self, applied: Applied) -> Result<DynamicObject, Stop> {
         match applied {
             Applied::Ours { live, written } => {
+                self.note(&live);
                 if written && self.has_settled() {
                     let kind = live.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
                     self.context.metrics.corrected(kind);

@@ -2,57 +2,88 @@
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use vkube_crds::ManifestRef;
 
 use crate::names::short_hash;
 
-/// Manifests, checked.
+/// What a cluster begins with, checked as far as the spec itself says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bootstrap {
-    /// Of the text; another text is applied anew.
+    /// Of the spec.
+    pub own: Option<String>,
+    /// In Secrets and ConfigMaps.
+    pub refs: Vec<ManifestRef>,
+}
+
+/// Manifests as they are applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifests {
+    /// Of the texts; other texts are applied anew.
     pub hash: String,
-    /// The objects, in the order of the text.
+    /// The objects, in the order of the texts.
     pub objects: Vec<DynamicObject>,
 }
 
 /// Reads what is asked.
 pub fn validate(asked: Option<&vkube_crds::Bootstrap>, wrong: &mut Vec<String>) -> Option<Bootstrap> {
     let asked = asked?;
-    let objects: Vec<DynamicObject> = match serde_saphyr::from_multiple(&asked.manifests) {
-        Ok(objects) => objects,
-        Err(error) => {
-            wrong.push(format!("bootstrap.manifests: {error}"));
-            return None;
-        }
-    };
-    for (number, object) in objects.iter().enumerate() {
-        let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
-        if kind.is_empty() || object.name_any().is_empty() {
-            wrong.push(format!(
-                "bootstrap.manifests: document {} needs apiVersion, kind and metadata.name",
-                number + 1
-            ));
+    let own = asked.manifests.iter().map(|text| ("bootstrap.manifests".to_owned(), text.clone()));
+    wrong.extend(read(&own.collect::<Vec<_>>()).err().into_iter().flatten());
+    Some(Bootstrap { own: asked.manifests.clone(), refs: asked.manifest_refs.clone() })
+}
+
+/// Reads texts, each with where it was found. The error lists everything that is wrong, as `place: why`.
+pub fn read(texts: &[(String, String)]) -> Result<Manifests, Vec<String>> {
+    let (mut objects, mut wrong) = (Vec::new(), Vec::new());
+    for (place, text) in texts {
+        match serde_saphyr::from_multiple::<DynamicObject>(text) {
+            Ok(found) => {
+                let nameless = found.iter().enumerate().filter(|(_, object)| !has_name(object));
+                wrong.extend(nameless.map(|(number, _)| {
+                    format!("{place}: document {} needs apiVersion, kind and metadata.name", number + 1)
+                }));
+                objects.extend(found);
+            }
+            Err(error) => wrong.push(format!("{place}: {error}")),
         }
     }
-    Some(Bootstrap { hash: short_hash(asked.manifests.as_bytes()), objects })
+    let whole: Vec<_> = texts.iter().map(|(_, text)| text.as_str()).collect();
+    if wrong.is_empty() {
+        Ok(Manifests { hash: short_hash(whole.join("\n---\n").as_bytes()), objects })
+    } else {
+        Err(wrong)
+    }
+}
+
+fn has_name(object: &DynamicObject) -> bool {
+    let kind = object.types.as_ref().map(|types| types.kind.as_str()).unwrap_or_default();
+    !kind.is_empty() && !object.name_any().is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Option<Bootstrap>, Vec<String>) {
-        let mut wrong = Vec::new();
-        let asked = vkube_crds::Bootstrap { manifests: text.into() };
-        (validate(Some(&asked), &mut wrong), wrong)
+    fn found(texts: &[&str]) -> Result<Manifests, Vec<String>> {
+        read(&texts.iter().map(|text| ("here".to_owned(), (*text).to_owned())).collect::<Vec<_>>())
     }
 
     #[test]
     fn manifests_are_objects_with_names() {
         let one = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n";
-        let (found, wrong) = read(&format!("{one}---\n{one}"));
-        assert_eq!((found.unwrap().objects.len(), wrong.len()), (2, 0));
-        let (_, wrong) = read("apiVersion: v1\nkind: Namespace\nmetadata: {}\n");
-        assert!(wrong[0].starts_with("bootstrap.manifests: document 1"), "{wrong:?}");
-        assert!(!read("a: [").1.is_empty());
+        assert_eq!(found(&[&format!("{one}---\n{one}"), one]).unwrap().objects.len(), 3);
+        let wrong = found(&[one, "apiVersion: v1\nkind: Namespace\nmetadata: {}\n"]).unwrap_err();
+        assert!(wrong[0].starts_with("here: document 1"), "{wrong:?}");
+        assert!(found(&["a: ["]).is_err());
+    }
+
+    #[test]
+    fn another_text_anywhere_is_another_hash() {
+        let hash = |texts: &[&str]| found(texts).unwrap().hash;
+        let [a, b] =
+            ["a", "b"].map(|name| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}"));
+        assert_eq!(hash(&[&a, &b]), hash(&[&a, &b]));
+        assert_ne!(hash(&[&a, &b]), hash(&[&b, &a]));
+        assert_ne!(hash(&[&a]), hash(&[&a, &a]));
     }
 }

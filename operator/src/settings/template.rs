@@ -9,7 +9,7 @@ use crate::names::CONTROL_PLANE;
 
 const PATH: &str = "controlPlane.podTemplate";
 /// Volumes that the control plane mounts.
-const VOLUMES: [&str; 2] = ["data", "pki"];
+const VOLUMES: [&str; 3] = ["data", "files", "pki"];
 
 /// Reads the template. A field that a pod does not have is an error, not silence; so is one that the operator answers for.
 pub fn validate(asked: Option<&Value>, wrong: &mut Vec<String>) -> Option<PodTemplateSpec> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::world::{TENANTS, World, host_namespace, text};
 
 /// An authority as PEM: certificate and key.
-fn mk_authority(name: &str, is_authority: bool) -> (String, String) {
+pub fn mk_authority(name: &str, is_authority: bool) -> (String, String) {
     let mut params = CertificateParams::default();
     if is_authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,24 +33,16 @@ async fn put(world: &World, authority: &(String, String)) {
     }
 }
 
-/// Has the operator look now, not in a minute.
-async fn look(world: &World) {
-    let touch = json!({"metadata": {"annotations": {"touched": world.clusters().get("demo").await.unwrap().metadata.resource_version}}});
-    world.merge(&world.clusters(), "demo", touch).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_of_ones_own_signs_for_the_cluster_and_what_it_lacks_is_told() {
     let world = World::start().await;
     world.create("demo", json!({"certificates": {"caSecretRef": {"name": "corp-ca"}}})).await;
     world.condition("demo", "CertificatesAvailable", "False", "CaSecretMissing").await;
     put(&world, &mk_authority("no authority", false)).await;
-    look(&world).await;
     world.condition("demo", "CertificatesAvailable", "False", "CaSecretInvalid").await;
 
     let first = mk_authority("corp", true);
     put(&world, &first).await;
-    look(&world).await;
     let cluster = world.ready("demo").await;
     let kubeconfig = world.secret(TENANTS, "demo-kubeconfig").await;
     assert_eq!(text(&kubeconfig, "certificate-authority"), first.0);
@@ -60,7 +52,6 @@ async fn an_authority_of_ones_own_signs_for_the_cluster_and_what_it_lacks_is_tol
 
     let second = mk_authority("corp anew", true);
     put(&world, &second).await;
-    look(&world).await;
     let trusts = |secret: Option<&Secret>| {
         secret.is_some_and(|secret| text(secret, "certificate-authority") == second.0)
     };

@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
-use kube::ResourceExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
@@ -14,9 +15,21 @@ use crate::world::{TENANTS, World, host_namespace};
 /// More than any way to a goal writes; beyond it the operator goes in circles.
 const MOST_WRITES: usize = 200;
 
-/// A world whose clusters may be exported to Argo CD, without an operator.
+/// What several clusters begin with.
+const BASE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\n";
+
+/// A schedule `until SECONDS` is due at once until then, and never again.
+fn at_once(schedule: &str, _: &str, after: Timestamp) -> Result<Option<Timestamp>, String> {
+    let until: Option<i64> = schedule.strip_prefix("until ").and_then(|text| text.parse().ok());
+    Ok(until.filter(|until| after.as_second() <= *until).map(|_| after))
+}
+
+/// A world whose clusters may be exported to Argo CD and have an API server inside, without an operator.
 async fn prepared() -> World {
-    let mut world = World::start().await;
+    let mut world = World::with(|options| options.next_time = at_once).await;
+    let base = json!({"metadata": {"name": "base"}, "data": {"all.yaml": BASE}});
+    let maps = world.within::<ConfigMap>(TENANTS);
+    maps.create(&PostParams::default(), &serde_json::from_value(base).unwrap()).await.unwrap();
     world.create_namespace("argocd", json!({})).await;
     let spec = json!({"default": true, "constraints": {"allowedExportNamespaces": ["argocd"]}});
     let policy = VirtualClusterPolicy::new("exports", serde_json::from_value(spec).unwrap());
@@ -27,13 +40,28 @@ async fn prepared() -> World {
 
 /// Everything that can be asked of one cluster at once.
 fn wanted() -> serde_json::Value {
+    let soon = Timestamp::now().as_second() + 2;
     json!({"export": {"argocd": {"enabled": true}}, "expose": {"type": "NodePort"},
+        "snapshots": {"schedule": format!("until {soon}")},
+        "bootstrap": {
+            "manifests": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own}\n",
+            "manifestRefs": [{"kind": "ConfigMap", "name": "base", "key": "all.yaml"}],
+        },
+        "config": {"policies": {"podSecurityStandard": "baseline"}},
         "kubeconfig": {"additional": [{"name": "demo-ci", "user": "ci"}]},
         "access": [{"clusterRole": "view", "subjects": [{"kind": "User", "name": "jane"}]}]})
 }
 
-/// A cluster that is ready, and no operator any more.
+/// Whether this ConfigMap is inside the cluster.
+async fn has(world: &World, name: &str) -> bool {
+    Api::<ConfigMap>::default_namespaced(world.inside()).get_opt(name).await.unwrap().is_some()
+}
+
+/// A cluster that is ready, with a snapshot `kept` in it, and no operator any more.
 async fn create(world: &mut World) -> VirtualCluster {
+    world.empty_inside().await;
+    let take = http::Request::post("/vkube/snapshots/kept").body(Vec::new()).unwrap();
+    world.inside().request_text(take).await.unwrap();
     world.start_operator();
     world.create("demo", wanted()).await;
     let cluster = world.ready("demo").await;
@@ -91,7 +119,10 @@ async fn a_creation_converges_wherever_the_operator_dies() {
     let mut world = prepared().await;
     for writes in 0..=MOST_WRITES {
         assert!(writes < MOST_WRITES, "the operator goes in circles");
+        world.empty_inside().await;
         let lived = dying!(world, writes, world.create("demo", wanted()).await, world.ready("demo").await);
+        assert!(has(&world, "own").await && has(&world, "base").await, "after {writes} writes");
+        world.condition("demo", "SnapshotsTaken", "True", "SnapshotTaken").await;
         delete(&mut world).await;
         if lived {
             assert!(writes > 20, "{writes} writes make no cluster");
@@ -106,6 +137,8 @@ async fn an_update_converges_wherever_the_operator_dies() {
     let mut world = prepared().await;
     let changed = json!({"spec": {
         "export": {"argocd": null}, "expose": {"type": "Ingress", "externalAddress": "demo.example.com"},
+        "bootstrap": {"manifests": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: changed}\n"},
+        "restoreFrom": {"snapshot": "kept"}, "snapshots": null,
         "kubeconfig": null, "isolation": {"podSecurity": "restricted", "limitRange": {"enabled": false}},
         "controlPlane": {"resources": {"requests": {"cpu": "200m"}}}}});
     for writes in 0..=MOST_WRITES {
@@ -120,6 +153,10 @@ async fn an_update_converges_wherever_the_operator_dies() {
         let namespace = host_namespace(&cluster);
         let labels = world.all::<Namespace>().get(&namespace).await.unwrap().labels().clone();
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+        assert!(
+            has(&world, "changed").await && !has(&world, "own").await,
+            "the snapshot first, then the manifests"
+        );
         assert!(world.within::<Service>(&namespace).get_opt("demo-external").await.unwrap().is_none());
         assert!(world.within::<Secret>(TENANTS).get_opt("demo-ci").await.unwrap().is_none());
         assert!(world.within::<Secret>("argocd").get_opt(&namespace).await.unwrap().is_none());

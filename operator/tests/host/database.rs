@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,8 +34,6 @@ async fn replicas_over_a_database_are_told_how_to_get_in_and_kept_from_going_tog
     world.create("demo", spec(3)).await;
     world.condition("demo", "BackingStoreReady", "False", "DatabaseUnknown").await;
     create_secret(&world).await;
-    // The Secret of a user is not watched.
-    world.merge(&world.clusters(), "demo", json!({"metadata": {"labels": {"look": "again"}}})).await;
     let cluster = world.ready("demo").await;
     let namespace = host_namespace(&cluster);
     assert_eq!(cluster.status.unwrap().ready_replicas, 3);
@@ -116,6 +115,51 @@ async fn a_forced_deletion_leaves_the_schema_behind_and_nothing_else() {
     world.merge(&world.clusters(), "demo", force).await;
     world.gone(world.clusters(), "demo").await;
     world.gone(world.all::<Namespace>(), &namespace).await;
+    world.stop().await;
+}
+
+/// Who has marked which schema, as the database knows it.
+static MARKS: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_is_the_store_of_one_cluster_until_that_is_gone() {
+    let world = World::with(|options| {
+        options.claim_schema = |login: Login| {
+            Box::pin(async move {
+                let mut marks = MARKS.lock().unwrap();
+                let owner = marks.entry(login.schema).or_insert_with(|| login.owner.clone());
+                Ok(Some(owner.clone()).filter(|owner| *owner != login.owner))
+            })
+        };
+        options.release_schema = |login: Login| {
+            Box::pin(async move {
+                MARKS.lock().unwrap().retain(|_, owner| *owner != login.owner);
+                Ok(())
+            })
+        };
+    })
+    .await;
+    create_secret(&world).await;
+    let mut spec = spec(1);
+    spec["backingStore"]["external"]["schema"] = "mine".into();
+    world.create("first", spec.clone()).await;
+    let first = world.ready("first").await;
+    let sets = world.within::<StatefulSet>(&host_namespace(&first));
+    let pod = sets.get("first").await.unwrap().spec.unwrap().template.spec.unwrap();
+    let owner = format!("--store-owner={}", first.metadata.uid.unwrap());
+    assert!(pod.containers[0].args.as_ref().unwrap().contains(&owner), "the control plane makes sure too");
+
+    world.create("second", spec).await;
+    let second = world.condition("second", "Stalled", "True", "SchemaTaken").await;
+    world.condition("second", "BackingStoreReady", "False", "SchemaTaken").await;
+    let sets = world.within::<StatefulSet>(&host_namespace(&second));
+    assert!(sets.get_opt("second").await.unwrap().is_none(), "it never runs over the data of the first");
+    world.ready("first").await;
+
+    world.clusters().delete("first", &DeleteParams::default()).await.unwrap();
+    world.gone(world.clusters(), "first").await;
+    world.merge(&world.clusters(), "second", json!({"metadata": {"labels": {"look": "again"}}})).await;
+    world.ready("second").await;
     world.stop().await;
 }
 

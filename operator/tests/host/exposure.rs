@@ -2,8 +2,7 @@ use std::collections::BTreeSet;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::networking::v1::Ingress;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
@@ -12,6 +11,7 @@ use tokio::task::JoinHandle;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::Pem;
 
+use crate::crd;
 use crate::world::{TENANTS, World, host_namespace, text};
 
 /// The names in the serving certificate.
@@ -35,28 +35,7 @@ fn routes(world: &World) -> Api<DynamicObject> {
 
 /// The Gateway API with a gateway that accepts every route.
 pub async fn install_gateway(world: &World) -> JoinHandle<()> {
-    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let crd = json!({
-        "metadata": {
-            "name": "tlsroutes.gateway.networking.k8s.io",
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2643"},
-        },
-        "spec": {
-            "group": "gateway.networking.k8s.io",
-            "scope": "Namespaced",
-            "names": {"kind": "TLSRoute", "plural": "tlsroutes", "listKind": "TLSRouteList", "singular": "tlsroute"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": open, "status": open}}}}],
-        },
-    });
-    let crds = world.all::<CustomResourceDefinition>();
-    crds.create(&PostParams::default(), &serde_json::from_value(crd).unwrap()).await.unwrap();
-    let served = |crd: Option<&CustomResourceDefinition>| {
-        let conditions =
-            crd.and_then(|crd| crd.status.as_ref()).and_then(|status| status.conditions.as_ref());
-        conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Established" && one.status == "True"))
-    };
-    world.until(crds, "tlsroutes.gateway.networking.k8s.io", "served", served).await;
+    crd::install(world, "gateway.networking.k8s.io", "TLSRoute").await;
     let (all, admin) = (routes(world), world.admin.clone());
     tokio::spawn(async move {
         let mut events = watcher(all, watcher::Config::default()).default_backoff().applied_objects().boxed();

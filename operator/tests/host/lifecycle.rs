@@ -253,6 +253,18 @@ async fn what_cannot_be_deployed_is_told_with_its_cause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_api_server_does_not_answer_is_not_ready() {
+    // No Service of this host leads anywhere.
+    let world = World::with(|options| options.probe = true).await;
+    world.create("demo", json!({})).await;
+    let cluster = world.condition("demo", "Ready", "False", "ApiUnreachable").await;
+    world.condition("demo", "Available", "False", "ApiUnreachable").await;
+    world.condition("demo", "ControlPlaneReady", "True", "Applied").await;
+    assert!(cluster.status.unwrap().kubeconfig.is_none());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_never_moves_to_another_host_namespace() {
     let world = World::start().await;
     world.create("demo", json!({})).await;

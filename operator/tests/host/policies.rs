@@ -1,6 +1,7 @@
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use vkube_crds::VirtualClusterPolicy;
 
@@ -62,6 +63,12 @@ async fn what_a_policy_forbids_is_not_built() {
     world.create("demo", json!({"expose": {"type": "LoadBalancer"}})).await;
     let cluster = world.condition("demo", "PolicyAccepted", "False", "PolicyRejected").await;
     assert!(world.all::<Namespace>().get_opt(&host_namespace(&cluster)).await.unwrap().is_none());
+    // Whoever looks after the policy is told too.
+    let events = kube::Api::<Event>::all(world.admin.clone());
+    let told = events.list(&ListParams::default()).await.unwrap().items.into_iter().find(|event| {
+        event.regarding.as_ref().and_then(|about| about.kind.as_deref()) == Some("VirtualClusterPolicy")
+    });
+    assert!(told.unwrap().note.unwrap().starts_with("VirtualCluster tenants/demo: "));
     world.merge(&world.clusters(), "demo", json!({"spec": {"expose": null}})).await;
     world.ready("demo").await;
     world.stop().await;

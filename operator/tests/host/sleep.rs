@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 use tokio::net::TcpStream;
 use vkube_crds::VirtualCluster;
@@ -123,6 +123,31 @@ async fn a_cluster_wakes_when_somebody_connects_also_after_the_operator_has_rest
     assert_eq!(woken.spec.replicas, Some(1));
     world.gone(world.within::<EndpointSlice>(&namespace), "demo-doorbell").await;
     assert_eq!(world.reconciled("demo").await, Vec::<String>::new(), "awake, nothing more is written");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_meddles_with_a_door_of_a_sleeping_cluster_finds_it_put_back() {
+    let world = World::with(|options| {
+        options.doors = Some(ADDRESS.into());
+        options.next_time = once;
+    })
+    .await;
+    let namespace = host_namespace(&asleep(&world).await);
+    let slices = world.within::<EndpointSlice>(&namespace);
+    let right = door(&world, &namespace).await;
+    let is_right = |slice: Option<&EndpointSlice>| {
+        slice.is_some_and(|slice| {
+            slice.endpoints.iter().flatten().all(|at| at.addresses == [right.ip().to_string()])
+        })
+    };
+    let elsewhere = json!({"endpoints": [{"addresses": ["192.0.2.1"]}]});
+    world.merge(&slices, "demo-doorbell", elsewhere).await;
+    world.until(slices.clone(), "demo-doorbell", "put back", is_right).await;
+    let before = slices.get("demo-doorbell").await.unwrap().uid();
+    slices.delete("demo-doorbell", &DeleteParams::default()).await.unwrap();
+    let another = |slice: Option<&EndpointSlice>| slice.is_some_and(|slice| slice.uid() != before);
+    world.until(slices, "demo-doorbell", "there again", another).await;
     world.stop().await;
 }
 

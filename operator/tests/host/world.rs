@@ -21,6 +21,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +31,15 @@ use vkube_apiserver::instance::{self, Instance};
 use vkube_apiserver::server::InProcess;
 use vkube_apiserver::user::User;
 use vkube_crds::VirtualCluster;
-use vkube_operator::{Error, Options};
+use vkube_operator::{Error, Inwards, Options};
 
 use crate::faults::{Faults, Verdict, refusal};
 
 /// Longer than anything takes on the slowest machine; a guard against waiting for ever.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// In the requests of who mirrors quotas.
+const MIRROR: &str = "fieldManager=vkube-quota";
 
 /// The namespace of the clusters.
 pub const TENANTS: &str = "tenants";
@@ -49,6 +53,26 @@ pub struct World {
     shutdown: CancellationToken,
     operator: Option<Operator>,
     node: Option<JoinHandle<()>>,
+    inside: Option<Inside>,
+}
+
+/// What the API server of every virtual cluster here is.
+struct Inside {
+    instance: Instance,
+    /// Where it keeps its objects and snapshots.
+    _directory: TempDir,
+}
+
+impl Inside {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = instance::Options {
+            data_dir: Some(directory.path().to_owned()),
+            authorization_modes: vec!["AlwaysAllow".into()],
+            ..instance::Options::default()
+        };
+        Self { instance: Instance::start(options).await.unwrap(), _directory: directory }
+    }
 }
 
 struct Operator {
@@ -62,6 +86,15 @@ impl World {
     /// A host with everything installed and the operator running.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// [`World::start`] with an API server in virtual clusters.
+    pub async fn with_inside() -> Self {
+        let mut world = Self::start().await;
+        world.stop_operator().await;
+        world.empty_inside().await;
+        world.start_operator();
+        world
     }
 
     /// [`World::start`] with other options.
@@ -84,6 +117,7 @@ impl World {
             shutdown: CancellationToken::new(),
             operator: None,
             node: None,
+            inside: None,
         };
         let controllers = world.admin.clone();
         let shutdown = world.shutdown.clone();
@@ -96,6 +130,18 @@ impl World {
         world.start_node();
         world.start_operator();
         world
+    }
+
+    /// From now on virtual clusters have an API server to be asked, an empty one; the operator knows of it once it is started
+    /// anew.
+    pub async fn empty_inside(&mut self) {
+        self.inside = Some(Inside::start().await);
+    }
+
+    /// A client of the virtual clusters' API server.
+    pub fn inside(&self) -> Client {
+        let instance = &self.inside.as_ref().unwrap().instance;
+        Client::new(instance.server.service(User::component("test")), "default")
     }
 
     async fn install(&self) {
@@ -143,11 +189,17 @@ impl World {
         let user = User::service_account("vkube-system", "vkube-operator", "");
         let inner = self.instance.server.service(user);
         let alive = Arc::new(AtomicBool::new(true));
-        let (log, faults) = (self.log.clone(), self.faults.clone());
-        let service = Recorded { inner, log, faults, alive: alive.clone() };
+        let recorded =
+            |inner, log| Recorded { inner, log, faults: self.faults.clone(), alive: alive.clone() };
+        let service = recorded(inner, self.log.clone());
+        let mut options = self.options.clone();
+        if let Some(inside) = &self.inside {
+            let inner = inside.instance.server.service(User::component("operator"));
+            let service = recorded(inner, Arc::default());
+            options.inwards = Some(Inwards(Arc::new(move |_| Client::new(service.clone(), "default"))));
+        }
         let shutdown = CancellationToken::new();
-        let running =
-            vkube_operator::run(Client::new(service, "default"), self.options.clone(), shutdown.clone());
+        let running = vkube_operator::run(Client::new(service, "default"), options, shutdown.clone());
         self.operator = Some(Operator { shutdown, alive, running: tokio::spawn(running) });
     }
 
@@ -308,7 +360,13 @@ impl World {
             let last = format!("GET /api/v1/namespaces/{TENANTS}/secrets?");
             self.log.until(before, |line| line.starts_with(&last) && line.contains("cluster-uid")).await;
         }
-        self.log.since(begin).into_iter().filter(|line| !line.starts_with("GET ")).collect()
+        let is_write = |line: &String| !line.starts_with("GET ") && !line.contains(MIRROR);
+        self.log.since(begin).into_iter().filter(is_write).collect()
+    }
+
+    /// How often a quota was written into a status. That goes on beside what is reconciled, in a pace of its own.
+    pub fn mirrored(&self) -> usize {
+        self.log.since(0).iter().filter(|line| line.contains(MIRROR)).count()
     }
 }
 

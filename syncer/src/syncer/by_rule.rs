@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::{join, join_all, join3};
 use kube::Api;
 use kube::api::DynamicObject;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::Syncer;
 use super::watches::{Job, refer};
@@ -48,8 +48,7 @@ async fn exported(cx: &Context, side: &Exported) {
     }
     let api = Api::namespaced(cx.host_client.clone(), &side.namespace);
     let ours = Scope::labels(format!("{EXPORTED_BY}={}", export::exporter(cx))).metadata();
-    let (nobody, _) = watch::channel(1);
-    cached(api, ours, &side.services, &nobody, move |change| {
+    cached(api, ours, &side.services, None, move |change| {
         if let Some(key) = change.object().and_then(|host| export::origin(cx, &host.metadata)) {
             cx.enqueue(Kind::Export, key);
         }
@@ -90,9 +89,8 @@ async fn sides(cx: &Context, kind: Kind, general: &General) {
 
 async fn to_host(cx: &Context, kind: Kind, general: &General) {
     let Ok(api) = general.api(&cx.virtual_client, "") else { return };
-    let (nobody, _) = watch::channel(2);
     let wanted = Scope::labels(query(&general.rule.selector));
-    let virtual_side = cached(api, wanted, &general.virtual_side, &nobody, move |change| {
+    let virtual_side = cached(api, wanted, &general.virtual_side, None, move |change| {
         let Some(object) = change.object() else { return };
         let key = ObjectKey::of(&object.metadata);
         let needs = change.new.as_ref().map(|object| general::needs(&general.rule, object));
@@ -115,9 +113,8 @@ async fn to_host(cx: &Context, kind: Kind, general: &General) {
 async fn copies(cx: &Context, kind: Kind, general: &General, namespace: String) {
     let Ok(api) = general.api(&cx.host_client, &namespace) else { return };
     let Some(side) = general.host_sides.first() else { return };
-    let (nobody, _) = watch::channel(usize::MAX);
     let ours = Scope::labels(cx.translator.host_selector());
-    cached(api, ours, &side.objects, &nobody, move |change| {
+    cached(api, ours, &side.objects, None, move |change| {
         let Some(shape) = general.shape.get() else { return };
         let origin = change.object().and_then(|host| cx.translator.origin(&shape.api.kind, &host.metadata));
         if let Some(key) = origin {
@@ -129,9 +126,8 @@ async fn copies(cx: &Context, kind: Kind, general: &General, namespace: String) 
 
 async fn from_host(cx: &Context, kind: Kind, general: &General) {
     let Ok(api) = general.api(&cx.virtual_client, "") else { return };
-    let (nobody, _) = watch::channel(usize::MAX);
     let ours = Scope::labels(FROM_HOST);
-    let virtual_side = cached(api, ours, &general.virtual_side, &nobody, move |change| {
+    let virtual_side = cached(api, ours, &general.virtual_side, None, move |change| {
         if let Some(object) = change.object() {
             cx.enqueue(kind, ObjectKey::of(&object.metadata));
         }
@@ -143,7 +139,7 @@ async fn from_host(cx: &Context, kind: Kind, general: &General) {
             fields: side.name.as_ref().map(|name| format!("metadata.name={name}")),
             metadata: false,
         };
-        Some(cached(api, scope, &side.objects, &nobody, move |change: &Change<DynamicObject>| {
+        Some(cached(api, scope, &side.objects, None, move |change: &Change<DynamicObject>| {
             let Some(object) = change.object() else { return };
             for key in general::targets(cx, general, &ObjectKey::of(&object.metadata)) {
                 if general.rule.resource == SERVICES {

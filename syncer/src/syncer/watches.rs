@@ -4,23 +4,22 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::{join, join_all};
-use k8s_openapi::api::core::v1::{Event, Service};
+use futures::future::join;
+use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use kube::{Api, Resource};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Syncer;
 use super::by_rule::namespace_appeared;
-use crate::cache::Change;
+use super::copies::{copies, further_copies};
 use crate::config::NodeSync;
 use crate::context::{Context, Kind, Task};
 use crate::labels::ObjectKey;
-use crate::resources::pod::{self, TOKEN_KIND};
-use crate::resources::{endpoint_slice, event, export, ingress, node, persistent_volume_claim, service};
+use crate::resources::{endpoint_slice, event, export, ingress, persistent_volume_claim, pod, service};
 use crate::spaces;
-use crate::watch::{Outstanding, Scope, cached, cached_slim, followed};
+use crate::watch::{Scope, cached, followed};
 
 /// Host events waiting to be told in the virtual cluster. When full, the watch waits, which costs nothing.
 const EVENTS: usize = 64;
@@ -177,8 +176,8 @@ impl Syncer {
         let host = &cx.host_side;
         let config = &cx.translator.config;
         let mut jobs: Vec<Job> = vec![
-            follow_needed::<ConfigMap>(cx, Kind::ConfigMap, || metadata_of(&host.config_maps.all())),
-            follow_needed::<Secret>(cx, Kind::Secret, || metadata_of(&host.secrets.all())),
+            follow::<ConfigMap>(cx, Kind::ConfigMap, || metadata_of(&host.config_maps.all())),
+            follow::<Secret>(cx, Kind::Secret, || metadata_of(&host.secrets.all())),
             follow::<Endpoints>(cx, Kind::Endpoints, || metadata_of(&host.endpoints.all())),
             follow::<PersistentVolumeClaim>(cx, Kind::PersistentVolumeClaim, || {
                 host.claims.all().iter().map(|object| object.metadata.clone()).collect()
@@ -213,30 +212,6 @@ impl Syncer {
         jobs
     }
 
-    /// The watches of namespaces on the host that virtual ones have for themselves.
-    async fn mapped(&self) {
-        let (cx, host) = (&*self.context, &self.context.host_side);
-        self.ready().await;
-        let work = |namespace: String, place: String| async move {
-            let outstanding = watch::channel(usize::MAX).0;
-            let mut jobs = copies(cx, &place, &outstanding);
-            outstanding.send_replace(jobs.len());
-            jobs.extend(further_copies(cx, &place));
-            let mut filled = outstanding.subscribe();
-            let open = async {
-                // The sender lives as long as we do, so waiting cannot fail.
-                let _ = filled.wait_for(|outstanding| *outstanding == 0).await;
-                cx.spaces.open(cx, &namespace);
-            };
-            join(join_all(jobs), open).await;
-        };
-        spaces::each(cx, work, |namespace, place| {
-            cx.spaces.close(namespace);
-            host.forget(place);
-        })
-        .await;
-    }
-
     /// Tells the events of all namespaces on the host that hold objects of the virtual cluster.
     pub(super) async fn all_events(&self) {
         let cx = &*self.context;
@@ -255,10 +230,9 @@ impl Syncer {
 
         let cx = &*self.context;
         async move {
-            let (nobody, _) = watch::channel(1);
             let all: Api<NetworkPolicy> = Api::all(cx.virtual_client.clone());
             let cache = &cx.virtual_side.network_policies;
-            cached(all, Scope::default(), cache, &nobody, move |change| {
+            cached(all, Scope::default(), cache, None, move |change| {
                 let Some(object) = change.object() else { return };
                 let key = ObjectKey::of(&object.metadata);
                 relabel(cx, &key.namespace);
@@ -286,146 +260,14 @@ impl Syncer {
     }
 }
 
-/// Watches of the copies in one namespace of the host of what pods and DNS depend on.
-fn copies<'a>(cx: &'a Context, namespace: &str, outstanding: &'a Outstanding) -> Vec<Job<'a>> {
-    let host = &cx.host_side;
-    let ours = || Scope::labels(cx.translator.host_selector());
-    vec![
-        cached_slim(cx.api_in(namespace), ours(), pod::slim_host, &host.pods, outstanding, move |change| {
-            let Some(object) = change.object() else { return };
-            enqueue_origin(cx, Kind::Pod, &object.metadata);
-            if let Some(name) = node::of(object) {
-                cx.enqueue(Kind::Node, ObjectKey::new("", name));
-            }
-        })
-        .boxed(),
-        cached(cx.api_in(namespace), ours(), &host.services, outstanding, move |change| {
-            protect_reserved(cx, change);
-            enqueue_host(cx, Kind::Service)(change);
-        })
-        .boxed(),
-        cached(
-            cx.api_in(namespace),
-            ours(),
-            &host.claims,
-            outstanding,
-            enqueue_host(cx, Kind::PersistentVolumeClaim),
-        )
-        .boxed(),
-        cached(
-            cx.api_in(namespace),
-            ours().metadata(),
-            &host.config_maps,
-            outstanding,
-            enqueue_host(cx, Kind::ConfigMap),
-        )
-        .boxed(),
-        cached(cx.api_in(namespace), ours().metadata(), &host.secrets, outstanding, move |change| {
-            if let Some(object) = change.object() {
-                enqueue_origin(cx, Kind::Secret, &object.metadata);
-                enqueue_token(cx, &object.metadata);
-            }
-        })
-        .boxed(),
-        cached(
-            cx.api_in(namespace),
-            ours().metadata(),
-            &host.endpoints,
-            outstanding,
-            enqueue_host(cx, Kind::Endpoints),
-        )
-        .boxed(),
-        cached(
-            cx.api_in(namespace),
-            ours().metadata(),
-            &host.endpoint_slices,
-            outstanding,
-            enqueue_host(cx, Kind::EndpointSlice),
-        )
-        .boxed(),
-    ]
-}
-
-/// Watches of the other copies in one namespace of the host.
-fn further_copies<'a>(cx: &'a Context, namespace: &str) -> Vec<Job<'a>> {
-    let (host, config) = (&cx.host_side, &cx.translator.config);
-    let mut jobs = Vec::new();
-    if config.syncs(Kind::Ingress) {
-        jobs.push(optional(cx, namespace, &host.ingresses, Kind::Ingress));
-    }
-    if config.syncs(Kind::NetworkPolicy) {
-        jobs.push(optional(cx, namespace, &host.network_policies, Kind::NetworkPolicy));
-    }
-    if config.syncs(Kind::PodDisruptionBudget) {
-        jobs.push(optional(cx, namespace, &host.disruption_budgets, Kind::PodDisruptionBudget));
-    }
-    jobs
-}
-
-/// A host cache that nothing waits for.
-fn optional<'a, K>(
-    cx: &'a Context,
-    namespace: &str,
-    cache: &'a crate::context::Meta<K>,
-    kind: Kind,
-) -> Job<'a>
-where
-    K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let api = cx.api_in(namespace);
-    async move {
-        let (nobody, _) = watch::channel(usize::MAX);
-        let scope = Scope::labels(cx.translator.host_selector()).metadata();
-        cached(api, scope, cache, &nobody, enqueue_host(cx, kind)).await;
-    }
-    .boxed()
-}
-
 fn metadata_of<K>(objects: &[Arc<PartialObjectMeta<K>>]) -> Vec<ObjectMeta> {
     objects.iter().map(|object| object.metadata.clone()).collect()
 }
 
 /// Looks again at the virtual object behind a host object.
-fn enqueue_origin(cx: &Context, kind: Kind, metadata: &ObjectMeta) {
+pub(super) fn enqueue_origin(cx: &Context, kind: Kind, metadata: &ObjectMeta) {
     if let Some(key) = cx.translator.origin(kind.name(), metadata) {
         cx.enqueue(kind, key);
-    }
-}
-
-fn enqueue_host<K: Resource>(cx: &Context, kind: Kind) -> impl Fn(&Change<K>) + Send {
-    move |change| {
-        if let Some(object) = change.object() {
-            enqueue_origin(cx, kind, object.meta());
-        }
-    }
-}
-
-/// Another replica may have made a host Service for a virtual one that it is about to store.
-fn protect_reserved(cx: &Context, change: &Change<Service>) {
-    let (None, Some(host), true) = (&change.old, &change.new, cx.translator.config.is_replicated) else {
-        return;
-    };
-    let key = cx.translator.origin(Kind::Service.name(), &host.metadata);
-    if let Some(key) = key.filter(|key| cx.virtual_side.services.get(key).is_none()) {
-        cx.pending.hold(&key).keep();
-    }
-}
-
-/// A token Secret is looked after together with its pod.
-fn enqueue_token(cx: &Context, metadata: &ObjectMeta) {
-    use crate::labels::{OBJECT_KIND, OBJECT_NAME, OBJECT_NAMESPACE};
-
-    let Some(annotations) = &metadata.annotations else { return };
-    let is_token = annotations.get(OBJECT_KIND).is_some_and(|kind| kind == TOKEN_KIND);
-    if let (true, Some(namespace), Some(name)) =
-        (is_token, annotations.get(OBJECT_NAMESPACE), annotations.get(OBJECT_NAME))
-    {
-        cx.enqueue(Kind::Pod, ObjectKey::new(namespace, name));
     }
 }
 
@@ -461,10 +303,12 @@ fn sweep(cx: &Context, kind: Kind, hosts: Vec<ObjectMeta>) {
     }
 }
 
+/// Looks at every virtual object of a kind; of those of which only what is referred to is copied, at what is.
 fn follow<'a, K>(cx: &'a Context, kind: Kind, hosts: impl Fn() -> Vec<ObjectMeta> + Send + 'a) -> Job<'a>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
 {
+    let is_by_need = matches!(kind, Kind::ConfigMap | Kind::Secret) && !cx.translator.config.syncs_all(kind);
     let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
     followed(api, Scope::default().metadata(), move |seen| match seen {
         Some((object, _)) => {
@@ -472,27 +316,7 @@ where
             if kind == Kind::Endpoints && export::is_wanted(cx, &key) {
                 cx.enqueue(Kind::Export, key.clone());
             }
-            cx.enqueue(kind, key);
-        }
-        None => sweep(cx, kind, hosts()),
-    })
-    .boxed()
-}
-
-/// Like [`follow`], for kinds of which only referenced objects are synced.
-fn follow_needed<'a, K>(
-    cx: &'a Context,
-    kind: Kind,
-    hosts: impl Fn() -> Vec<ObjectMeta> + Send + 'a,
-) -> Job<'a>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
-{
-    let api: Api<PartialObjectMeta<K>> = Api::all(cx.virtual_client.clone());
-    followed(api, Scope::default().metadata(), move |seen| match seen {
-        Some((object, _)) => {
-            let key = ObjectKey::of(&object.metadata);
-            if cx.translator.config.syncs_all(kind) || cx.references().needs(kind, &key) {
+            if !is_by_need || cx.references().needs(kind, &key) {
                 cx.enqueue(kind, key);
             }
         }

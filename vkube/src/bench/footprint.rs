@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use kube::{Api, Client, api::PostParams, config::KubeConfigOptions, runtime::wait::await_condition};
+use kube::{Api, Client, api::PostParams, runtime::wait::await_condition};
 use serde_json::json;
 use vkube_crds::VirtualCluster;
 use vkube_sandbox::host::{self, Sandbox};
@@ -114,11 +114,6 @@ async fn apply_to_ready(host: &Client, name: &str) -> Result<Duration, Failure> 
     let cluster =
         tokio::time::timeout(Duration::from_mins(1), ready).await.map_err(|_| "not ready in a minute")??;
     let document = connect::kubeconfig_of(host, &cluster.ok_or("the cluster is gone")?).await?;
-    let config = kube::Config::from_custom_kubeconfig(
-        serde_json::from_value(document)?,
-        &KubeConfigOptions::default(),
-    )
-    .await?;
-    Client::try_from(config)?.apiserver_version().await?;
+    connect::client(&document).await?.apiserver_version().await?;
     Ok(began.elapsed())
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use vkube_crds::VirtualCluster;
+use vkube_crds::{QuotaStatus, VirtualCluster};
 
 use super::{
     Target,
@@ -82,6 +82,14 @@ fn page(cluster: &VirtualCluster, events: &[Event], now: Timestamp) -> String {
     }
     section(&mut text, "Certificates:", &certificates);
 
+    let mut quota = Table::new(&["resource", "used", "hard"]);
+    let QuotaStatus { hard, used } = status.quota.unwrap_or_default();
+    for (resource, hard) in hard {
+        let used = used.get(&resource).map_or_else(|| "?".to_owned(), |used| used.0.clone());
+        quota.add(vec![resource, used, hard.0]);
+    }
+    section(&mut text, "Quota:", &quota);
+
     let mut enforced = Table::new(&["field", "requested", "effective"]);
     for field in status.policy.iter().flat_map(|policy| &policy.enforced_fields) {
         enforced.add(vec![field.path.clone(), field.requested.clone(), field.effective.clone()]);
@@ -153,6 +161,7 @@ mod tests {
                 "phase": "Running", "replicas": 1, "readyReplicas": 1,
                 "policy": {"name": "standard", "uid": "u", "observedGeneration": 1, "enforcedFields": [
                     {"path": "isolation.podSecurity", "requested": "privileged", "effective": "baseline"}]},
+                "quota": {"hard": {"pods": "100", "requests.cpu": "8"}, "used": {"pods": "3"}},
                 "conditions": [{"type": "Ready", "status": "True", "reason": "Running", "message": "well",
                     "lastTransitionTime": "2026-01-01T00:00:10Z"}],
             },
@@ -174,6 +183,10 @@ Phase:       Running
 Status:      Running: well
 Replicas:    1 (1 ready)
 Policy:      standard
+Quota:
+  RESOURCE       USED   HARD
+  pods           3      100
+  requests.cpu   ?      8
 Overruled by the policy:
   FIELD                   REQUESTED    EFFECTIVE
   isolation.podSecurity   privileged   baseline
@@ -184,6 +197,29 @@ Events:
   TYPE     REASON    AGE   MESSAGE
   Normal   Running   60s   it runs
 "
+        );
+    }
+
+    #[test]
+    fn a_page_says_which_readiness_gates_are_waited_for() {
+        let waits = "nobody has set condition example.com/Seeded yet";
+        let condition = |type_: &str| {
+            json!({"type": type_, "status": "False", "reason": "ReadinessGatesNotReady", "message": waits,
+                "lastTransitionTime": "2026-01-01T00:00:10Z"})
+        };
+        let cluster: VirtualCluster = serde_json::from_value(json!({
+            "apiVersion": "vkube.dev/v1alpha1", "kind": "VirtualCluster", "metadata": {"name": "demo"},
+            "spec": {"readinessGates": [{"conditionType": "example.com/Seeded"}]},
+            "status": {"conditions": [condition("Ready"), condition("ReadinessGatesPassed")]},
+        }))
+        .unwrap();
+        let page = page(&cluster, &[], "2026-01-01T00:01:10Z".parse().unwrap());
+        assert!(page.contains(&format!("Status:      ReadinessGatesNotReady: {waits}\n")), "{page}");
+        assert!(
+            page.contains(&format!(
+                "ReadinessGatesPassed   False    ReadinessGatesNotReady   60s     {waits}"
+            )),
+            "{page}"
         );
     }
 }

@@ -29,6 +29,10 @@ pub struct Flags {
     /// The schema of the database; it is made if need be.
     #[arg(long, value_name = "NAME", default_value = "vkube")]
     store_schema: String,
+    /// Whom the schema belongs to, such as the UID of a cluster: it is marked so unless it is marked otherwise, which is
+    /// refused. Without, no mark is made or looked at.
+    #[arg(long, value_name = "OWNER")]
+    store_owner: Option<String>,
 }
 
 /// Why there is no address of the store.
@@ -67,21 +71,41 @@ impl Flags {
         };
         let password = line(file("password")?);
         let pem = Pem { authorities: file("ca.crt")?, identity: file("tls.crt")?.zip(file("tls.key")?) };
-        Ok(Some(Address::parse(&text, password.as_deref(), &pem, &self.store_schema)?))
+        Ok(Some(
+            Address::parse(&text, password.as_deref(), &pem, &self.store_schema)?
+                .of(self.store_owner.clone()),
+        ))
     }
 }
 
 /// Removes the schema of a cluster that goes.
-pub fn drop_schema(mut login: Login) -> BoxFuture<'static, Result<(), String>> {
-    let mut file = move |name: &str| login.files.remove(name);
-    let (uri, password) = (line(file("uri")).unwrap_or_default(), line(file("password")));
-    let pem = Pem { authorities: file("ca.crt"), identity: file("tls.crt").zip(file("tls.key")) };
-    let address = Address::parse(&uri, password.as_deref(), &pem, &login.schema);
+pub fn drop_schema(login: Login) -> BoxFuture<'static, Result<(), String>> {
+    async move { PostgresStore::remove(&way(login)?).await.map_err(|error| told(&error)) }.boxed()
+}
+
+/// Marks the schema as the cluster's; says whose it is if it is another's.
+pub fn claim_schema(login: Login) -> BoxFuture<'static, Result<Option<String>, String>> {
     async move {
-        let address = address.map_err(|error| error.to_string())?;
-        PostgresStore::remove(&address).await.map_err(|error| told(&error))
+        let owner = login.owner.clone();
+        PostgresStore::claim(&way(login)?, &owner).await.map_err(|error| told(&error))
     }
     .boxed()
+}
+
+/// Takes the cluster's mark off the schema.
+pub fn release_schema(login: Login) -> BoxFuture<'static, Result<(), String>> {
+    async move {
+        let owner = login.owner.clone();
+        PostgresStore::release(&way(login)?, &owner).await.map_err(|error| told(&error))
+    }
+    .boxed()
+}
+
+fn way(mut login: Login) -> Result<Address, String> {
+    let mut file = |name: &str| login.files.remove(name);
+    let (uri, password) = (line(file("uri")).unwrap_or_default(), line(file("password")));
+    let pem = Pem { authorities: file("ca.crt"), identity: file("tls.crt").zip(file("tls.key")) };
+    Address::parse(&uri, password.as_deref(), &pem, &login.schema).map_err(|error| error.to_string())
 }
 
 /// An error and its causes in one line.

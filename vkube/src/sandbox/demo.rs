@@ -46,7 +46,7 @@ pub async fn run(sandbox: &Sandbox, progress: &mut Progress, state: &State) -> O
     let document = connect::kubeconfig_of(&host, &cluster).await?;
     let tenant_kubeconfig = state.directory().join(format!("{NAME}.kubeconfig"));
     kubeconfig::write(&tenant_kubeconfig, &document)?;
-    let tenant = client(&document).await?;
+    let tenant = connect::client(&document).await?;
     apply(&tenant, WORKLOAD).await?;
     let deployments: Api<Deployment> = Api::namespaced(tenant.clone(), "shop");
     wait(deployments, "web", is_available).await?;
@@ -92,13 +92,6 @@ where
         Ok(object) => Ok(object?),
         Err(_) => Err(format!("{kind} {name:?} was not ready after {} s", PATIENCE.as_secs()).into()),
     }
-}
-
-async fn client(document: &serde_json::Value) -> Result<Client, Failure> {
-    let kubeconfig = serde_json::from_value(document.clone())?;
-    let config =
-        kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
 }
 
 /// Applies every document of a manifest, server-side.

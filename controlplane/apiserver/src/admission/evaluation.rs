@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::{
-    cel::{Budget, Error, Lazy, Value, Variables, json},
+    cel::{Budget, Lazy, Value, Variables, json},
     registry::access::{list_at, str_at},
 };
 
@@ -82,17 +82,9 @@ impl<'a> Evaluation<'a> {
         let program = expression
             .program()
             .map_err(|why| Failure::Expression(format!("compilation error: compilation failed: {why}")))?;
-        let steps = self.budget.min(BUDGET_OF_EXPRESSION);
-        let mut budget = Budget::new(steps);
+        let mut budget = Budget::new(BUDGET_OF_EXPRESSION);
         let result = program.evaluate(&self.variables, &mut budget);
-        if matches!(result, Err(Error::TooExpensive)) {
-            if steps < BUDGET_OF_EXPRESSION {
-                return Err(Failure::Budget);
-            }
-            self.budget -= steps;
-        } else {
-            self.budget -= steps - budget.left();
-        }
+        self.budget = self.budget.checked_sub(budget.spent()).ok_or(Failure::Budget)?;
         result.map_err(|why| {
             Failure::Expression(format!("expression '{}' resulted in error: {why}", expression.text()))
         })

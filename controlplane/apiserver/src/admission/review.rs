@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Attributes, Operation, warn};
 use crate::{
+    custom::webhook,
     documents, managed_fields, metadata,
     options::{DeleteOptions, Propagation, Query},
     resource::Definition,
@@ -47,21 +48,25 @@ impl Attributes<'_> {
     }
 
     /// An object of the admission at the version of `resource`.
-    pub fn at_version<'o>(&self, object: &'o Value, resource: &Definition) -> Cow<'o, Value> {
+    pub async fn at_version<'o>(
+        &self,
+        object: &'o Value,
+        resource: &Definition,
+    ) -> Result<Cow<'o, Value>, ApiError> {
         let same = self.form.version() == resource.version() && self.form.group() == resource.group();
         if object.is_null() || same || !self.is_about_objects() {
-            return Cow::Borrowed(object);
+            return Ok(Cow::Borrowed(object));
         }
-        Cow::Owned(self.form.convert(object.clone(), resource))
+        webhook::convert(self.server, object.clone(), self.form, resource).await.map(Cow::Owned)
     }
 
     /// An object at the version of `resource`, as an object of the admission.
-    pub fn from_version(&self, object: Value, resource: &Definition) -> Value {
+    pub async fn from_version(&self, object: Value, resource: &Definition) -> Result<Value, ApiError> {
         let same = self.form.version() == resource.version() && self.form.group() == resource.group();
         if object.is_null() || same || !self.is_about_objects() {
-            return object;
+            return Ok(object);
         }
-        resource.convert(object, self.form)
+        webhook::convert(self.server, object, resource, self.form).await
     }
 
     /// The type of the objects at the version of `resource`.

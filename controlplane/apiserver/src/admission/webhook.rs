@@ -115,9 +115,10 @@ impl Webhook {
             return Ok(Some(resource));
         }
         let request = attributes.request(object, &resource).into();
-        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), &resource);
+        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), &resource).await?;
+        let at_version = attributes.at_version(object, &resource).await?;
         let subject = Subject {
-            object: &attributes.at_version(object, &resource),
+            object: &at_version,
             old: &old,
             request: &request,
             namespace: &Value::Null,
@@ -152,7 +153,7 @@ impl Webhook {
             calling("could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)".into())
         })?;
         let uid = uuid::Uuid::new_v4().to_string();
-        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), resource);
+        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), resource).await?;
         let review = exchange::request(attributes, object, &old, resource, version, &uid);
         let sent = self.client.post(attributes.server, review.to_string().into(), self.timeout).await;
         let body = sent.map_err(|why| calling(why.to_string()))?;

@@ -2,6 +2,9 @@
 //!
 //! What nobody can know before is `dyn`, which fits everywhere.
 
+mod comprehensions;
+mod formats;
+
 use super::{
     cost::{self, Entries, Known, Place, Size},
     declared::Declared,
@@ -9,7 +12,7 @@ use super::{
     measured::Measured,
     parse::SyntaxError,
     signatures::{self, Outcome},
-    syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
+    syntax::{Expression, Item, Kind, Operator},
     types::{Plain, Type},
     value::Value,
 };
@@ -55,8 +58,15 @@ pub fn check<'t>(
     let place = scope.measured.map_or(Place::Unknown, Place::At);
     let variable = |(name, ty): &'t (&'t str, Type)| (*name, Known::placed(ty.clone(), 0, place));
     let variables = scope.variables.iter().map(variable).collect();
-    let mut checker =
-        Checker { text, scope, variables, issues: Vec::new(), doubts: Vec::new(), in_format: false };
+    let mut checker = Checker {
+        text,
+        scope,
+        variables,
+        issues: Vec::new(),
+        doubts: Vec::new(),
+        in_format: false,
+        given: Vec::new(),
+    };
     let known = checker.of(expression);
     let mut issues = if checker.issues.is_empty() { checker.doubts } else { checker.issues };
     if issues.is_empty() {
@@ -75,6 +85,8 @@ struct Checker<'t> {
     doubts: Vec<(usize, SyntaxError)>,
     /// Whether it is given to `format`, which takes lists of anything.
     in_format: bool,
+    /// The types of items and entries of lists and maps that are given to `format`, by where they are.
+    given: Vec<(usize, Type)>,
 }
 
 impl<'t> Checker<'t> {
@@ -119,6 +131,9 @@ impl<'t> Checker<'t> {
                 let known: Vec<Known<'t>> = arguments.iter().map(|argument| self.of(argument)).collect();
                 self.in_format = outside;
                 self.look(function, arguments.get(usize::from(*method)));
+                if let ("format", [format, list]) = (&**function, arguments.as_slice()) {
+                    self.format(at, format, list);
+                }
                 self.call(at, function, *method, &known)
             }
             Kind::List(items) => self.list(items),
@@ -137,7 +152,7 @@ impl<'t> Checker<'t> {
             Kind::Choice(parts) => self.choice(at, parts),
             Kind::Binary(operator, parts) => {
                 let parts: Vec<Known<'t>> = parts.iter().map(|part| self.of(part)).collect();
-                let mut result = self.call(at, function_of(*operator), false, &parts);
+                let mut result = self.call(at, operator.function(), false, &parts);
                 if let ([left, right], Operator::Add) = (parts.as_slice(), operator) {
                     result.entries = left.entries.zip(right.entries).map(|(left, right)| left.union(right));
                 }
@@ -294,6 +309,9 @@ impl<'t> Checker<'t> {
         {
             known.ty = *value;
         }
+        if self.in_format {
+            self.given.push((item.value.at, known.ty.clone()));
+        }
         known
     }
 
@@ -393,47 +411,6 @@ impl<'t> Checker<'t> {
         Known::made(Type::Named(name.to_owned()), total)
     }
 
-    fn comprehension(&mut self, of: &'t Comprehension) -> Known<'t> {
-        let range = self.of(&of.range);
-        let two = of.second.is_some();
-        let (first, second) = match &range.ty {
-            Type::List(item) if two => (Type::INT, (**item).clone()),
-            Type::List(item) => ((**item).clone(), Type::Dyn),
-            Type::Map(parts) => (parts[0].clone(), parts[1].clone()),
-            Type::Dyn => (Type::Dyn, Type::Dyn),
-            other => {
-                let why = format!(
-                    "expression of type '{}' cannot be range of a comprehension (must be list, map, or dynamic)",
-                    other.shown()
-                );
-                (self.wrong(of.range.at, why), Type::Dyn)
-            }
-        };
-        let is_list = range.entries.map_or(matches!(range.ty, Type::List(_)), |entries| entries.list);
-        let whole = self.scope.measured;
-        let local = |ty: Type, step: &str, size: Option<Size>| {
-            let mut known = Known::placed(ty, 0, range.place.step(step, whole));
-            known.size = known.size.or(size);
-            known
-        };
-        let (keys, values) = (range.entries.map(|e| e.key), range.entries.map(|e| e.value));
-        let mut names: Vec<(&'t str, Known<'t>)> = Vec::with_capacity(2);
-        match (&of.second, is_list) {
-            (None, true) => names.push((&of.name, local(first.clone(), "@items", values))),
-            (None, false) => names.push((&of.name, local(first.clone(), "@keys", keys))),
-            (Some(name), _) => {
-                let steps = if is_list { ("@indices", "@items") } else { ("@keys", "@values") };
-                names.push((&of.name, local(first.clone(), steps.0, keys)));
-                names.push((name, local(second, steps.1, values)));
-            }
-        }
-        let (filter, body) = self.within(names, |checker| {
-            let filter = of.filter.as_ref().map(|filter| checker.of(filter));
-            (filter, checker.of(&of.body))
-        });
-        aggregated(of.aggregate, &range, first, filter, body)
-    }
-
     fn bound(&mut self, name: &'t str, value: Known<'t>, body: &'t Expression) -> Known<'t> {
         let spent = value.cost.saturating_add(cost::LIST);
         let body = self.within(vec![(name, value)], |checker| checker.of(body));
@@ -449,42 +426,6 @@ impl<'t> Checker<'t> {
     }
 }
 
-/// What a macro makes of each item of its range, as its loop would in `cel-go`: the variable that it collects in is
-/// read each time and in the end, and some loops look each time whether they may stop.
-fn aggregated<'t>(
-    aggregate: Aggregate,
-    range: &Known<'t>,
-    first: Type,
-    filter: Option<Known<'t>>,
-    body: Known<'t>,
-) -> Known<'t> {
-    let filtered = |step: u64| filter.as_ref().map_or(step, |filter| filter.cost.saturating_add(step.max(1)));
-    let (ty, before, step, after) = match aggregate {
-        Aggregate::All => (Type::BOOL, 0, body.cost.saturating_add(3), 1),
-        Aggregate::Exists => (Type::BOOL, 0, body.cost.saturating_add(4), 1),
-        Aggregate::ExistsOne => (Type::BOOL, 0, body.cost.saturating_add(2), 2),
-        Aggregate::List => {
-            (Type::list(body.ty.clone()), cost::LIST, filtered(body.cost.saturating_add(cost::LIST + 2)), 1)
-        }
-        Aggregate::Filter => (Type::list(first), cost::LIST, body.cost.saturating_add(cost::LIST + 3), 1),
-        Aggregate::Map => {
-            (Type::map(first, body.ty.clone()), cost::MAP, filtered(body.cost.saturating_add(3)), 1)
-        }
-        Aggregate::MapEntry => (body.ty.clone(), cost::MAP, filtered(body.cost.saturating_add(2)), 1),
-    };
-    let looped = range.size().max.saturating_mul(step);
-    let total = range.cost.saturating_add(before).saturating_add(looped).saturating_add(after);
-    let mut known = Known::made(ty, total);
-    if !matches!(aggregate, Aggregate::All | Aggregate::Exists | Aggregate::ExistsOne) {
-        known.size = Some(range.size());
-    }
-    if aggregate == Aggregate::List && filter.is_none() {
-        let value = body.size().union(Size::exactly(0));
-        known.entries = Some(Entries { key: Size::exactly(1), value, list: true });
-    }
-    known
-}
-
 fn literal(value: &Value<'_>) -> Known<'static> {
     let (ty, size) = match value {
         Value::Null => (Type::Null, 1),
@@ -498,21 +439,4 @@ fn literal(value: &Value<'_>) -> Known<'static> {
     };
     let literal = if let Value::Int(number) = value { Some(*number) } else { None };
     Known { size: Some(Size::exactly(size as u64)), literal, ..Known::made(ty, 0) }
-}
-
-const fn function_of(operator: Operator) -> &'static str {
-    match operator {
-        Operator::Add => "_+_",
-        Operator::Subtract => "_-_",
-        Operator::Multiply => "_*_",
-        Operator::Divide => "_/_",
-        Operator::Modulo => "_%_",
-        Operator::Equal => "_==_",
-        Operator::NotEqual => "_!=_",
-        Operator::Less => "_<_",
-        Operator::LessOrEqual => "_<=_",
-        Operator::Greater => "_>_",
-        Operator::GreaterOrEqual => "_>=_",
-        Operator::In => "@in",
-    }
 }

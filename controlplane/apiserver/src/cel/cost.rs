@@ -16,11 +16,11 @@ pub const MAP: u64 = 30;
 /// What a new object costs.
 pub const OBJECT: u64 = 40;
 /// What it costs to go once through a text, a character.
-const TRAVERSAL: f64 = 0.1;
+pub(super) const TRAVERSAL: f64 = 0.1;
 /// What it costs to match one character, a character of the pattern.
-const PATTERN: f64 = 0.25;
+pub(super) const PATTERN: f64 = 0.25;
 /// What an authorization check costs.
-const CHECK: u64 = 350_000;
+pub const CHECK: u64 = 350_000;
 /// The longest pattern behind a named format.
 const FORMAT_PATTERN: f64 = 128.0;
 
@@ -63,7 +63,7 @@ impl Size {
 
 /// The product, rounded up; what is too large is the largest number.
 #[expect(clippy::cast_precision_loss, reason = "estimates are made of rounded numbers")]
-fn scaled(number: u64, factor: f64) -> u64 {
+pub(super) fn scaled(number: u64, factor: f64) -> u64 {
     let product = (number as f64 * factor).ceil();
     // A cast keeps to the bounds of the type.
     product as u64
@@ -204,10 +204,7 @@ fn kubernetes(
     let traversed = size.cost(TRAVERSAL);
     Some(match (function, method, rest) {
         ("check", ..) => (CHECK, None),
-        ("fieldSelector" | "labelSelector", true, [selector]) => {
-            let requirements = scaled(selector.size().cost(0.5), 50.0);
-            (LIST.saturating_add(selector.size().cost(TRAVERSAL)).saturating_add(requirements), None)
-        }
+        ("fieldSelector" | "labelSelector", true, [selector]) => (of_selector(selector.size().max), None),
         ("isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf", true, _) => {
             let Some(item) = first.ty.item() else { return Some((traversed, None)) };
             let texts = matches!(item, Type::Plain(Plain::Text | Plain::Bytes));
@@ -268,10 +265,20 @@ fn items(list: &Known<'_>, whole: Option<&Measured>) -> Size {
     }
 }
 
+/// What it costs to read a selector of so many characters: each second one could be a requirement.
+pub(super) fn of_selector(length: u64) -> u64 {
+    let requirements = scaled(scaled(length, 0.5), 50.0);
+    LIST.saturating_add(scaled(length, TRAVERSAL)).saturating_add(requirements)
+}
+
+/// What it costs to look for a pattern in a text, by their lengths.
+pub(super) fn matched_exactly(text: u64, pattern: u64) -> u64 {
+    scaled(text.saturating_add(1), TRAVERSAL).saturating_mul(scaled(pattern, PATTERN))
+}
+
 /// One more than the text, so that a costly pattern is never free.
 fn matched(text: Size, pattern: Size) -> u64 {
-    let text = text.plus(Size::exactly(1));
-    text.cost(TRAVERSAL).saturating_mul(pattern.cost(PATTERN))
+    matched_exactly(text.max, pattern.max)
 }
 
 /// How large a text is in which parts are replaced.

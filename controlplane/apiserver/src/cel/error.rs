@@ -1,5 +1,7 @@
 //! Why an expression has no value.
 
+use super::value::Value;
+
 /// Why an expression has no value, in the words of cel-go.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -12,6 +14,9 @@ pub enum Error {
     /// A function or operator is not for values of these types.
     #[error("no such overload")]
     NoSuchOverload,
+    /// So does a function that is named with what it was given, or an operator.
+    #[error("no such overload: {0}")]
+    Mismatch(String),
     /// A number does not fit.
     #[error("integer overflow")]
     Overflow,
@@ -33,6 +38,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A function is not for such arguments.
+    pub fn mismatch(function: &str, arguments: &[Value<'_>]) -> Self {
+        if matches!(function, "size" | "matches" | "type") {
+            return Self::Mismatch(function.into());
+        }
+        let types: Vec<&str> = arguments.iter().map(Value::type_name).collect();
+        Self::Mismatch(format!("{function}({})", types.join(", ")))
+    }
+
     /// An error with this message.
     pub fn other(message: impl std::fmt::Display) -> Self {
         Self::Other(message.to_string())

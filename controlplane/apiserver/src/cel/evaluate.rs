@@ -4,7 +4,9 @@ use std::{cell::OnceCell, sync::Arc};
 
 use super::{
     Error, Program,
+    budget::{self, Budget},
     check::VARIABLES,
+    cost,
     functions::{self, call},
     syntax::{Aggregate, Comprehension, Expression, Item, Kind, Operator},
     value::{Made, Value},
@@ -38,32 +40,6 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// How much an evaluation may do. A step is an operation, ten characters of text that are looked at, or
-/// an item of a list.
-#[derive(Clone, Copy, Debug)]
-pub struct Budget {
-    left: u64,
-}
-
-impl Budget {
-    /// A budget of this many steps.
-    pub fn new(steps: u64) -> Self {
-        Self { left: steps }
-    }
-
-    /// How many steps are left.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// Takes steps; an error if there are not so many left.
-    pub fn spend(&mut self, steps: usize) -> Result<(), Error> {
-        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
-        self.left = self.left.checked_sub(steps).ok_or(Error::TooExpensive)?;
-        Ok(())
-    }
-}
-
 /// An evaluation.
 pub struct Evaluator<'a, 'e> {
     variables: &'e Variables<'a>,
@@ -82,60 +58,82 @@ impl<'a, 'e> Evaluator<'a, 'e> {
 
     /// The value of an expression.
     pub fn value(&mut self, expression: &'a Expression) -> Result<Value<'a>, Error> {
-        self.budget.spend(1)?;
+        self.budget.work(1)?;
         match &expression.kind {
             Kind::Literal(value) => Ok(value.clone()),
-            Kind::Variable(name) => self.variable(name),
+            Kind::Variable(name) => {
+                let value = self.variable(name)?;
+                self.budget.spend(if matches!(value, Value::Type(_)) { 0 } else { cost::ACCESS })?;
+                Ok(value)
+            }
             Kind::Select { operand, field, optional } => match self.composed(operand, field) {
                 Some(value) if *optional => value.map(Value::some),
                 Some(value) => value,
                 None => {
-                    let operand = self.value(operand)?;
-                    select(&operand, field, *optional)
+                    let operand = self.operand(operand)?;
+                    let selected = select(&operand, field, *optional)?;
+                    self.step(&operand, selected)
                 }
             },
             Kind::Has { operand, field } => self.has(operand, field),
             Kind::Index { operand, index, optional } => {
-                let operand = self.value(operand)?;
-                let index = self.value(index)?;
-                at(&operand, &index, *optional)
+                let operand = self.operand(operand)?;
+                let index = self.free(index)?;
+                let found = at(&operand, &index, *optional)?;
+                self.step(&operand, found)
             }
-            Kind::Call { function, arguments, .. } => self.call(function, arguments),
-            Kind::List(items) => self.list(items),
-            Kind::Map(entries) => self.map(entries),
+            Kind::Call { function, method, arguments } => self.call(expression, function, *method, arguments),
+            Kind::List(items) => {
+                let list = self.list(items)?;
+                self.budget.spend(if expression.is_constant() { 0 } else { cost::LIST })?;
+                Ok(list)
+            }
+            Kind::Map(entries) => {
+                let map = self.map(entries)?;
+                self.budget.spend(if expression.is_constant() { 0 } else { cost::MAP })?;
+                Ok(map)
+            }
             Kind::Make { name, fields } => {
                 let mut made = Vec::with_capacity(fields.len());
                 for (field, item) in fields {
                     made.extend(self.item(item)?.map(|value| (&**field, value)));
                 }
+                self.budget.spend(cost::OBJECT)?;
                 Ok(Value::Made(Made { name, fields: made.into() }))
             }
-            Kind::Not(inner) => match self.value(inner)? {
-                Value::Bool(b) => Ok(Value::Bool(!b)),
-                _ => Err(Error::NoSuchOverload),
-            },
-            Kind::Negate(inner) => match self.value(inner)? {
-                Value::Int(n) => n.checked_neg().map(Value::Int).ok_or(Error::Overflow),
-                Value::Double(n) => Ok(Value::Double(-n)),
-                Value::Duration(n) => n.checked_neg().map(Value::Duration).ok_or(Error::Overflow),
-                _ => Err(Error::NoSuchOverload),
-            },
+            Kind::Not(inner) => {
+                let inner = self.value(inner)?;
+                self.budget.spend(1)?;
+                match inner {
+                    Value::Bool(b) => Ok(Value::Bool(!b)),
+                    _ => Err(Error::NoSuchOverload),
+                }
+            }
+            Kind::Negate(inner) => {
+                let inner = self.value(inner)?;
+                self.budget.spend(1)?;
+                match inner {
+                    Value::Int(n) => n.checked_neg().map(Value::Int).ok_or(Error::Overflow),
+                    Value::Double(n) => Ok(Value::Double(-n)),
+                    Value::Duration(n) => {
+                        let negated = n.checked_neg().map(Value::Duration);
+                        negated.ok_or_else(|| Error::other("duration overflow"))
+                    }
+                    Value::Bool(_) => Err(Error::NoSuchOverload),
+                    _ => Err(Error::Mismatch("-_".into())),
+                }
+            }
             Kind::And(parts) => self.junction(parts, false),
             Kind::Or(parts) => self.junction(parts, true),
             Kind::Choice(parts) => {
                 let [condition, yes, no] = &**parts;
                 match self.value(condition)? {
-                    Value::Bool(true) => self.value(yes),
-                    Value::Bool(false) => self.value(no),
+                    Value::Bool(true) => self.free(yes),
+                    Value::Bool(false) => self.free(no),
                     _ => Err(Error::NoSuchOverload),
                 }
             }
-            Kind::Binary(operator, parts) => {
-                let [left, right] = &**parts;
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                self.budget.spend(weight(&left).saturating_add(weight(&right)))?;
-                binary(*operator, &left, &right)
-            }
+            Kind::Binary(operator, parts) => self.binary(*operator, parts),
             Kind::Comprehension(comprehension) => self.comprehension(comprehension),
             Kind::Bind { name, parts } => {
                 let [value, body] = &**parts;
@@ -144,15 +142,75 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             }
             Kind::OptionalMap { name, parts, flat } => {
                 let [target, body] = &**parts;
-                match self.value(target)? {
-                    Value::Optional(None) => Ok(Value::Optional(None)),
+                let before = self.budget.own();
+                let target = self.value(target)?;
+                let once = self.budget.own() - before;
+                match target {
+                    // It was asked whether it has a value, and nothing was made.
+                    Value::Optional(None) => self.budget.spend(2).map(|()| Value::Optional(None)),
                     Value::Optional(Some(value)) => {
+                        // It was asked whether it has a value, and then for it, in full.
+                        self.budget.spend(once.saturating_add(2 + u64::from(!flat)))?;
                         let made = self.with(name, (*value).clone(), body)?;
                         Ok(if *flat { made } else { Value::some(made) })
                     }
                     _ => Err(Error::NoSuchOverload),
                 }
             }
+        }
+    }
+
+    /// The value that a step is taken from. What is no path is made the beginning of one.
+    fn operand(&mut self, operand: &'a Expression) -> Result<Value<'a>, Error> {
+        let value = self.value(operand)?;
+        if !operand.is_path() && !matches!(operand.kind, Kind::Choice(_)) {
+            self.budget.spend(cost::ACCESS)?;
+        }
+        Ok(value)
+    }
+
+    /// A value that is asked for in passing: the beginning of its path is free.
+    fn free(&mut self, expression: &'a Expression) -> Result<Value<'a>, Error> {
+        let value = self.value(expression)?;
+        let begun_here = match &expression.kind {
+            Kind::Variable(_) => !matches!(value, Value::Type(_)),
+            _ => expression.begins_path(),
+        };
+        if begun_here {
+            self.budget.give_back(cost::ACCESS);
+        }
+        Ok(value)
+    }
+
+    /// Takes what a step has cost; one from nothing into nothing has not been taken.
+    fn step(&mut self, from: &Value<'a>, to: Value<'a>) -> Result<Value<'a>, Error> {
+        let taken = !matches!((from, &to), (_, Value::Optional(None)));
+        self.budget.spend(if taken { cost::ACCESS } else { 0 })?;
+        Ok(to)
+    }
+
+    fn binary(&mut self, operator: Operator, parts: &'a [Expression; 2]) -> Result<Value<'a>, Error> {
+        let (left, right) = (self.value(&parts[0])?, self.value(&parts[1])?);
+        self.budget.work(weight(&left).saturating_add(weight(&right)))?;
+        let result = binary(operator, &left, &right);
+        self.budget.spend(match operator {
+            Operator::Equal => budget::of_equality(&left, &right),
+            Operator::NotEqual
+            | Operator::Less
+            | Operator::LessOrEqual
+            | Operator::Greater
+            | Operator::GreaterOrEqual => budget::of_order(&left, &right),
+            Operator::Add => budget::of_sum(&left, &right),
+            // What is known to be in a list is looked up.
+            Operator::In if parts[1].is_constant() => 0,
+            Operator::In if right.items().is_some() => budget::size(&right),
+            _ => 1,
+        })?;
+        match result {
+            Err(Error::NoSuchOverload) if !takes(operator, &left) => {
+                Err(Error::Mismatch(operator.function().into()))
+            }
+            result => result,
         }
     }
 
@@ -177,14 +235,17 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         let at = visible.iter().rposition(|composed| composed.name == field)?;
         let composed = &self.variables.composed[at];
         let value = composed.value.get_or_init(|| {
-            let budget = &mut *self.budget;
-            Evaluator { variables: self.variables, budget, local: Vec::new(), reach: at }
-                .value(composed.expression)
+            let mut budget = self.budget.beside();
+            let mut evaluator =
+                Evaluator { variables: self.variables, budget: &mut budget, local: Vec::new(), reach: at };
+            let value = evaluator.value(composed.expression);
+            self.budget.note(budget);
+            value
         });
-        Some(value.clone().map_err(|why| match why {
-            Error::TooExpensive => why,
-            why => Error::other(format!("composited variable {field:?} fails to evaluate: {why}")),
-        }))
+        let value = value
+            .clone()
+            .map_err(|why| Error::other(format!("composited variable {field:?} fails to evaluate: {why}")));
+        Some(value.and_then(|value| self.budget.spend(2 * cost::ACCESS).map(|()| value)))
     }
 
     fn with(&mut self, name: &'a str, value: Value<'a>, body: &'a Expression) -> Result<Value<'a>, Error> {
@@ -198,19 +259,25 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         if let Some(value) = self.composed(operand, field) {
             return value.map(|_| Value::Bool(true));
         }
-        let operand = match self.value(operand)? {
+        let operand = match self.operand(operand)? {
             Value::Optional(None) => return Ok(Value::Bool(false)),
             Value::Optional(Some(value)) => (*value).clone(),
             value => value,
         };
-        match operand.at(&Value::text(field)) {
+        match select(&operand, field, false) {
             Ok(_) => Ok(Value::Bool(true)),
             Err(Error::NoSuchKey(_)) => Ok(Value::Bool(false)),
             Err(error) => Err(error),
         }
     }
 
-    fn call(&mut self, function: &str, arguments: &'a [Expression]) -> Result<Value<'a>, Error> {
+    fn call(
+        &mut self,
+        expression: &Expression,
+        function: &str,
+        method: bool,
+        arguments: &'a [Expression],
+    ) -> Result<Value<'a>, Error> {
         // The other side of an optional is evaluated only if it is needed.
         if let ("or" | "orValue", [target, otherwise]) = (function, arguments) {
             return match (self.value(target)?, function) {
@@ -224,8 +291,12 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         for argument in arguments {
             values.push(self.value(argument)?);
         }
-        self.budget.spend(cost(function, &values))?;
-        call(function, &values)
+        self.budget.work(work(function, &values))?;
+        let result = call(function, &values)?;
+        if !expression.is_constant() {
+            self.budget.spend(budget::of_call(function, method, &values, &result))?;
+        }
+        Ok(result)
     }
 
     /// `&&` and `||`: one part may decide whatever becomes of the others.
@@ -265,22 +336,24 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         for (key, item) in entries {
             let key = self.value(key)?;
             let Some(value) = self.item(item)? else { continue };
-            if values.iter().any(|(k, _)| k.equals(&key)) {
-                return Err(Error::other(format!("insert failed: key {} already exists", key.to_text())));
+            match values.iter_mut().find(|(k, _)| k.equals(&key)) {
+                Some((_, before)) => *before = value,
+                None => values.push((key, value)),
             }
-            values.push((key, value));
         }
         Ok(Value::Map(values.into()))
     }
 
     fn comprehension(&mut self, of: &'a Comprehension) -> Result<Value<'a>, Error> {
         let range = self.value(&of.range)?;
-        let entries = pairs(&range, of.second.is_some())?;
+        let mut entries = pairs(&range, of.second.is_some())?.into_iter();
         let mut made = Vec::new();
         let mut found = 0_usize;
         let mut failed = None;
-        for (first, second) in entries {
-            self.budget.spend(1)?;
+        let loops = Loop::of(of.aggregate);
+        while let Some((first, second)) = entries.next() {
+            self.budget.work(1)?;
+            self.budget.spend(loops.look)?;
             self.local.push((&of.name, first.clone()));
             if let (Some(name), Some(second)) = (&of.second, &second) {
                 self.local.push((name, second.clone()));
@@ -289,7 +362,11 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             self.local.truncate(self.local.len() - 1 - usize::from(of.second.is_some()));
             let result = match result {
                 Ok(None) => continue,
-                Ok(Some(value)) => value,
+                Ok(Some(value)) => {
+                    let kept = !matches!(value, Value::Bool(false)) || !loops.chooses;
+                    self.budget.spend(if kept { loops.keep } else { 0 })?;
+                    value
+                }
                 // A later item may decide for all of them.
                 Err(error)
                     if matches!(of.aggregate, Aggregate::All | Aggregate::Exists)
@@ -301,17 +378,30 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 Err(error) => return Err(error),
             };
             match (of.aggregate, result) {
-                (Aggregate::All, Value::Bool(false)) => return Ok(Value::Bool(false)),
-                (Aggregate::Exists, Value::Bool(true)) => return Ok(Value::Bool(true)),
+                (Aggregate::All, Value::Bool(false)) | (Aggregate::Exists, Value::Bool(true)) => {
+                    // It looks once more whether it may stop, if there is more to look at.
+                    let again = if entries.len() > 0 { loops.look - cost::ACCESS } else { 0 };
+                    self.budget.spend(again + loops.end)?;
+                    return Ok(Value::Bool(of.aggregate == Aggregate::Exists));
+                }
                 (Aggregate::ExistsOne, Value::Bool(b)) => found += usize::from(b),
                 (Aggregate::Filter, Value::Bool(true)) => made.push((Value::Null, first)),
                 (Aggregate::All | Aggregate::Exists | Aggregate::Filter, Value::Bool(_)) => {}
                 (Aggregate::List, value) => made.push((Value::Null, value)),
                 (Aggregate::Map, value) => made.push((first, value)),
-                (Aggregate::MapEntry, value) => made.extend(value.entries().ok_or(Error::NoSuchOverload)?),
+                (Aggregate::MapEntry, value) => {
+                    for (key, value) in value.entries().ok_or(Error::NoSuchOverload)? {
+                        if made.iter().any(|(k, _): &(Value<'a>, _)| k.equals(&key)) {
+                            let why = format!("insert failed: key {} already exists", key.to_text());
+                            return Err(Error::Other(why));
+                        }
+                        made.push((key, value));
+                    }
+                }
                 _ => return Err(Error::NoSuchOverload),
             }
         }
+        self.budget.spend(loops.end)?;
         match (of.aggregate, failed) {
             (_, Some(error)) => Err(error),
             (Aggregate::All, _) => Ok(Value::Bool(true)),
@@ -330,6 +420,34 @@ impl<'a, 'e> Evaluator<'a, 'e> {
             None | Some(Value::Bool(true)) => self.value(&of.body).map(Some),
             Some(_) => Err(Error::NoSuchOverload),
         }
+    }
+}
+
+/// What the loop of a macro costs beside its parts, as `cel-go` writes it: the variable that it collects in is read, and
+/// some look before each item whether they may stop.
+struct Loop {
+    /// Before each item.
+    look: u64,
+    /// For each item that is kept.
+    keep: u64,
+    /// Whether items are kept for which the body is true.
+    chooses: bool,
+    /// In the end.
+    end: u64,
+}
+
+impl Loop {
+    const fn of(aggregate: Aggregate) -> Self {
+        let (look, keep, chooses, end) = match aggregate {
+            Aggregate::All => (3, 0, false, 1),
+            Aggregate::Exists => (4, 0, false, 1),
+            Aggregate::ExistsOne => (0, 2, true, 2),
+            Aggregate::List => (0, cost::LIST + 2, false, 1),
+            Aggregate::Filter => (0, cost::LIST + 3, true, 1),
+            Aggregate::Map => (0, 3, false, 1),
+            Aggregate::MapEntry => (0, 2, false, 1),
+        };
+        Self { look, keep, chooses, end }
     }
 }
 
@@ -357,8 +475,8 @@ fn weight(value: &Value<'_>) -> usize {
     }
 }
 
-/// What a call costs: mostly looking at what it is given.
-fn cost(function: &str, arguments: &[Value<'_>]) -> usize {
+/// How much work a call is: mostly looking at what it is given.
+fn work(function: &str, arguments: &[Value<'_>]) -> usize {
     let sizes = arguments.iter().map(|value| value.size().unwrap_or_default());
     match function {
         // They compare all with all.
@@ -377,7 +495,10 @@ fn select<'a>(operand: &Value<'a>, field: &str, optional: bool) -> Result<Value<
             at(operand, &key, true)
         }
         Value::Map(_) | Value::Object(_) | Value::Made(_) | Value::Foreign(_) => operand.at(&key),
-        _ => Err(Error::NoSuchOverload),
+        Value::List(_) | Value::Array(_) => Err(Error::other("unsupported index type 'string' in list")),
+        // What has no fields lacks this one, too.
+        _ if optional => Ok(Value::Optional(None)),
+        _ => Err(Error::NoSuchKey(field.into())),
     }
 }
 
@@ -408,6 +529,23 @@ fn binary<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result
         Operator::GreaterOrEqual => ordered(Ordering::is_ge),
         Operator::In => contains(right, left).map(Value::Bool),
         _ => functions::arithmetic::apply(operator, left, right),
+    }
+}
+
+/// Whether an operator is for such values at all, whatever is on the other side.
+fn takes(operator: Operator, left: &Value<'_>) -> bool {
+    let number = matches!(left, Value::Int(_) | Value::Uint(_) | Value::Double(_));
+    let time = matches!(left, Value::Duration(_) | Value::Timestamp(_));
+    let text = matches!(left, Value::Text(_) | Value::Bytes(_));
+    match operator {
+        Operator::Add => number || time || text || left.items().is_some(),
+        Operator::Subtract => number || time,
+        Operator::Multiply | Operator::Divide => number,
+        Operator::Modulo => matches!(left, Value::Int(_) | Value::Uint(_)),
+        Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
+            number || time || text || matches!(left, Value::Bool(_))
+        }
+        Operator::Equal | Operator::NotEqual | Operator::In => true,
     }
 }
 

@@ -9,7 +9,7 @@ mod net;
 mod optional;
 mod quantities;
 pub mod semver;
-mod strings;
+pub mod strings;
 pub mod times;
 
 use super::{Error, value::Value};
@@ -134,13 +134,6 @@ const NAMES: &[&str] = &[
     "major",
     "masked",
     "matches",
-    "math.abs",
-    "math.ceil",
-    "math.floor",
-    "math.greatest",
-    "math.least",
-    "math.round",
-    "math.trunc",
     "max",
     "min",
     "minor",
@@ -149,6 +142,7 @@ const NAMES: &[&str] = &[
     "optional.none",
     "optional.of",
     "optional.ofNonZeroValue",
+    "optional.unwrap",
     "or",
     "orValue",
     "patch",
@@ -180,7 +174,6 @@ const NAMES: &[&str] = &[
     "trim",
     "type",
     "uint",
-    "unwrap",
     "unwrapOpt",
     "upperAscii",
     "url",
@@ -198,5 +191,8 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Er
     if let [Value::Foreign(target), arguments @ ..] = arguments {
         return target.call(function, arguments).unwrap_or(Err(Error::NoSuchOverload));
     }
-    LIBRARIES.iter().find_map(|library| library(function, arguments)).unwrap_or(Err(Error::NoSuchOverload))
+    match LIBRARIES.iter().find_map(|library| library(function, arguments)) {
+        None | Some(Err(Error::NoSuchOverload)) => Err(Error::mismatch(function, arguments)),
+        Some(result) => result,
+    }
 }

@@ -18,8 +18,7 @@ const MAX_SIZE: usize = 100_000;
 const TOO_DEEP: &str = "expression recursion limit exceeded";
 
 /// Where functions live that are called with a dot but have no target.
-pub const NAMESPACES: &[&str] =
-    &["optional", "math", "sets", "lists", "strings", "format", "ip", "jsonpatch"];
+pub const NAMESPACES: &[&str] = &["optional", "sets", "lists", "strings", "format", "ip", "jsonpatch"];
 
 /// What may begin an operand, as errors show it.
 const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
@@ -82,13 +81,13 @@ impl SyntaxError {
 }
 
 /// Parses an expression.
-pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+pub fn parse(text: &str, bindings: bool) -> Result<Expression, SyntaxError> {
     let size = text.chars().count();
     if size > MAX_SIZE {
         let why = format!("expression code point size exceeds limit: size: {size}, limit {MAX_SIZE}");
         return Err(SyntaxError::new("", 0, why));
     }
-    let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new() };
+    let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new(), bindings };
     let expression = parser.expression()?;
     match parser.peek() {
         Token::End => Ok(expression),
@@ -106,6 +105,8 @@ struct Parser<'t> {
     depth: usize,
     /// The variables of the macros around.
     bound: Vec<Box<str>>,
+    /// Whether there is a macro `cel.bind`.
+    bindings: bool,
 }
 
 fn shown(token: &Token) -> String {

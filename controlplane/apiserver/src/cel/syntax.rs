@@ -138,6 +138,26 @@ pub enum Operator {
     In,
 }
 
+impl Operator {
+    /// The name of the function that it calls.
+    pub const fn function(self) -> &'static str {
+        match self {
+            Operator::Add => "_+_",
+            Operator::Subtract => "_-_",
+            Operator::Multiply => "_*_",
+            Operator::Divide => "_/_",
+            Operator::Modulo => "_%_",
+            Operator::Equal => "_==_",
+            Operator::NotEqual => "_!=_",
+            Operator::Less => "_<_",
+            Operator::LessOrEqual => "_<=_",
+            Operator::Greater => "_>_",
+            Operator::GreaterOrEqual => "_>=_",
+            Operator::In => "@in",
+        }
+    }
+}
+
 /// What a comprehension makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aggregate {
@@ -180,6 +200,51 @@ impl Expression {
         let mut height = 0;
         kind.children(&mut |child| height = height.max(child.height + 1));
         (height <= MAX_HEIGHT).then_some(Self { at, height, kind })
+    }
+
+    /// Whether its value is known before it is evaluated: literals, lists and maps of them, and what they are converted to.
+    pub fn is_constant(&self) -> bool {
+        let all = |items: &[Item]| items.iter().all(|item| !item.optional && item.value.is_constant());
+        match &self.kind {
+            Kind::Literal(_) => true,
+            Kind::List(items) => all(items),
+            Kind::Map(entries) => entries
+                .iter()
+                .all(|(key, item)| !item.optional && key.is_constant() && item.value.is_constant()),
+            Kind::Call { function, method: false, arguments } => {
+                let converts = matches!(
+                    &**function,
+                    "bool"
+                        | "bytes"
+                        | "double"
+                        | "duration"
+                        | "dyn"
+                        | "int"
+                        | "string"
+                        | "timestamp"
+                        | "type"
+                        | "uint"
+                );
+                converts && matches!(arguments.as_slice(), [one] if one.is_constant())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is a variable or steps from something: `a.b[c]`.
+    pub fn is_path(&self) -> bool {
+        matches!(self.kind, Kind::Variable(_) | Kind::Select { .. } | Kind::Index { .. })
+    }
+
+    /// Whether it is a path that does not begin with a choice.
+    pub fn begins_path(&self) -> bool {
+        match &self.kind {
+            Kind::Select { operand, .. } | Kind::Index { operand, .. } => {
+                operand.begins_path() || !matches!(operand.kind, Kind::Choice(_))
+            }
+            Kind::Variable(_) => true,
+            _ => false,
+        }
     }
 
     /// Visits this and all expressions in it.

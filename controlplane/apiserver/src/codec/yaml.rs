@@ -2,6 +2,7 @@
 //! are booleans, `010` is octal) by way of JSON (all keys become strings).
 
 mod errors;
+mod json;
 mod numbers;
 mod read;
 mod resolve;

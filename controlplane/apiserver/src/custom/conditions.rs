@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     metadata,
     registry::access::{at, list_at, make_map, of_type, set, str_at, strs_at},
-    registry::apiextensions::custom_resource_definition::definition::approval_state,
+    registry::apiextensions::custom_resource_definition::definition::{approval_state, unusable_bundle},
 };
 
 /// The accepted names of all definitions, by the definition's name.
@@ -73,8 +73,13 @@ pub fn judge(definition: &mut Value, claims: &Claims, now: Timestamp) -> bool {
     }
     approve(definition, now);
     if is_true(definition, "NamesAccepted") && !is_true(definition, "Established") {
-        let message = "the initial names have been accepted";
-        set_condition(definition, "Established", "True", "InitialNamesAccepted", message, now);
+        if unusable_bundle(definition).is_some() {
+            let message = "The conversion webhook CABundle is invalid";
+            set_condition(definition, "Established", "False", "InvalidCABundle", message, now);
+        } else {
+            let message = "the initial names have been accepted";
+            set_condition(definition, "Established", "True", "InitialNamesAccepted", message, now);
+        }
     }
     *at(definition, "/status") != before
 }
@@ -204,6 +209,22 @@ mod tests {
         claims.release("widgets.example.com");
         assert!(judge(&mut second, &claims, Timestamp::UNIX_EPOCH));
         assert!(is_true(&second, "Established"));
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_used_keep_a_definition_from_being_served() {
+        let mut first = definition("widgets", "Widget", "wg");
+        first["spec"]["conversion"] = json!({"webhook": {"clientConfig": {"caBundle": "YQ=="}}});
+        judge(&mut first, &Claims::default(), Timestamp::UNIX_EPOCH);
+        let established = condition(&first, "Established").unwrap();
+        assert_eq!(
+            (&established["status"], &established["reason"]),
+            (&json!("False"), &json!("InvalidCABundle"))
+        );
+        assert!(!judge(&mut first, &Claims::default(), Timestamp::UNIX_EPOCH));
+        first["spec"]["conversion"]["webhook"]["clientConfig"]["caBundle"] = "".into();
+        judge(&mut first, &Claims::default(), Timestamp::UNIX_EPOCH);
+        assert!(is_true(&first, "Established"));
     }
 
     #[test]

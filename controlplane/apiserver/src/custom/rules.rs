@@ -190,16 +190,15 @@ impl Rules<'_> {
             variables.set("oldSelf", before);
         }
         let shown = rule.shown();
-        let spent = self.budget < BUDGET_OF_RULE;
-        match self.evaluate(program, &variables) {
+        let result = self.evaluate(program, &variables);
+        if result.is_none() && self.told == Told::Held {
+            let why = "validation failed due to running out of cost budget, no further validation rules will be run";
+            self.errors.invalid_str(here, kind, why);
+        }
+        match result? {
             Ok(Value::Bool(true)) => return Some(()),
             Ok(_) => {}
             Err(_) if self.told == Told::Ratcheted => return Some(()),
-            Err(Error::TooExpensive) if spent => {
-                let why = "validation failed due to running out of cost budget, no further validation rules will be run";
-                self.errors.invalid_str(here, kind, why);
-                return None;
-            }
             Err(error @ Error::TooExpensive) => {
                 let why = format!(
                     "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
@@ -207,7 +206,7 @@ impl Rules<'_> {
                 self.errors.invalid_str(here, kind, &why);
                 return None;
             }
-            Err(error @ Error::NoSuchOverload) => {
+            Err(error @ (Error::NoSuchOverload | Error::Mismatch(_))) => {
                 let why = format!(
                     "'{error}': call arguments did not match a supported operator, function or macro signature for rule: {shown}"
                 );
@@ -247,16 +246,22 @@ impl Rules<'_> {
         }
     }
 
-    fn evaluate<'a>(&mut self, program: &'a Program, variables: &Variables<'a>) -> Result<Value<'a>, Error> {
-        let steps = self.budget.min(BUDGET_OF_RULE);
-        let mut budget = Budget::new(steps);
+    /// The value of an expression; `None` when it has taken more than there was for all together.
+    fn evaluate<'a>(
+        &mut self,
+        program: &'a Program,
+        variables: &Variables<'a>,
+    ) -> Option<Result<Value<'a>, Error>> {
+        let mut budget = Budget::new(BUDGET_OF_RULE);
         let result = program.evaluate(variables, &mut budget);
-        self.budget -= steps - budget.left();
-        result
+        self.budget = self.budget.checked_sub(budget.spent())?;
+        Some(result)
     }
 
     fn message<'a>(&mut self, expression: &'a Lazy, variables: &Variables<'a>) -> Option<String> {
-        let Ok(Value::Text(text)) = self.evaluate(expression.program().ok()?, variables) else { return None };
+        let Ok(Value::Text(text)) = self.evaluate(expression.program().ok()?, variables)? else {
+            return None;
+        };
         let text = text.trim();
         let fits = !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n');
         fits.then(|| text.to_owned())

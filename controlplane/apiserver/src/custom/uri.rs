@@ -30,7 +30,8 @@ pub fn parse_request(text: &str) -> Option<Uri> {
         Some(0) if text.starts_with(':') => return None,
         _ => (String::new(), text),
     };
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let whole = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let (rest, query) = whole.split_once('?').unwrap_or((whole, ""));
     if !rest.starts_with('/') {
         // `mailto:x` has no path but is absolute.
         let opaque = !scheme.is_empty();
@@ -55,7 +56,7 @@ pub fn parse_request(text: &str) -> Option<Uri> {
         text: text.into(),
         scheme,
         host: host.into(),
-        escaped_path: path.into(),
+        escaped_path: escaped(path),
         query: query.into(),
     })
 }
@@ -70,6 +71,22 @@ fn is_host(host: &str) -> bool {
     let literal = name.starts_with('[') == name.ends_with(']');
     let valid = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
     port_fine && literal && name.chars().all(valid) && is_escaped(name)
+}
+
+/// A path as Go escapes it: as it was written unless something in it has to be escaped.
+fn escaped(path: &str) -> String {
+    let stays = |c: u8| c.is_ascii_alphanumeric() || b"-_.~$&+,/:;=@".contains(&c);
+    if path.bytes().all(|c| stays(c) || b"!'()*[]%".contains(&c)) {
+        return path.into();
+    }
+    let mut out = String::with_capacity(path.len() + 8);
+    for byte in percent_decode_str(path) {
+        match byte {
+            c if stays(c) => out.push(char::from(c)),
+            c => out.push_str(&format!("%{c:02X}")),
+        }
+    }
+    out
 }
 
 /// Whether each percent sign starts an escape.

@@ -4,7 +4,11 @@
 //! A webhook may change labels and annotations, and no other metadata. What comes of it is pruned and defaulted by the
 //! schema of the version that it was brought to.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use vkube_store::Entry;
@@ -198,6 +202,48 @@ pub async fn bring(server: &Server, objects: &mut [Value], to: &Definition) -> R
     match &wanted.webhook {
         Some(webhook) => webhook.convert(server, objects, wanted).await,
         None => Ok(()),
+    }
+}
+
+/// What webhooks have made of objects in the course of one request. Who owns which fields is found out without waiting,
+/// so what is missing there is noted, fetched, and the question asked again.
+#[derive(Default)]
+pub struct Conversions(Mutex<Noted>);
+
+#[derive(Default)]
+struct Noted {
+    /// Objects, what they were brought to, and what came of it; nothing if they cannot be brought there.
+    known: Vec<(Value, String, Option<Value>)>,
+    missing: Vec<(Value, Definition, Definition)>,
+}
+
+impl Conversions {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An object at another version; nothing as long as it is not known.
+    pub fn convert(&self, object: &Value, from: &Definition, to: &Definition) -> Option<Value> {
+        let version = to.api_version();
+        if !is_asked(to) || str_at(object, "/apiVersion") == version {
+            return Some(from.convert(object.clone(), to));
+        }
+        let mut noted = self.noted();
+        if let Some((.., made)) = noted.known.iter().find(|(of, to, _)| *to == version && of == object) {
+            return made.clone();
+        }
+        noted.missing.push((object.clone(), from.clone(), to.clone()));
+        None
+    }
+
+    /// Fetches what was missing; whether there was anything.
+    pub async fn fetch(&self, server: &Server) -> bool {
+        let missing = std::mem::take(&mut self.noted().missing);
+        for (object, from, to) in &missing {
+            let made = convert(server, object.clone(), from, to).await.ok();
+            self.noted().known.push((object.clone(), to.api_version(), made));
+        }
+        !missing.is_empty()
     }
 }
 

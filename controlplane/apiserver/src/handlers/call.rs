@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     body::{self, Request, Response},
     codec,
+    custom::webhook::Conversions,
     negotiation::{self, Accepted, Encoding, Offer, Target},
     options::Query,
     registry::kind::Writer,
@@ -47,6 +48,8 @@ pub struct Call {
     pub warnings: Vec<String>,
     /// The time of the request.
     pub now: Timestamp,
+    /// What webhooks have made of objects on the way.
+    pub conversions: Conversions,
 }
 
 impl Call {
@@ -80,6 +83,7 @@ impl Call {
             user_agent,
             warnings: Vec::new(),
             now: Timestamp::now(),
+            conversions: Conversions::default(),
         })
     }
 
@@ -95,6 +99,7 @@ impl Call {
             user_agent: String::new(),
             warnings: Vec::new(),
             now: self.now,
+            conversions: Conversions::default(),
         }
     }
 

@@ -63,9 +63,11 @@ pub async fn delete_named(call: &mut Call, options: &DeleteOptions) -> Result<Ou
 /// Deletes every object that a list with the same parameters answers.
 pub async fn delete_collection(call: &mut Call, request: &mut Request) -> Result<Response, ApiError> {
     let options = options(call, request).await?;
-    let listing = list::listing(call).await?;
-    for entry in &listing.entries {
-        match delete_entry(call, entry.clone(), &options).await {
+    let mut listing = list::listing(call).await?;
+    let stored = listing.entries.clone();
+    webhook::bring_entries(call, &mut listing.entries).await?;
+    for entry in stored {
+        match delete_entry(call, entry, &options).await {
             Ok(_) => {}
             Err(error) if error.code == StatusCode::NOT_FOUND => {}
             Err(error) => return Err(error),

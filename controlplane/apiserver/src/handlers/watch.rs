@@ -1,14 +1,14 @@
 //! Watches: a stream of what happens to objects
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>).
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use rand::Rng;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use vkube_store::{Entry, Event, Range, Signal};
 
 use super::{call::Call, list};
@@ -105,7 +105,9 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         first.push(encoder.bookmark(after, true));
     }
     drop(initial);
-    let state = Watching {
+    let deadline = Instant::now() + Duration::from_secs(timeout);
+    // A stream moves its state with each event, and there are as many streams as there are idle watches.
+    let state = Box::new(Watching {
         encoder,
         selection,
         signals,
@@ -113,8 +115,9 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         seen: after,
         bookmarked: after,
         next_bookmark: Instant::now() + BOOKMARK_PERIOD,
-        deadline: Instant::now() + Duration::from_secs(timeout),
-    };
+        deadline,
+        timer: Box::pin(sleep_until(deadline)),
+    });
     let rest =
         stream::unfold(state, |mut state| async move { state.next().await.map(|frame| (frame, state)) });
     stream_response(call, stream::iter(first).chain(rest))
@@ -193,6 +196,8 @@ struct Watching {
     bookmarked: u64,
     next_bookmark: Instant,
     deadline: Instant,
+    /// Ends at the earlier of the two or before, so that it need not be set with each event.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Watching {
@@ -201,6 +206,9 @@ impl Watching {
             // A bookmark is due only when there is progress to tell, so an idle watch never wakes.
             let due = self.bookmarks && self.seen > self.bookmarked;
             let wake = if due { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            if self.timer.deadline() > wake {
+                self.timer.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
                 signal = self.signals.next() => match signal? {
@@ -208,9 +216,13 @@ impl Watching {
                     Signal::Event(event) => {
                         let revision = event.revision;
                         self.seen = revision;
-                        let frame = match brought(&self.encoder.call, event).await {
-                            Ok(event) => self.event(&event),
-                            Err(error) => Some(Err(error.into())),
+                        let frame = if webhook::is_asked(&self.encoder.call.definition) {
+                            match Box::pin(brought(&self.encoder.call, event)).await {
+                                Ok(event) => self.event(&event),
+                                Err(error) => Some(Err(error.into())),
+                            }
+                        } else {
+                            self.event(&event)
                         };
                         if let Some(frame) = frame {
                             self.bookmarked = revision;
@@ -219,12 +231,17 @@ impl Watching {
                         }
                     }
                 },
-                () = sleep_until(wake) => {
-                    if Instant::now() >= self.deadline {
+                () = &mut self.timer => {
+                    let now = Instant::now();
+                    if now >= self.deadline {
                         return None;
                     }
+                    if now < wake {
+                        self.timer.as_mut().reset(wake);
+                        continue;
+                    }
                     self.bookmarked = self.seen;
-                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+                    self.next_bookmark = now + BOOKMARK_PERIOD;
                     return Some(self.encoder.bookmark(self.seen, false));
                 }
             }
@@ -250,15 +267,12 @@ impl Watching {
     }
 }
 
-/// An event with its objects at the version that the client asked for, where a webhook brings them there.
-async fn brought(call: &Call, event: Arc<Event>) -> Result<Arc<Event>, ApiError> {
-    if !webhook::is_asked(&call.definition) {
-        return Ok(event);
-    }
+/// An event with its objects at the version that the client asked for, to which a webhook brings them.
+async fn brought(call: &Call, event: Arc<Event>) -> Result<Event, ApiError> {
     let mut event = Arc::unwrap_or_clone(event);
     webhook::bring_entries(call, std::slice::from_mut(&mut event.entry)).await?;
     webhook::bring_entries(call, event.previous.as_mut_slice()).await?;
-    Ok(Arc::new(event))
+    Ok(event)
 }
 
 /// Turns entries into frames of the stream.

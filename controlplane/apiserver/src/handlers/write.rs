@@ -1,4 +1,4 @@
-//! Creating and changing objects: what every write passes, whatever verb it came by.
+//! Changing objects: what every write passes, whatever verb it came by.
 //!
 //! Managed fields → mutating admission → the kind's preparation → validation → validating admission →
 //! the store, which accepts only if nobody else wrote in between.
@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 use vkube_store::{Change, Document, Entry, Expect, Write};
 
-use super::{call::Call, parts, scale};
+use super::{call::Call, create, parts, scale};
 use crate::{
     admission::{Attributes, Operation, Shared},
     body::Response,
@@ -21,10 +21,7 @@ use crate::{
 };
 
 /// How often a write is tried again when others keep writing the same object.
-const ATTEMPTS: usize = 64;
-
-/// How long to wait to hear from another server what it has given.
-const TAKEN: std::time::Duration = std::time::Duration::from_millis(20);
+pub(super) const ATTEMPTS: usize = 64;
 
 /// The options that the stages of a write share.
 #[derive(Clone, Debug, Default)]
@@ -62,126 +59,26 @@ impl Written {
     }
 
     /// What a commit has written.
-    fn committed(mut object: Value, document: &Document, revisions: &[u64], created: bool) -> Self {
+    pub(super) fn committed(
+        mut object: Value,
+        document: &Document,
+        revisions: &[u64],
+        created: bool,
+    ) -> Self {
         set_revision(&mut object, revisions);
         let stored = revisions.last().map(|revision| document.at(*revision));
         Self { object, created, stored, shown: None }
     }
 
     /// What nothing was stored of.
-    const fn unstored(object: Value, created: bool) -> Self {
+    pub(super) const fn unstored(object: Value, created: bool) -> Self {
         Self { object, created, stored: None, shown: None }
     }
 
     /// With what the client is shown.
-    fn showing(self, shown: Option<Value>) -> Self {
+    pub(super) fn showing(self, shown: Option<Value>) -> Self {
         Self { shown, ..self }
     }
-}
-
-/// Stores a new object. `object` is decoded and defaulted, at the version of the request.
-pub async fn create(call: &mut Call, mut object: Value, options: &Options) -> Result<Written, ApiError> {
-    let stored_definition = call.definition.stored();
-    let definition = call.definition.judged();
-    check_namespace(call, &mut object)?;
-    if !matches!(metadata::text(&object, "resourceVersion"), "" | "0") {
-        return Err(ApiError::unknown("resourceVersion should not be set on objects to be created"));
-    }
-    system_metadata::wipe(&mut object);
-    call.warnings.extend(system_metadata::dedup_owners(&mut object));
-    own_fields(call, None, &mut object, options)?;
-    object = call.definition.convert(object, &definition);
-    admit(call, &definition, Operation::Create, None, &mut object, options).await?;
-
-    system_metadata::prepare_create(&mut object, &definition, call.now);
-    call.warnings.extend(definition.rules().early_warnings(&object));
-    definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
-    let mut errors = validation::metadata::create(&object, &definition);
-    errors.extend(definition.rules().validate(&object));
-    let name = metadata::name(&object).to_owned();
-    if !errors.is_empty() {
-        return Err(ApiError::invalid(definition.group_kind(), &name, &errors));
-    }
-    let warned = call.warnings.len();
-    call.warnings.extend(definition.rules().warnings(&object, None));
-    consent(call, &definition, Operation::Create, None, &object, options).await?;
-    let shown = webhook::is_asked(&definition).then(|| object.clone());
-    object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
-
-    let key = stored_definition.key(metadata::namespace(&object), &name);
-    if stored_definition.is("", "services") {
-        return create_service(call, object, key, options, warned).await;
-    }
-    if options.dry_run {
-        if call.server.store().get(&key, None).await?.is_some() {
-            return Err(ApiError::already_exists(call.definition.group_resource(), &name));
-        }
-        return Ok(Written::unstored(object, true).showing(shown));
-    }
-    let document = stored::encode(&mut object, &stored_definition)?;
-    let change = Change::Put { document: document.clone(), ttl: time_to_live(&stored_definition) };
-    match call.server.store().commit(vec![Write { key, expect: Expect::Absent, change }]).await {
-        Ok(revisions) => Ok(Written::committed(object, &document, &revisions, true).showing(shown)),
-        Err(error) => Err(taken(call, error, &name)),
-    }
-}
-
-/// Stores a new Service with the addresses that it is given, again with others while another server takes the same.
-async fn create_service(
-    call: &mut Call,
-    asked: Value,
-    key: String,
-    options: &Options,
-    warned: usize,
-) -> Result<Written, ApiError> {
-    let definition = call.definition.stored();
-    let name = metadata::name(&asked).to_owned();
-    for attempt in 1..=ATTEMPTS {
-        let mut object = asked.clone();
-        allocate(call, &mut object, None, options, warned).await?;
-        if options.dry_run {
-            if call.server.store().get(&key, None).await?.is_some() {
-                return Err(ApiError::already_exists(call.definition.group_resource(), &name));
-            }
-            return Ok(Written::unstored(object, true));
-        }
-        let document = stored::encode(&mut object, &definition)?;
-        let change = Change::Put { document: document.clone(), ttl: None };
-        let mut writes = addresses::writes(&call.server, None, Some(&object))?;
-        writes.push(Write { key: key.clone(), expect: Expect::Absent, change });
-        let error = match call.server.store().commit(writes).await {
-            Ok(revisions) => return Ok(Written::committed(object, &document, &revisions, true)),
-            Err(error) => error,
-        };
-        call.server.parts.allocator.release(&object, None).await;
-        let of_another = matches!(&error, vkube_store::Error::Conflict { key: taken, .. } if *taken != key);
-        if !of_another || attempt == ATTEMPTS {
-            return Err(taken(call, error, &name));
-        }
-        tokio::time::sleep(TAKEN).await;
-    }
-    Err(ApiError::modified(definition.group_resource(), &name))
-}
-
-/// What else is written in the same commit, before the object itself: the addresses of a Service.
-fn companions(
-    call: &Call,
-    services: bool,
-    old: Option<&Value>,
-    new: Option<&Value>,
-) -> Result<Vec<Write>, ApiError> {
-    if services { addresses::writes(&call.server, old, new) } else { Ok(Vec::new()) }
-}
-
-fn taken(call: &Call, error: vkube_store::Error, name: &str) -> ApiError {
-    let vkube_store::Error::Conflict { current, .. } = error else { return error.into() };
-    let mut taken = ApiError::already_exists(call.definition.group_resource(), name);
-    let terminating =
-        current.and_then(|e| stored::decode(&e).ok()).is_some_and(|o| metadata::is_terminating(&o));
-    if terminating {
-        taken.message.insert_str(0, "object is being deleted: ");
-    }
-    taken
 }
 
 /// Changes an object. `change` makes the new object of the live one, both at the version of the request;
@@ -197,7 +94,7 @@ where
     for _ in 0..ATTEMPTS {
         let Some(entry) = call.server.store().get(&key, None).await? else {
             let object = change(call, None)?;
-            return create(call, object, options).await;
+            return create::store(call, object, options).await;
         };
         let old = stored::decode(&entry)?;
         let converted = if call.definition.is_converted() {
@@ -207,14 +104,27 @@ where
             None
         };
         let live = converted.as_ref().unwrap_or(&old);
-        let mut object = change(call, Some(live))?;
+        let warned = call.warnings.len();
+        let changed = change(call, Some(live));
+        if call.conversions.fetch(&call.server).await {
+            call.warnings.truncate(warned);
+            continue;
+        }
+        let mut object = changed?;
         check_namespace(call, &mut object)?;
         check_identity(call, &object, &entry, &old)?;
         let demanded = demands_version(&object);
         check_conditional(call, demanded)?;
         let repeated = system_metadata::dedup_owners(&mut object);
         call.warnings.extend(repeated.filter(|_| std::mem::take(&mut first)));
+        let unowned = webhook::is_asked(&call.definition).then(|| object.clone());
         own_fields(call, Some(live), &mut object, options)?;
+        while call.conversions.fetch(&call.server).await {
+            if let Some(unowned) = &unowned {
+                object.clone_from(unowned);
+            }
+            own_fields(call, Some(live), &mut object, options)?;
+        }
         let definition = call.definition.judged();
         object = call.definition.convert(object, &definition);
         let old = match converted {
@@ -369,9 +279,19 @@ async fn store_update(
     }
 }
 
+/// What else is written in the same commit, before the object itself: the addresses of a Service.
+fn companions(
+    call: &Call,
+    services: bool,
+    old: Option<&Value>,
+    new: Option<&Value>,
+) -> Result<Vec<Write>, ApiError> {
+    if services { addresses::writes(&call.server, old, new) } else { Ok(Vec::new()) }
+}
+
 /// Gives a Service its addresses. Kubernetes does so before it looks at the Service at all, so a failure
 /// takes back the warnings after the first `warned`.
-async fn allocate(
+pub(super) async fn allocate(
     call: &mut Call,
     service: &mut Value,
     old: Option<&Value>,
@@ -455,7 +375,7 @@ fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Re
     Ok(())
 }
 
-fn own_fields(
+pub(super) fn own_fields(
     call: &Call,
     live: Option<&Value>,
     object: &mut Value,
@@ -469,7 +389,7 @@ fn own_fields(
 
 /// Lets mutating admission change an object, which is at the version of `form`. What is admitted of a
 /// scale is the scale.
-async fn admit(
+pub(super) async fn admit(
     call: &mut Call,
     form: &Definition,
     operation: Operation,

@@ -259,11 +259,12 @@ pub(super) fn remove(value: &Value, paths: &Set, ty: Type<'_>) -> Option<Value> 
     }
 }
 
-/// Like [`remove`], but what loses all it has keeps its place: an object stays, empty, and a list becomes null,
-/// which, other than an empty list, can be owned.
+/// Like [`remove`], but an object or list that loses all it has stays, empty, as in release 6.3.2 of
+/// `structured-merge-diff`, which the real server has.
 fn remove_below(value: &Value, paths: &Set, ty: Type<'_>) -> Value {
     remove(value, paths, ty).unwrap_or_else(|| match value {
         Value::Object(_) => Map::new().into(),
+        Value::Array(_) => Value::Array(Vec::new()),
         _ => Value::Null,
     })
 }

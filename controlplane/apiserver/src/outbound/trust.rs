@@ -10,7 +10,10 @@ use rustls::{
         verify_server_name,
     },
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer, ServerName, UnixTime,
+        pem::{PemObject, SectionKind},
+    },
     server::ParsedCertificate,
 };
 
@@ -35,6 +38,26 @@ pub struct Identity {
     pub certificate: CertificateDer<'static>,
     /// Its key.
     pub key: PrivateKeyDer<'static>,
+}
+
+/// Why nobody can be trusted by a bundle of certificates, in the words of the real server; an empty one is fine.
+pub fn unusable(bundle: &[u8]) -> Option<String> {
+    if bundle.is_empty() {
+        return None;
+    }
+    let why = |why: &str| Some(format!("unable to load root certificates: {why}"));
+    let mut sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(bundle).filter_map(Result::ok).peekable();
+    if sections.peek().is_none() {
+        return why("unable to parse bytes as PEM block");
+    }
+    let mut certificates = sections.filter(|(kind, _)| *kind == SectionKind::Certificate).peekable();
+    if certificates.peek().is_none() {
+        return why("no valid certificate authority data seen");
+    }
+    if certificates.any(|(_, der)| x509_parser::parse_x509_certificate(&der).is_ok()) {
+        return None;
+    }
+    why("failed to parse certificate: x509: malformed certificate")
 }
 
 /// The configuration of TLS for a bundle of certificates; an empty one means those of the machine.

@@ -52,6 +52,7 @@ pub struct Address {
     pub(super) config: Config,
     pub(super) tls: Tls,
     pub(super) schema: String,
+    pub(super) owner: Option<String>,
 }
 
 impl Address {
@@ -96,7 +97,13 @@ impl Address {
             SslMode::Disable => Tls::none(),
             _ => Tls::with(client(pem)?),
         };
-        Ok(Self { config, tls, schema: schema.to_owned() })
+        Ok(Self { config, tls, schema: schema.to_owned(), owner: None })
+    }
+
+    /// The same for an owner whom the schema has to belong to, or will if it is nobody's.
+    #[must_use]
+    pub fn of(self, owner: Option<String>) -> Self {
+        Self { owner, ..self }
     }
 
     /// What is written before the name of a table.

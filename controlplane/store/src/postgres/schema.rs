@@ -46,11 +46,17 @@ const TABLES: &str = "
     INSERT INTO sweep VALUES (0);
 ";
 
+/// The mark of whom a schema belongs to: one row at most. Schemas that nobody claims have none.
+const OWNER: &str = "CREATE TABLE IF NOT EXISTS owner
+    (name text NOT NULL, alone boolean PRIMARY KEY DEFAULT true CHECK (alone))";
+
 /// Why a schema cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
 enum SchemaError {
     #[error("the schema {schema} has version {found}, this program knows {VERSION}")]
     Version { schema: String, found: i32 },
+    #[error("the schema {schema} is the store of another cluster, {owner}")]
+    Taken { schema: String, owner: String },
 }
 
 impl From<SchemaError> for Error {
@@ -64,7 +70,7 @@ pub(super) async fn prepare(address: &Address) -> Result<(), Error> {
     let begun = tokio::time::Instant::now();
     loop {
         let error = match connect(address, None).await {
-            Ok(client) => match create(&client, address).await {
+            Ok(client) => match make(&client, address).await {
                 Err(error @ Error::Unavailable(_)) => error,
                 result => return result,
             },
@@ -94,13 +100,57 @@ fn is_refusal(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Makes sure whose the schema is before anything is in it.
+async fn make(client: &Client, address: &Address) -> Result<(), Error> {
+    if let Some(owner) = &address.owner
+        && let Some(other) = mark(client, address, owner).await?
+    {
+        return Err(SchemaError::Taken { schema: address.schema.clone(), owner: other }.into());
+    }
+    create(client, address).await
+}
+
+/// Marks a schema as somebody's, if it is nobody's; says whose it is if it is another's.
+pub(super) async fn claim(address: &Address, owner: &str) -> Result<Option<String>, Error> {
+    let client = connect(address, None).await?;
+    mark(&client, address, owner).await
+}
+
+async fn mark(client: &Client, address: &Address, owner: &str) -> Result<Option<String>, Error> {
+    lock(client, address).await?;
+    let found = client.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&address.quoted()]).await?;
+    if !found.try_get::<_, bool>(0)? {
+        client.batch_execute(&format!("CREATE SCHEMA {}", address.quoted())).await?;
+    }
+    client.batch_execute(OWNER).await?;
+    client.execute("INSERT INTO owner (name) VALUES ($1) ON CONFLICT DO NOTHING", &[&owner]).await?;
+    let found: String = client.query_one("SELECT name FROM owner", &[]).await?.try_get(0)?;
+    Ok(Some(found).filter(|found| found != owner))
+}
+
+/// Takes the mark off, so that somebody else can have the schema with all that is in it. A mark of others stays.
+pub(super) async fn release(address: &Address, owner: &str) -> Result<(), Error> {
+    let client = connect(address, None).await?;
+    let table = format!("{}.owner", address.quoted());
+    let found = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
+    if found.try_get::<_, bool>(0)? {
+        client.execute("DELETE FROM owner WHERE name = $1", &[&owner]).await?;
+    }
+    Ok(())
+}
+
+/// Replicas that start together agree on who makes what there has to be. The lock ends with the connection, which is only
+/// for this; taken within a transaction, that would not see what was made while it waited.
+async fn lock(client: &Client, address: &Address) -> Result<(), Error> {
+    client.execute("SELECT pg_advisory_lock(hashtext($1))", &[&address.channel()]).await?;
+    Ok(())
+}
+
 async fn create(client: &Client, address: &Address) -> Result<(), Error> {
     if is_made(client, address).await? {
         return Ok(());
     }
-    // Replicas that start together agree on who makes the tables. The lock ends with the connection, which is only for
-    // this; taken within a transaction, that would not see what was made while it waited.
-    client.execute("SELECT pg_advisory_lock(hashtext($1))", &[&address.channel()]).await?;
+    lock(client, address).await?;
     if !is_made(client, address).await? {
         let schema = address.quoted();
         client.batch_execute(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; {TABLES}")).await?;

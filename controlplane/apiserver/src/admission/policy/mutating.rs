@@ -1,7 +1,7 @@
 //! MutatingAdmissionPolicy
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/mutating-admission-policy/>).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -90,7 +90,7 @@ impl Plugin for MutatingAdmissionPolicy {
             }
             if !invocations.is_empty() {
                 let namespace = super::namespace(attributes).await?;
-                dispatch.invoke(&invocations, &namespace)?;
+                dispatch.invoke(&invocations, &namespace).await?;
             }
             dispatch.finish()
         })
@@ -210,7 +210,7 @@ impl Dispatch<'_> {
         }
     }
 
-    fn invoke(&mut self, invocations: &[Invocation<'_>], namespace: &Value) -> Result<(), ApiError> {
+    async fn invoke(&mut self, invocations: &[Invocation<'_>], namespace: &Value) -> Result<(), ApiError> {
         let shared = &self.attributes.shared;
         let again = {
             let mut state = shared.reinvocation();
@@ -221,10 +221,10 @@ impl Dispatch<'_> {
         for invocation in invocations {
             let key = invocation.key();
             let due = !again || shared.reinvocation().policies.is_due(&key);
-            if !self.condition(invocation, namespace) || !due {
+            if !self.condition(invocation, namespace).await? || !due {
                 continue;
             }
-            let changed = self.mutate(invocation, namespace)?;
+            let changed = self.mutate(invocation, namespace).await?;
             let mut state = shared.reinvocation();
             if changed {
                 state.policies.changed();
@@ -238,30 +238,31 @@ impl Dispatch<'_> {
         Ok(())
     }
 
-    fn condition(&mut self, invocation: &Invocation<'_>, namespace: &Value) -> bool {
+    async fn condition(&mut self, invocation: &Invocation<'_>, namespace: &Value) -> Result<bool, ApiError> {
         let policy = invocation.policy;
         if policy.conditions.is_empty() {
-            return true;
+            return Ok(true);
         }
-        let object = self.attributes.at_version(self.object, &invocation.matched);
-        let result = self.with_subject(invocation, &object, namespace, |subject| {
+        let object = self.attributes.at_version(self.object, &invocation.matched).await?;
+        let old = self.old(invocation).await?;
+        let result = self.with_subject(invocation, [&object, &old], namespace, |subject| {
             policy.conditions.hold(subject, policy.fails)
         });
         drop(object);
-        result.unwrap_or_else(|why| {
+        Ok(result.unwrap_or_else(|why| {
             self.refuse(policy, Some(invocation.binding), &why, Some("Invalid"));
             false
-        })
+        }))
     }
 
     /// Makes the mutations of a policy, one after the other; whether they changed anything.
-    fn mutate(&mut self, invocation: &Invocation<'_>, namespace: &Value) -> Result<bool, ApiError> {
+    async fn mutate(&mut self, invocation: &Invocation<'_>, namespace: &Value) -> Result<bool, ApiError> {
         let mut changed = false;
         for mutation in &invocation.policy.body.mutations {
             if self.object.is_null() {
                 continue;
             }
-            let mutated = self.mutated(mutation, invocation, namespace);
+            let mutated = self.mutated(mutation, invocation, namespace).await;
             match mutated {
                 Ok(mut object) => {
                     keep_owners(self.object, &mut object, self.warnings);
@@ -278,16 +279,17 @@ impl Dispatch<'_> {
         Ok(changed)
     }
 
-    fn mutated(
+    async fn mutated(
         &self,
         mutation: &Mutation,
         invocation: &Invocation<'_>,
         namespace: &Value,
     ) -> Result<Value, Error> {
         let matched = &invocation.matched;
-        let live = self.attributes.at_version(self.object, matched);
+        let live = self.attributes.at_version(self.object, matched).await?;
+        let old = self.old(invocation).await?;
         let ty = self.attributes.ty(matched)?;
-        let object = self.with_subject(invocation, &live, namespace, |subject| {
+        let object = self.with_subject(invocation, [&live, &old], namespace, |subject| {
             let mut evaluation = subject.evaluation(BUDGET);
             match mutation {
                 Mutation::Configuration(expression) => {
@@ -308,23 +310,28 @@ impl Dispatch<'_> {
             let why = format!("strict decoding error: {}", unknown.join(", "));
             return Err(ApiError::internal(why).into());
         }
-        Ok(self.attributes.from_version(object, matched))
+        Ok(self.attributes.from_version(object, matched).await?)
+    }
+
+    /// The object before, at the version that was matched.
+    async fn old(&self, invocation: &Invocation<'_>) -> Result<Cow<'_, Value>, ApiError> {
+        let old = self.attributes.old.unwrap_or(&Value::Null);
+        self.attributes.at_version(old, &invocation.matched).await
     }
 
     fn with_subject<T>(
         &self,
         invocation: &Invocation<'_>,
-        object: &Value,
+        [object, old]: [&Value; 2],
         namespace: &Value,
         judge: impl FnOnce(&Subject<'_>) -> T,
     ) -> T {
         let attributes = self.attributes;
         let request = attributes.request(object, &invocation.matched).into();
-        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), &invocation.matched);
         let authorizer = Authorizer::value(attributes, object);
         judge(&Subject {
             object,
-            old: &old,
+            old,
             request: &request,
             namespace,
             parameter: &invocation.parameter,

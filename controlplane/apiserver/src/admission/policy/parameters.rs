@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::{
     admission::Attributes,
+    custom::webhook,
     index::Index,
     registry::{
         Resource,
@@ -126,6 +127,8 @@ impl Reference {
                 page.entries
             }
         };
-        entries.iter().map(|entry| Ok(home.convert(stored::decode(entry)?, resource))).collect()
+        let mut parameters = entries.iter().map(stored::decode).collect::<Result<Vec<_>, _>>()?;
+        webhook::bring(server, &mut parameters, resource).await?;
+        Ok(parameters.into_iter().map(|parameter| home.convert(parameter, resource)).collect())
     }
 }

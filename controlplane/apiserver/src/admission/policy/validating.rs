@@ -259,8 +259,8 @@ impl Dispatch<'_, '_> {
         };
         let namespace = super::namespace(attributes).await?;
         let request = attributes.request(object, matched).into();
-        let at_version = attributes.at_version(object, matched);
-        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), matched);
+        let at_version = attributes.at_version(object, matched).await?;
+        let old = attributes.at_version(attributes.old.unwrap_or(&Value::Null), matched).await?;
         let authorizer = Authorizer::value(attributes, object);
         for parameter in &parameters {
             let subject = Subject {

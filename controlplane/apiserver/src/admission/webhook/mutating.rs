@@ -95,7 +95,7 @@ async fn call(
     warnings: &mut Vec<String>,
 ) -> Result<bool, Error> {
     let hook = noted.hook;
-    let shown = attributes.at_version(object, resource);
+    let shown = attributes.at_version(object, resource).await?;
     let answer = hook.call(attributes, &shown, resource, true, &Mutex::new(&mut *warnings)).await?;
     if answer.patch.as_array().is_none_or(Vec::is_empty) {
         return Ok(false);
@@ -110,7 +110,7 @@ async fn call(
     let mut patched = shown.into_owned();
     json_patch::apply(&mut patched, &answer.patch).map_err(ApiError::internal)?;
     let (patched, _) = attributes.decode(patched, resource).map_err(ApiError::internal)?;
-    let mut patched = attributes.from_version(patched, resource);
+    let mut patched = attributes.from_version(patched, resource).await?;
     keep_owners(object, &mut patched, warnings);
     let changed = patched != *object;
     *object = patched;

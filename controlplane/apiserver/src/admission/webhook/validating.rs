@@ -51,9 +51,9 @@ impl Plugin for ValidatingAdmissionWebhook {
             let warnings = Mutex::new(warnings);
             let calls = called.iter().map(|(noted, resource)| {
                 let hook = noted.hook;
-                let object = attributes.at_version(object, resource);
                 let warnings = &warnings;
                 async move {
+                    let object = attributes.at_version(object, resource).await?;
                     match hook.call(attributes, &object, resource, false, warnings).await {
                         Ok(_) => Ok(()),
                         Err(error) => {

@@ -1,4 +1,4 @@
-//! `+ - * / %` and the functions of `math`.
+//! `+ - * / %`
 
 use super::super::{Error, syntax::Operator, value::Value};
 
@@ -39,7 +39,7 @@ fn unsigned(operator: Operator, a: u64, b: u64) -> Result<u64, Error> {
         Operator::Modulo => a.checked_rem(b),
         _ => return Err(Error::NoSuchOverload),
     }
-    .ok_or(Error::Overflow)
+    .ok_or_else(|| Error::other("unsigned integer overflow"))
 }
 
 fn doubles(operator: Operator, a: f64, b: f64) -> Result<f64, Error> {
@@ -57,7 +57,7 @@ fn add<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
         (Value::Text(a), Value::Text(b)) => Ok(Value::text(format!("{a}{b}"))),
         (Value::Bytes(a), Value::Bytes(b)) => Ok(Value::Bytes([&**a, &**b].concat().into())),
         (Value::Duration(a), Value::Duration(b)) => {
-            a.checked_add(*b).map(Value::Duration).ok_or(Error::Overflow)
+            a.checked_add(*b).map(Value::Duration).ok_or_else(duration_overflow)
         }
         (Value::Timestamp(time), Value::Duration(by)) | (Value::Duration(by), Value::Timestamp(time)) => {
             moved(*time, *by)
@@ -69,14 +69,14 @@ fn add<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
 fn subtract<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
     match (left, right) {
         (Value::Duration(a), Value::Duration(b)) => {
-            a.checked_sub(*b).map(Value::Duration).ok_or(Error::Overflow)
+            a.checked_sub(*b).map(Value::Duration).ok_or_else(duration_overflow)
         }
         (Value::Timestamp(time), Value::Duration(by)) => {
-            moved(*time, by.checked_neg().ok_or(Error::Overflow)?)
+            moved(*time, by.checked_neg().ok_or_else(duration_overflow)?)
         }
         (Value::Timestamp(a), Value::Timestamp(b)) => {
             let apart = a.duration_since(*b).as_nanos();
-            i64::try_from(apart).map(Value::Duration).map_err(|_| Error::Overflow)
+            i64::try_from(apart).map(Value::Duration).map_err(|_| duration_overflow())
         }
         _ => Err(Error::NoSuchOverload),
     }
@@ -87,40 +87,6 @@ fn moved<'a>(time: jiff::Timestamp, nanoseconds: i64) -> Result<Value<'a>, Error
     time.checked_add(by).map(Value::Timestamp).map_err(|_| Error::other("timestamp overflow"))
 }
 
-/// The functions of `math`.
-pub fn math<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
-    let listed = match arguments {
-        [one] => one.items(),
-        _ => None,
-    };
-    let all = listed.as_deref().unwrap_or(arguments);
-    let extreme = |wanted: std::cmp::Ordering| {
-        let mut all = all.iter();
-        let mut best = all.next().ok_or(Error::NoSuchOverload)?;
-        for value in all {
-            if value.compare(best)? == Some(wanted) {
-                best = value;
-            }
-        }
-        Ok(best.clone())
-    };
-    let rounded = |round: fn(f64) -> f64| match arguments {
-        [Value::Double(n)] => Ok(Value::Double(round(*n))),
-        _ => Err(Error::NoSuchOverload),
-    };
-    Some(match function {
-        "math.greatest" => extreme(std::cmp::Ordering::Greater),
-        "math.least" => extreme(std::cmp::Ordering::Less),
-        "math.ceil" => rounded(f64::ceil),
-        "math.floor" => rounded(f64::floor),
-        "math.round" => rounded(f64::round),
-        "math.trunc" => rounded(f64::trunc),
-        "math.abs" => match arguments {
-            [Value::Int(n)] => n.checked_abs().map(Value::Int).ok_or(Error::Overflow),
-            [Value::Uint(n)] => Ok(Value::Uint(*n)),
-            [Value::Double(n)] => Ok(Value::Double(n.abs())),
-            _ => Err(Error::NoSuchOverload),
-        },
-        _ => return None,
-    })
+fn duration_overflow() -> Error {
+    Error::other("duration overflow")
 }

@@ -1,19 +1,15 @@
 //! Conversions between types.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
 use super::{
     super::{Error, json, value::Value},
-    arithmetic, times,
+    times,
 };
 use crate::custom::checks::formats::go_duration;
 
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
-    if function.starts_with("math.") {
-        return arithmetic::math(function, arguments);
-    }
     let [value] = arguments else { return None };
     Some(match function {
         "size" => match value.size() {
@@ -59,6 +55,7 @@ fn uint<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         }
         Value::Double(n) if *n >= 0.0 && *n < 1.844_674_407_370_955e19 => Ok(Value::Uint(*n as u64)),
         Value::Double(_) => Err(Error::other("unsigned integer overflow")),
+        Value::Text(text) if text.starts_with('+') => Err(conversion("uint")),
         Value::Text(text) => text.parse().map(Value::Uint).map_err(|_| conversion("uint")),
         _ => Err(Error::NoSuchOverload),
     }
@@ -105,6 +102,7 @@ fn duration<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         Value::Text(text) => {
             go_duration(text).map(Value::Duration).ok_or_else(|| conversion("google.protobuf.Duration"))
         }
+        Value::Int(nanoseconds) => Ok(Value::Duration(*nanoseconds)),
         _ => Err(Error::NoSuchOverload),
     }
 }
@@ -125,9 +123,4 @@ fn timestamp<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
 /// A text that is none of a type.
 fn conversion(to: &str) -> Error {
     Error::other(format!("type conversion error from 'string' to '{to}'"))
-}
-
-/// Bytes as JSON shows them.
-pub fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
 }

@@ -66,13 +66,16 @@ fn position<'a>(found: Option<usize>) -> Value<'a> {
     Value::Int(found.and_then(|at| i64::try_from(at).ok()).unwrap_or(-1))
 }
 
+/// Whether the items are in order. What has none with its neighbour is not out of it.
 fn pairwise<'a>(items: &[Value<'a>]) -> Result<Value<'a>, Error> {
-    for pair in items.windows(2) {
-        if pair[0].compare(&pair[1])? == Some(Ordering::Greater) {
-            return Ok(Value::Bool(false));
-        }
-    }
-    Ok(Value::Bool(true))
+    comparable(items)?;
+    let out_of_order = |pair: &[Value<'a>]| matches!(pair[0].compare(&pair[1]), Ok(Some(Ordering::Greater)));
+    Ok(Value::Bool(!items.windows(2).any(out_of_order)))
+}
+
+/// Fails if there is an item that has no order with anything.
+fn comparable(items: &[Value<'_>]) -> Result<(), Error> {
+    items.iter().try_for_each(|item| item.compare(item).map(|_| ()))
 }
 
 fn sum<'a>(items: &[Value<'a>]) -> Result<Value<'a>, Error> {
@@ -88,10 +91,11 @@ fn sum<'a>(items: &[Value<'a>]) -> Result<Value<'a>, Error> {
 }
 
 fn extreme<'a>(items: &[Value<'a>], wanted: Ordering, name: &str) -> Result<Value<'a>, Error> {
+    comparable(items)?;
     let mut items = items.iter();
     let mut best = items.next().ok_or_else(|| Error::other(format!("{name} called on empty list")))?;
     for item in items {
-        if item.compare(best)? == Some(wanted) {
+        if matches!(item.compare(best), Ok(Some(order)) if order == wanted) {
             best = item;
         }
     }

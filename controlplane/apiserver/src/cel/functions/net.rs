@@ -90,7 +90,7 @@ fn address(text: &str) -> Result<IpAddr, Error> {
 fn cidr(text: &str) -> Result<Cidr, Error> {
     let failed = || {
         Error::other(format!(
-            "network address parse error during conversion from string: netip.ParsePrefix({text:?}): no '/'"
+            "network address parse error during conversion from string: network address parse error during conversion from string: netip.ParsePrefix({text:?}): no '/'"
         ))
     };
     let (ip, prefix) = text.split_once('/').ok_or_else(failed)?;
@@ -98,7 +98,7 @@ fn cidr(text: &str) -> Result<Cidr, Error> {
     let strict = prefix.bytes().all(|c| c.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
     let length = prefix.parse().ok().filter(|_| strict);
     let network = length.and_then(|length| IpNet::new(address, length).ok()).ok_or_else(|| {
-        Error::other(format!("network address parse error during conversion from string: netip.ParsePrefix({text:?}): bad bits after slash: {prefix:?}"))
+        Error::other(format!("network address parse error during conversion from string: network address parse error during conversion from string: netip.ParsePrefix({text:?}): bad bits after slash: {prefix:?}"))
     })?;
     Ok(Cidr { address, network: network.trunc() })
 }

@@ -15,16 +15,15 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
             Some(value) => Ok((**value).clone()),
             None => Err(Error::other("optional.none() dereference")),
         },
-        ("unwrap" | "unwrapOpt" | "optional.unwrap", [list]) => {
-            let items = list.items()?.into_iter();
-            Ok(Value::list(
-                items
-                    .filter_map(|item| match item {
-                        Value::Optional(value) => value.map(|value| (*value).clone()),
-                        other => Some(other),
-                    })
-                    .collect(),
-            ))
+        ("unwrapOpt" | "optional.unwrap", [list]) => {
+            let mut values = Vec::new();
+            for item in list.items()? {
+                let Value::Optional(value) = item else {
+                    return Some(Err(Error::other(format!("value {} is not optional", item.to_text()))));
+                };
+                values.extend(value.map(|value| (*value).clone()));
+            }
+            Ok(Value::list(values))
         }
         _ => return None,
     })

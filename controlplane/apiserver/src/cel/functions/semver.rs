@@ -43,17 +43,19 @@ impl Version {
     /// Parses what people write for a version: `v1.2`, `01.2.3`.
     fn parse_loosely(text: &str) -> Option<Self> {
         let text = text.strip_prefix('v').unwrap_or(text);
-        let end = text.find(['-', '+']).unwrap_or(text.len());
-        let (numbers, rest) = text.split_at(end);
-        let mut parts: Vec<String> = numbers
-            .split('.')
+        let mut parts: Vec<String> = text
+            .splitn(3, '.')
             .map(|part| match part.trim_start_matches('0') {
-                "" if !part.is_empty() => "0".into(),
-                trimmed => trimmed.to_owned(),
+                _ if part.len() <= 1 => part.to_owned(),
+                trimmed if trimmed.starts_with(|c: char| c.is_ascii_digit()) => trimmed.to_owned(),
+                trimmed => format!("0{trimmed}"),
             })
             .collect();
-        parts.resize(parts.len().max(3), "0".into());
-        Self::parse(&format!("{}{rest}", parts.join(".")))
+        if parts.len() < 3 && parts.last().is_some_and(|part| part.contains(['+', '-'])) {
+            return None;
+        }
+        parts.resize(3, "0".into());
+        Self::parse(&parts.join("."))
     }
 }
 

@@ -1,8 +1,13 @@
 //! The parts of times and durations.
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
 
 use super::super::{Error, value::Value};
+use crate::field::quoted;
 
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
@@ -45,17 +50,26 @@ fn part<'a>(function: &str, time: DateTime) -> Option<Result<Value<'a>, Error>> 
     })))
 }
 
-/// A time in a zone that is given as an offset such as `-08:00`.
+/// A time in a zone that is given by its name, or as an offset such as `-08:00`.
 fn local(time: Timestamp, zone: &str) -> Result<DateTime, Error> {
-    let unknown = || Error::other(format!("unknown time zone {zone}"));
     if matches!(zone, "" | "UTC") {
         return Ok(Offset::UTC.to_datetime(time));
     }
-    let (hours, minutes) = zone.split_once(':').ok_or_else(unknown)?;
-    let (hours, minutes): (i32, i32) = hours.parse().ok().zip(minutes.parse().ok()).ok_or_else(unknown)?;
-    let minutes = if zone.starts_with('-') { -minutes } else { minutes };
-    let offset = Offset::from_seconds(hours * 3600 + minutes * 60).map_err(|_| unknown())?;
-    Ok(offset.to_datetime(time))
+    let Some((hours, minutes)) = zone.split_once(':') else {
+        let unknown = || Error::other(format!("unknown time zone {zone}"));
+        let found = TimeZone::get(zone).ok().filter(|found| found.iana_name() == Some(zone));
+        return Ok(found.ok_or_else(unknown)?.to_datetime(time));
+    };
+    let number = |text: &str| {
+        let why = || Error::other(format!("strconv.Atoi: parsing {}: invalid syntax", quoted(text)));
+        text.parse::<i32>().map_err(|_| why())
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    let minutes = if hours < 0 { -minutes } else { minutes };
+    let seconds = hours.checked_mul(3600).zip(minutes.checked_mul(60));
+    let seconds = seconds.and_then(|(hours, minutes)| hours.checked_add(minutes));
+    let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
+    Ok(offset.ok_or_else(|| Error::other(format!("unknown time zone {zone}")))?.to_datetime(time))
 }
 
 /// A duration as CEL shows it: in seconds.

@@ -15,30 +15,42 @@ impl Parser<'_> {
         name: &str,
         at: usize,
     ) -> Result<Option<Expanded>, SyntaxError> {
-        let start = self.next;
-        let is_bind = name == "bind" && matches!(&target.kind, Kind::Variable(v) if &**v == "cel");
-        let aggregate = aggregate(name);
-        let optional = matches!(name, "optMap" | "optFlatMap");
-        let sorts = name == "sortBy";
-        if aggregate.is_none() && !is_bind && !optional && !sorts {
-            return Ok(None);
-        }
+        let is_bind =
+            self.bindings && name == "bind" && matches!(&target.kind, Kind::Variable(v) if &**v == "cel");
+        let count = self.arguments_ahead();
+        // Of how many names a macro is made, and with how many arguments; with others it is the call of a function.
+        let two = match (name, count) {
+            ("bind", 3) if is_bind => false,
+            (
+                "all" | "exists" | "exists_one" | "existsOne" | "filter" | "optMap" | "optFlatMap" | "sortBy",
+                2,
+            )
+            | ("map", 2 | 3) => false,
+            ("all" | "exists" | "exists_one" | "existsOne", 3)
+            | ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => true,
+            _ => return Ok(None),
+        };
         let mut names: Vec<Box<str>> = Vec::new();
-        let two = self.variable_then_comma().zip(self.variable_then_comma());
-        self.next = start;
-        let Some(first) = self.variable_then_comma() else {
-            return Err(SyntaxError::new(self.text, self.at(), "argument must be a simple name"));
-        };
-        names.push(first);
-        let commas = self.commas_ahead();
-        // With a second variable there is one argument more; a filter is one more, too.
-        let second = match name {
-            "all" | "exists" | "exists_one" | "existsOne" => commas == 1 && two.is_some(),
-            "transformList" | "transformMap" | "transformMapEntry" => true,
-            _ => false,
-        };
-        if second {
-            names.extend(self.variable_then_comma());
+        for _ in 0..=u8::from(two) {
+            let at = self.at();
+            let Some(variable) = self.variable_then_comma() else {
+                let at = self.expression().map_or(at, |wrong| wrong.at);
+                let why = match name {
+                    "map" | "filter" | "sortBy" => "argument is not an identifier".to_owned(),
+                    "optMap" | "optFlatMap" => format!("{name}() variable name must be a simple identifier"),
+                    "bind" => "cel.bind() variable names must be simple identifiers".to_owned(),
+                    _ => "argument must be a simple name".to_owned(),
+                };
+                return Err(SyntaxError::new(self.text, at, why));
+            };
+            names.push(variable);
+            if names.len() == 2 && names[0] == names[1] {
+                return Err(SyntaxError::new(
+                    self.text,
+                    at,
+                    format!("duplicate variable name: {}", names[0]),
+                ));
+            }
         }
         if is_bind {
             let value = self.expression()?;
@@ -55,15 +67,15 @@ impl Parser<'_> {
         let (Some(body), filter, true) = (parts.pop(), parts.pop(), parts.is_empty()) else {
             return Err(SyntaxError::new(self.text, at, format!("invalid arguments of {name}()")));
         };
-        if optional {
+        if matches!(name, "optMap" | "optFlatMap") {
             return Ok(Some(Expanded::OptionalMap(names.remove(0), body, name == "optFlatMap")));
         }
-        if sorts {
+        if name == "sortBy" {
             return self.sorted(at, names.remove(0), body).map(Some);
         }
         let mut names = names.into_iter();
         Ok(Some(Expanded::Comprehension(Box::new(Comprehension {
-            aggregate: aggregate.unwrap_or(Aggregate::All),
+            aggregate: aggregate(name).unwrap_or(Aggregate::All),
             range: self.make(at, Kind::Literal(Value::Null))?,
             name: names.next().unwrap_or_default(),
             second: names.next(),
@@ -101,18 +113,21 @@ impl Parser<'_> {
     }
 
     /// How many commas there are up to the parenthesis that closes this call.
-    fn commas_ahead(&self) -> usize {
-        let (mut depth, mut commas) = (0_usize, 0);
+    fn arguments_ahead(&self) -> usize {
+        if matches!(self.peek(), Token::Sign(")")) {
+            return 0;
+        }
+        let (mut depth, mut count) = (0_usize, 1);
         for (_, token) in self.tokens.iter().skip(self.next) {
             match token {
                 Token::Sign("(" | "[" | "{") => depth += 1,
                 Token::Sign(")") if depth == 0 => break,
                 Token::Sign(")" | "]" | "}") => depth = depth.saturating_sub(1),
-                Token::Sign(",") if depth == 0 => commas += 1,
+                Token::Sign(",") if depth == 0 => count += 1,
                 _ => {}
             }
         }
-        commas
+        count
     }
 }
 

@@ -7,13 +7,21 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::{
-    errors, numbers,
+    errors, json, numbers,
     resolve::{Scalar, resolve},
 };
 
 /// Reads the first document of a text. The second value lists the keys that stand twice in a mapping, of
 /// which the last counts.
 pub fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
+    if let Some(value) = json::read(bytes) {
+        return Ok((value, Vec::new()));
+    }
+    read_yaml(bytes)
+}
+
+/// Reads the first document of a text that need not be JSON.
+pub fn read_yaml(bytes: &[u8]) -> Result<(Value, Vec<String>), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "yaml: invalid leading UTF-8 octet".to_owned())?;
     let mut options = Options::default();
     options.emit_unresolved_aliases = true;

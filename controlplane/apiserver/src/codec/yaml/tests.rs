@@ -136,3 +136,31 @@ fn a_long_key_stands_behind_a_question_mark() {
     assert_eq!(written, format!("? {key}\n:\n  a: 1\n"));
     assert_eq!(read_one(&written)[&key]["a"], 1);
 }
+
+#[test]
+fn json_is_read_as_what_it_is_in_yaml() {
+    let alike = [
+        r#"{}"#,
+        r#"{"a":1,"b":[-1,-0,18446744073709551615,true,null],"c":{"d":"x: y # z","":"yes","<<":{"e":"010"}}}"#,
+        "{\n  \"a\": \"\\\"\\\\ \\n\\t\\r\\b\\f \\/\",\n  \"1\": [ { } , [ ] ]\n}\n",
+    ];
+    for text in alike {
+        let value = super::json::read(text.as_bytes()).expect(text);
+        assert_eq!(Ok((value, Vec::new())), super::read::read_yaml(text.as_bytes()), "{text}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "k".repeat(1024));
+    let others = [
+        r#"{"a":1.0}"#,
+        r#"{"a":1,"a":2}"#,
+        r#"{"a":"\ud83d"}"#,
+        "{\"a\":\"\u{7f}\"}",
+        r#"{"a":"ä"}"#,
+        r#"{"a":b}"#,
+        "{} --- {}",
+        "[1]",
+        &long,
+    ];
+    for text in others {
+        assert_eq!(super::json::read(text.as_bytes()), None, "{text}");
+    }
+}

@@ -49,16 +49,24 @@ fn a_field_that_is_left_out_goes_with_its_last_owner() {
 }
 
 #[test]
-fn a_list_that_loses_its_items_to_null_stays_as_null() {
+fn a_list_that_loses_its_items_to_null_is_nobodys_and_goes() {
     let service =
         |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
     let live = applied(None, &service(json!({"ports": [{"port": 80, "protocol": "TCP"}]})), &services());
     let live = applied(Some(&live), &service(json!({"ports": null})), &bob(services()));
     assert_eq!(live["spec"]["ports"], json!([{"port": 80, "protocol": "TCP"}]));
-    let null = service(json!({"ports": null}));
-    let live = applied(Some(&live), &null, &services());
-    assert_eq!(live["spec"], json!({"ports": null}));
-    assert_eq!(applied(Some(&live), &null, &services()), live);
+    let live = applied(Some(&live), &service(json!({"ports": null})), &services());
+    assert_eq!(live.get("spec"), None);
+}
+
+#[test]
+fn what_loses_all_that_is_in_it_to_an_apply_stays_empty_where_others_have_it() {
+    let map = |data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data});
+    let live = applied(None, &map(json!({"a": "1"})), &config_maps());
+    let live = applied(Some(&live), &map(json!({})), &bob(config_maps()));
+    let empty = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+    let live = applied(Some(&live), &empty, &config_maps());
+    assert_eq!(live["data"], json!({}));
 }
 
 #[test]

@@ -15,7 +15,7 @@ const BUDGET: u64 = 1_000_000;
 
 /// Whether an expression selects a device of a driver, given as it is in a ResourceSlice; or why it has no answer.
 pub fn selects(expression: &str, driver: &str, device: &Json) -> Result<bool, String> {
-    let program = Program::parse(expression).map_err(|why| why.to_string())?;
+    let program = Program::parse_with_bindings(expression).map_err(|why| why.to_string())?;
     let mut variables = Variables::default();
     variables.set("device", value(driver, device));
     match program.evaluate(&variables, &mut Budget::new(BUDGET)) {

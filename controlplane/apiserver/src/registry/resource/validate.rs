@@ -212,7 +212,7 @@ fn expression(errors: &mut Errors, path: &Path<'_>, text: &str) {
 /// What an expression about a device gives.
 fn outcome(text: &str) -> Result<Type, Issues> {
     let device = [("device", Type::Named("kubernetes.DRADevice".to_owned()))];
-    Program::parse(text)?.check(text, &Scope { variables: &device, ..Scope::default() })
+    Program::parse_with_bindings(text)?.check(text, &Scope { variables: &device, ..Scope::default() })
 }
 
 /// The configuration of a driver.

@@ -3,12 +3,14 @@
 //! Paths are those of the version-independent form that the real server judges: what all versions have
 //! in common (always so with one version) is said of `spec.validation` and its like.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{internal, version};
 use crate::{
     custom::{conditions::is_true, uri::parse_request},
     field::{Errors, Path},
+    outbound::trust,
     registry::access::{at, bool_at, get, has, list_at, opt_str, str_at, strs_at},
     validation::{
         names::{dns1035_label, dns1123_subdomain},
@@ -105,7 +107,7 @@ fn spec(definition: &Value, old: Option<&Value>, errors: &mut Errors) {
     names(at(definition, "/spec/names"), &path, errors);
     version::common(versions, old, errors);
     if has(definition, "/spec/conversion") {
-        conversion(definition, errors);
+        conversion(definition, old, errors);
     }
 }
 
@@ -188,7 +190,7 @@ fn stored_versions(definition: &Value, errors: &mut Errors) {
     }
 }
 
-fn conversion(definition: &Value, errors: &mut Errors) {
+fn conversion(definition: &Value, old: Option<&Value>, errors: &mut Errors) {
     let path = SPEC.child("conversion");
     let strategy = str_at(definition, "/spec/conversion/strategy");
     one_of(strategy, &["None", "Webhook"], &path.child("strategy"), errors);
@@ -216,8 +218,21 @@ fn conversion(definition: &Value, errors: &mut Errors) {
             None => webhook::service(errors, &client.child("service"), at(config, "/service")),
         },
     }
+    // One that cannot be used keeps a definition from being established, but may not come after that.
+    let is_established = |old: &Value| is_true(old, "Established") && unusable_bundle(old).is_none();
+    if old.is_some_and(is_established)
+        && let Some(why) = unusable_bundle(definition)
+    {
+        errors.invalid(&client.child("caBundle"), at(hook, "/clientConfig/caBundle"), &why);
+    }
     let review_versions: Vec<&str> = review_versions.iter().filter_map(Value::as_str).collect();
     review(&review_versions, &reviews, errors);
+}
+
+/// Why the certificates that the webhook is to be known by cannot be used.
+pub fn unusable_bundle(definition: &Value) -> Option<String> {
+    let bundle = str_at(definition, "/spec/conversion/webhook/clientConfig/caBundle");
+    trust::unusable(&STANDARD.decode(bundle).unwrap_or_default())
 }
 
 fn review(versions: &[&str], path: &Path<'_>, errors: &mut Errors) {
