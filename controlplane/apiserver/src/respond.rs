@@ -38,10 +38,12 @@ pub fn document(code: StatusCode, document: &Value, encoding: Encoding, ty: Opti
 }
 
 /// 201 for what makes no object of its own.
-pub fn done(encoding: Encoding) -> Response {
+pub fn done(encoding: Encoding, warnings: &[String]) -> Response {
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    document(StatusCode::CREATED, &status, encoding, Type::builtin(codec::STATUS))
+    let mut response = document(StatusCode::CREATED, &status, encoding, Type::builtin(codec::STATUS));
+    warn(&mut response, warnings);
+    response
 }
 
 /// An error.

@@ -140,13 +140,13 @@ fn a_long_key_stands_behind_a_question_mark() {
 #[test]
 fn json_is_read_as_what_it_is_in_yaml() {
     let alike = [
-        r#"{}"#,
+        "{}",
         r#"{"a":1,"b":[-1,-0,18446744073709551615,true,null],"c":{"d":"x: y # z","":"yes","<<":{"e":"010"}}}"#,
         "{\n  \"a\": \"\\\"\\\\ \\n\\t\\r\\b\\f \\/\",\n  \"1\": [ { } , [ ] ]\n}\n",
     ];
     for text in alike {
         let value = super::json::read(text.as_bytes()).expect(text);
-        assert_eq!(Ok((value, Vec::new())), super::read::read_yaml(text.as_bytes()), "{text}");
+        assert_eq!(Ok((value, Vec::new())), read::read_yaml(text.as_bytes()), "{text}");
     }
     let long = format!(r#"{{"{}":1}}"#, "k".repeat(1024));
     let others = [
