@@ -38,10 +38,12 @@ pub fn document(code: StatusCode, document: &Value, encoding: Encoding, ty: Opti
 }
 
 /// 201 for what makes no object of its own.
-pub fn done(encoding: Encoding) -> Response {
+pub fn done(encoding: Encoding, warnings: &[String]) -> Response {
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    document(StatusCode::CREATED, &status, encoding, Type::builtin(codec::STATUS))
+    let mut response = document(StatusCode::CREATED, &status, encoding, Type::builtin(codec::STATUS));
+    warn(&mut response, warnings);
+    response
 }
 
 /// An error.
@@ -73,12 +75,6 @@ pub fn page_not_found() -> Response {
 const WARNINGS_MAX: usize = 4 * 1024;
 /// How many characters remain of a warning that is cut.
 const CUT_WARNING: usize = 256;
-
-/// An answer with warnings.
-pub fn warned(mut response: Response, warnings: &[String]) -> Response {
-    warn(&mut response, warnings);
-    response
-}
 
 /// Warns the client, of each thing once. Where that is too much, each warning is cut.
 pub fn warn(response: &mut Response, warnings: &[String]) {

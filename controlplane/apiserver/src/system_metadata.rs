@@ -99,10 +99,15 @@ pub fn prepare_update(object: &mut Value, old: &Value, definition: &Definition, 
     if metadata::text(object, "uid").is_empty() {
         metadata::restore(object, "uid", old);
     }
-    for field in
-        ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"]
-    {
+    for field in ["creationTimestamp", "generation", "selfLink"] {
         metadata::restore(object, field, old);
+    }
+    // Of a deletion, nothing can be taken back. What is added or changed is left for validation to refuse.
+    if metadata::is_terminating(old) {
+        metadata::restore(object, "deletionTimestamp", old);
+    }
+    if metadata::get(object, "deletionGracePeriodSeconds").is_none() {
+        metadata::restore(object, "deletionGracePeriodSeconds", old);
     }
 }
 

@@ -208,6 +208,9 @@ async fn bind(call: &Call, request: &Value, private: &mut Value) -> Result<(), A
             return Err(ApiError::bad_request(format!("cannot bind token to object of type {kind}")));
         }
     };
+    if name.is_empty() {
+        return Err(ApiError::bad_request("Name parameter required."));
+    }
     let resource = GroupResource { group: "", resource: plural };
     let object = call.server.find("", plural, namespace, name).await?;
     let object = object.ok_or_else(|| ApiError::not_found(resource, name))?;

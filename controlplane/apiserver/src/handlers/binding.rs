@@ -51,6 +51,9 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         let message = if lines.len() == 1 { lines.remove(0) } else { format!("[{}]", lines.join(", ")) };
         return Err(ApiError::unknown(message));
     }
+    if call.info.name.is_empty() {
+        return Err(ApiError::bad_request("Name parameter required."));
+    }
     let uid = metadata::text(&binding, "uid").to_owned();
     let labels = binding.pointer("/metadata/labels").cloned();
     let annotations = binding.pointer("/metadata/annotations").cloned();
@@ -81,7 +84,7 @@ pub async fn bind(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         Ok(bound(pod, &node, labels.as_ref(), annotations.as_ref(), call.now))
     })
     .await?;
-    Ok(respond::warned(respond::done(call.accepted.encoding), &call.warnings))
+    Ok(respond::done(call.accepted.encoding, &call.warnings))
 }
 
 fn bound(
@@ -122,5 +125,54 @@ pub fn set_condition(pod: &mut Value, mut condition: Value) {
             *found = condition;
         }
         None => conditions.push(condition),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, StatusCode, header};
+    use tower::Service as _;
+
+    use super::*;
+    use crate::{body, custom::tests::Fixture, user::User};
+
+    const DEFAULT: &str = "/api/v1/namespaces/default";
+
+    #[tokio::test]
+    async fn what_is_asked_of_a_pod_or_an_account_is_read_as_strictly_as_an_object() {
+        let server = Fixture::start().await;
+        server.create(&format!("{DEFAULT}/serviceaccounts"), &json!({"metadata": {"name": "default"}})).await;
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        server.create(&format!("{DEFAULT}/pods"), &json!({"metadata": {"name": "p"}, "spec": spec})).await;
+        for (path, named) in
+            [("pods/p/eviction", "p"), ("pods/p/binding", "p"), ("serviceaccounts/default/token", "default")]
+        {
+            let path = format!("{DEFAULT}/{path}?dryRun=All");
+            let document =
+                |metadata: Value| json!({"metadata": metadata, "target": {"name": "n"}, "spec": {}});
+            let elsewhere = document(json!({"name": named, "namespace": "other"}));
+            let (status, body) = server.call(Method::POST, &path, &elsewhere).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
+            assert!(body["message"].as_str().unwrap().starts_with("the namespace of the provided object"));
+
+            let mut strange = document(json!({"name": named}));
+            strange["strange"] = 1.into();
+            let strict = format!("{path}&fieldValidation=Strict");
+            let (status, body) = server.call(Method::POST, &strict, &strange).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
+
+            let request = Request::post(&path).body(body::full(strange.to_string())).unwrap();
+            let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::CREATED, "{path}");
+            let mut warnings = response.headers().get_all(header::WARNING).iter();
+            let strange = "unknown field \\\"strange\\\"";
+            assert!(warnings.any(|one| one.to_str().unwrap().contains(strange)), "{path}");
+        }
+        for path in ["pods/p/eviction", "pods/p/binding", "bindings"] {
+            let nameless = json!({"target": {"name": "n"}});
+            let (status, body) = server.call(Method::POST, &format!("{DEFAULT}/{path}"), &nameless).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{path} {body}");
+        }
+        server.0.stop().await;
     }
 }

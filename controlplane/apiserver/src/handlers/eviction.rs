@@ -60,7 +60,7 @@ pub async fn evict(call: &mut Call, request: &mut Request) -> Result<Response, A
         announce(call).await?;
     }
     delete::delete_named(call, &options).await?;
-    Ok(respond::warned(respond::done(call.accepted.encoding), &call.warnings))
+    Ok(respond::done(call.accepted.encoding, &call.warnings))
 }
 
 /// Says in the pod's status why it will go.

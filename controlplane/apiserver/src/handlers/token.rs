@@ -54,6 +54,8 @@ pub async fn request(call: &mut Call, request: &mut Request) -> Result<Response,
     }
     admit_given(call, Operation::Create, &mut token_request, options.dry_run).await?;
     service_account::issue(call, &mut token_request, options.dry_run).await?;
-    let response = respond::document(StatusCode::CREATED, &token_request, call.accepted.encoding, Some(ty));
-    Ok(respond::warned(response, &call.warnings))
+    let encoding = call.accepted.encoding;
+    let mut response = respond::document(StatusCode::CREATED, &token_request, encoding, Some(ty));
+    respond::warn(&mut response, &call.warnings);
+    Ok(response)
 }

@@ -37,3 +37,32 @@ fn check_absent(call: &Call, object: &Value) -> Result<(), ApiError> {
     let may_create = call.info.subresource.is_empty() && call.definition.stored().rules().create_on_update();
     if may_create { Ok(()) } else { Err(call.not_found()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode};
+    use serde_json::json;
+
+    use crate::custom::tests::Fixture;
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    #[tokio::test]
+    async fn a_deletion_begins_with_no_update_and_is_taken_back_by_none() {
+        let server = Fixture::start().await;
+        let finalizers = json!(["example.com/f"]);
+        server.create(MAPS, &json!({"metadata": {"name": "m", "finalizers": finalizers}})).await;
+        let path = format!("{MAPS}/m");
+        let deleted = json!({"metadata": {"name": "m", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        let (status, body) = server.call(Method::PUT, &path, &deleted).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(body["details"]["causes"][0]["field"], "metadata.deletionTimestamp");
+
+        server.call(Method::DELETE, &path, &json!({})).await;
+        let kept = json!({"metadata": {"name": "m", "finalizers": finalizers}});
+        let (status, body) = server.call(Method::PUT, &path, &kept).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(body["metadata"]["deletionTimestamp"].is_string(), "{body}");
+        server.0.stop().await;
+    }
+}

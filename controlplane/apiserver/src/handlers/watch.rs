@@ -30,8 +30,8 @@ const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 /// Where a watch starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Start {
-    /// With the present state as synthetic events; a bookmark may mark their end.
-    Initial,
+    /// With the present state as synthetic events; a bookmark may mark their end. The state has come at least this far.
+    Initial { not_before: u64 },
     /// With the first event to come.
     Now,
     /// After a revision.
@@ -53,13 +53,19 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
         call.query.integer("timeoutSeconds")?.and_then(|s| u64::try_from(s).ok()).filter(|s| *s > 0);
     let timeout = timeout.unwrap_or_else(|| rand::rng().random_range(1800..3600));
     let start = start(call)?;
+    let bookmarks = call.query.flag("allowWatchBookmarks");
     let store = call.server.store();
     let prefix = list::prefix(call);
 
     let mut initial = Vec::new();
     let after;
     match start {
-        Start::Initial => {
+        Start::Initial { not_before } => {
+            let newest = if not_before == 0 { 0 } else { store.newest().await? };
+            // Only who waits for the end of what there is at first asks how new that is.
+            if not_before > newest && bookmarks {
+                return refuse(call, &ApiError::too_large_revision(not_before, newest));
+            }
             let page = store.list(Range { prefix: prefix.clone(), ..Range::default() }).await?;
             after = page.revision;
             initial = page.entries;
@@ -87,21 +93,15 @@ pub async fn watch(call: &Call) -> Result<Response, ApiError> {
                 stream::pending().take_until(tokio::time::sleep(Duration::from_secs(timeout))),
             );
         }
-        Err(error) => {
-            let mut encoder = Encoder::new(call);
-            let status = ApiError::from(error).to_value();
-            let frame = encoder.frame("ERROR", &status)?;
-            return stream_response(call, stream::iter([Ok(frame)]));
-        }
+        Err(error) => return refuse(call, &error.into()),
     };
 
-    let bookmarks = call.query.flag("allowWatchBookmarks");
     let mut encoder = Encoder::new(call);
     let mut first = Vec::with_capacity(initial.len() + 1);
     for entry in &initial {
         first.push(encoder.entry("ADDED", entry));
     }
-    if start == Start::Initial && bookmarks {
+    if bookmarks && matches!(start, Start::Initial { .. }) {
         first.push(encoder.bookmark(after, true));
     }
     drop(initial);
@@ -157,10 +157,16 @@ fn start(call: &Call) -> Result<Start, ApiError> {
         })?
     };
     Ok(match (send, revision) {
-        (Some(true), _) | (None, 0) => Start::Initial,
+        (Some(true), not_before) | (None, not_before @ 0) => Start::Initial { not_before },
         (Some(false), 0) => Start::Now,
         (_, revision) => Start::After(revision),
     })
+}
+
+/// Tells what is wrong as the only event, since a watch has begun once its parameters have been read.
+fn refuse(call: &Call, error: &ApiError) -> Result<Response, ApiError> {
+    let frame = Encoder::new(call).frame("ERROR", &error.to_value())?;
+    stream_response(call, stream::iter([Ok(frame)]))
 }
 
 type Frame = Result<Bytes, BoxError>;
@@ -337,5 +343,25 @@ impl Encoder {
             _ => representation::metadata_type(&self.call, "PartialObjectMetadata"),
         };
         codec::watch_frame(kind, object, self.call.accepted.encoding, ty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::custom::tests::Fixture;
+
+    #[tokio::test]
+    async fn a_state_of_the_future_is_not_told() {
+        let server = Fixture::start().await;
+        let path = "/api/v1/namespaces/default/configmaps?watch=true&sendInitialEvents=true&timeoutSeconds=1\
+                    &resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true&resourceVersion=99999999";
+        let (status, event) = server.call(Method::GET, path, &Value::Null).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!((&event["type"], &event["object"]["code"]), (&"ERROR".into(), &504.into()), "{event}");
+        server.0.stop().await;
     }
 }

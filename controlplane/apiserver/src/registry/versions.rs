@@ -102,6 +102,9 @@ const OTHERS: &[(&str, &str, &str)] = &[
 const OPTIONS: &str =
     "CreateOptions DeleteOptions GetOptions ListOptions PatchOptions UpdateOptions WatchEvent";
 
+/// Types that every version has, whatever it is.
+const UNVERSIONED: &str = "APIGroup APIGroupList APIResourceList APIVersions Status";
+
 fn has(kinds: &str, kind: &str) -> bool {
     kinds.split(' ').any(|one| one == kind)
 }
@@ -127,6 +130,7 @@ pub fn is_known(group: &str, version: &str, kind: &str) -> bool {
     is_kind(kind)
         || kind.strip_suffix("List").is_some_and(|one| !one.is_empty() && is_kind(one))
         || OTHERS.iter().any(|(of, at, kinds)| (*of, *at) == (group, version) && has(kinds, kind))
+        || has(UNVERSIONED, kind)
         || has(OPTIONS, kind) && is_version()
 }
 
@@ -143,6 +147,7 @@ mod tests {
             ("apps", "v1beta2", "DeleteOptions"),
             ("", "v1", "List"),
             ("autoscaling", "v1", "Scale"),
+            ("", "v9", "Status"),
         ] {
             assert!(is_known(group, version, kind), "{group}/{version} {kind}");
         }

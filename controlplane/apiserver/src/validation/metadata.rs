@@ -35,6 +35,12 @@ pub fn update(object: &Value, old: &Value, definition: &Definition) -> Errors {
             errors.invalid_str(&META.child(field), new, IMMUTABLE);
         }
     }
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let (new, was) = (metadata::get(object, field), metadata::get(old, field));
+        if new != was {
+            errors.invalid(&META.child(field), new.unwrap_or(&Value::Null), IMMUTABLE);
+        }
+    }
     errors
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{formats, names};
 use crate::{
     custom::uri::parse_request,
-    field::{Errors, Path},
+    field::{Errors, Path, quoted},
     registry::access::{int_at, str_at},
 };
 
@@ -16,7 +16,12 @@ pub const VERSIONS: &[&str] = &["v1", "v1beta1"];
 
 /// Judges the URL of a webhook.
 pub fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
-    let uri = parse_request(url);
+    let (text, fragment) = url.split_once('#').unwrap_or((url, ""));
+    if let Some(fault) = fault(text) {
+        let why = format!("url must be a valid URL: parse {}: {fault}{FORM}", quoted(text));
+        return errors.required(path, &why);
+    }
+    let uri = parse_request(text);
     let (scheme, host, query) =
         uri.as_ref().map_or(("", "", ""), |uri| (uri.scheme.as_str(), uri.host.as_str(), uri.query.as_str()));
     if scheme != "https" {
@@ -25,10 +30,7 @@ pub fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
     if host.is_empty() {
         errors.invalid_str(path, host, &format!("host must be specified{FORM}"));
     }
-    let (before_fragment, fragment) = url.split_once('#').unwrap_or((url, ""));
-    let authority = before_fragment.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = authority.split(['/', '?']).next().unwrap_or_default();
-    if let Some((user, _)) = authority.rsplit_once('@') {
+    if let Some((user, _)) = authority(text).rsplit_once('@') {
         errors.invalid_str(path, user, "user information is not permitted in the URL");
     }
     if !fragment.is_empty() {
@@ -37,6 +39,30 @@ pub fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
     if !query.is_empty() {
         errors.invalid_str(path, query, "query parameters are not permitted in the URL");
     }
+}
+
+/// User, host and port.
+fn authority(text: &str) -> &str {
+    let after = text.split_once("//").map_or("", |(_, after)| after);
+    after.split(['/', '?']).next().unwrap_or_default()
+}
+
+/// Why Go cannot parse a URL.
+fn fault(text: &str) -> Option<String> {
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Some("net/url: invalid control character in URL".into());
+    }
+    if text.starts_with(':') {
+        return Some("missing protocol scheme".into());
+    }
+    let authority = authority(text);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if let Some(bad) = host.chars().find(|c| " \\^`{}|".contains(*c)) {
+        return Some(format!("invalid character {} in host name", quoted(&bad.to_string())));
+    }
+    let port = host.get(host.rfind(']').unwrap_or(0)..).and_then(|end| end.find(':').map(|at| &end[at..]));
+    port.filter(|port| port[1..].bytes().any(|byte| !byte.is_ascii_digit()))
+        .map(|port| format!("invalid port {} after host", quoted(port)))
 }
 
 /// Judges the Service of a webhook. The real server takes its name and its namespace for each other.
@@ -122,6 +148,15 @@ mod tests {
                 "url: Invalid value: \"\": host must be specified; desired format: https://host[/path]",
             ]
         );
+        for (text, fault) in [
+            ("::", "missing protocol scheme"),
+            ("https://x y", "invalid character \" \" in host name"),
+            ("https://x:y/z", "invalid port \":y\" after host"),
+        ] {
+            let wanted =
+                format!("url: Required value: url must be a valid URL: parse {text:?}: {fault}{FORM}");
+            assert_eq!(url(text), [wanted]);
+        }
     }
 
     #[test]
