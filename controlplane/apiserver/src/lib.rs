@@ -14,6 +14,7 @@ pub mod bootstrap;
 pub mod catalog;
 pub mod cel;
 pub mod codec;
+pub mod compression;
 pub mod connect;
 pub mod conversion;
 pub mod custom;

@@ -7,7 +7,7 @@ use http::{HeaderValue, header};
 use crate::{
     aggregation, audit, authentication, authorization, block,
     body::{self, Request, Response},
-    impersonation,
+    compression, impersonation,
     metrics::Asked,
     negotiation::{self, Encoding},
     options::{Query, check_timeout},
@@ -139,5 +139,10 @@ async fn proceed(
         audit::passed_on();
         return Ok(aggregation::proxy::forward(server, &remote, request, &user).await);
     }
-    routes::route(server, request, info, user, query).await
+    let compressed = compression::threshold(&info, request.headers());
+    let response = routes::route(server, request, info, user, query).await?;
+    Ok(match compressed {
+        Some(least) => compression::compressed(response, least),
+        None => response,
+    })
 }
