@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 
 use crate::{
-    body::{self, Body, BoxError, Response},
+    body::{Body, BoxError, Response},
     request_info::RequestInfo,
 };
 
@@ -103,6 +103,7 @@ mod tests {
     use http::Method;
 
     use super::*;
+    use crate::body;
 
     fn asked(method: &Method, path: &str, query: &str, accepted: &'static str) -> Option<u64> {
         let mut headers = HeaderMap::new();
