@@ -211,12 +211,15 @@ pub fn phase(findings: &Findings<'_>, previous: &[Condition]) -> Phase {
 
 /// `Ready`: the first thing that is not as it should be, or that all is well. A step that was not reached is as it was.
 fn ready(findings: &Findings<'_>, previous: &[Condition]) -> (&'static str, Reason, String) {
+    // Pods that a failed upgrade has not come to may serve as before.
+    let has_failed = matches!(findings.progress, Progress::Stalled(Reason::UpgradeFailed, _));
+    let serves_on = has_failed && findings.checks.available.passed();
     match (findings.mode, findings.progress) {
         (Mode::Deleting(waits), _) => return ("False", Reason::Deleting, waits.clone()),
         (Mode::Paused, _) => {
             return ("Unknown", Reason::Paused, "the operator leaves the cluster as it is".into());
         }
-        (_, Progress::Stalled(reason, message)) => return ("False", *reason, message.clone()),
+        (_, Progress::Stalled(reason, message)) if !serves_on => return ("False", *reason, message.clone()),
         (Mode::Asleep, _) => return ("False", Reason::Sleeping, "the cluster has zero replicas".into()),
         (Mode::Running, _) => {}
     }
@@ -226,6 +229,7 @@ fn ready(findings: &Findings<'_>, previous: &[Condition]) -> (&'static str, Reas
         .checks
         .all()
         .into_iter()
+        .filter(|(name, _)| !(serves_on && *name == "ControlPlaneReady"))
         .filter(|(name, check)| !(check.passed() || **check == Check::Unreached && was_well(name)))
         .collect();
     // What failed says more than what waits for it.

@@ -1,8 +1,8 @@
 //! Reconciles VirtualCluster resources on the host.
 //!
-//! [`run`] is the whole operator; [`install_manifests`] is what has to be on the host before it starts. Inside, decisions
-//! are pure (`policy`, `settings`, `build`, `pki`, `conditions`) and I/O is at the rim (`apply`, `observe`, `reconcile`,
-//! `cleanup`).
+//! [`run`] is the whole operator; [`install_manifests`] is what has to be on the host before it starts. Inside,
+//! decisions are pure (`policy`, `settings`, `build`, `pki`, `conditions`, `rollout`) and I/O is at the rim (`apply`,
+//! `observe`, `reconcile`, `cleanup`).
 
 mod apply;
 mod backoff;
@@ -32,6 +32,7 @@ mod quota;
 mod reason;
 mod reconcile;
 mod references;
+mod rollout;
 mod run;
 mod serve;
 mod settings;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 use k8s_openapi::api::core::v1::{ConfigMap, LoadBalancerIngress, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::Client;
 use kube::api::DynamicObject;
+use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::apply::Host;
@@ -21,7 +21,7 @@ use crate::names::{Identity, LAST_REQUEST};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the StatefulSet reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
     /// Pods that exist.
     pub replicas: i32,
@@ -29,6 +29,17 @@ pub struct Rollout {
     pub ready: i32,
     /// Whether the report speaks of the present spec, and every pod is of it.
     pub current: bool,
+    /// What is rolled out, if the report speaks of the present spec.
+    pub revisions: Option<Revisions>,
+}
+
+/// The revisions of a StatefulSet: one and the same once a rollout is through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revisions {
+    /// The last one of which every pod became ready; the first one, before any did.
+    pub previous: String,
+    /// The one of the present spec.
+    pub wanted: String,
 }
 
 /// Reads the StatefulSet's status.
@@ -37,11 +48,13 @@ pub fn rollout(live: &DynamicObject) -> Rollout {
     let current =
         status.observed_generation.unwrap_or_default() >= live.metadata.generation.unwrap_or_default();
     let updated = status.updated_replicas.unwrap_or_default();
+    let revisions = status.current_revision.zip(status.update_revision);
     Rollout {
         replicas: status.replicas,
         ready: status.ready_replicas.unwrap_or_default(),
         // A set that has not rolled anything yet reports no revision to compare.
         current: current && updated >= status.replicas,
+        revisions: revisions.filter(|_| current).map(|(previous, wanted)| Revisions { previous, wanted }),
     }
 }
 
@@ -85,16 +98,52 @@ pub async fn last_request(host: &Host, identity: &Identity) -> Result<Option<Tim
     Ok(text.and_then(|text| text.parse().ok()))
 }
 
-/// Why the control plane's pod does not run, if its status says so.
-pub async fn pod_problem(host: &Host, identity: &Identity) -> Result<Option<String>, Error> {
-    let name = format!("{}-0", identity.name);
-    let key = Key::new::<Pod>(Some(&identity.host_namespace), &name);
-    let Some(pod) = host.get(&key).await? else { return Ok(None) };
-    let status: PodStatus = part(&pod, "status").unwrap_or_default();
-    Ok(problem(&status))
+/// A pod of the control plane that does not run, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The pod.
+    pub pod: String,
+    /// Its UID.
+    pub uid: Option<String>,
+    /// The revision of the StatefulSet that it was made from.
+    pub revision: Option<String>,
+    /// What its status says.
+    pub problem: Problem,
 }
 
-fn problem(status: &PodStatus) -> Option<String> {
+/// What a pod's status says against it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It has no node. One may come.
+    Unscheduled(String),
+    /// A container does not start.
+    Broken(String),
+}
+
+impl Problem {
+    /// In words, the reason first.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Unscheduled(why) | Self::Broken(why) => why,
+        }
+    }
+}
+
+/// The control plane's pods that do not run, as far as their status says why.
+pub async fn faults(host: &Host, identity: &Identity) -> Result<Vec<Fault>, Error> {
+    let key = Key::new::<Pod>(Some(&identity.host_namespace), "");
+    let pods = host.list(&key, &identity.control_plane_pods()).await?;
+    Ok(pods.into_iter().filter_map(fault).collect())
+}
+
+fn fault(pod: DynamicObject) -> Option<Fault> {
+    let status: PodStatus = part(&pod, "status").unwrap_or_default();
+    let problem = problem(&status).filter(|_| pod.metadata.deletion_timestamp.is_none())?;
+    let revision = pod.labels().get("controller-revision-hash").cloned();
+    Some(Fault { pod: pod.name_any(), uid: pod.metadata.uid, revision, problem })
+}
+
+fn problem(status: &PodStatus) -> Option<Problem> {
     // These pass by themselves.
     const HARMLESS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
     let waiting = status
@@ -105,10 +154,10 @@ fn problem(status: &PodStatus) -> Option<String> {
         .find(|waiting| !HARMLESS.contains(&waiting.reason.as_deref().unwrap_or_default()));
     if let Some(waiting) = waiting {
         let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-        return Some(match &waiting.message {
+        return Some(Problem::Broken(match &waiting.message {
             Some(message) => format!("{reason}: {message}"),
             None => reason.to_owned(),
-        });
+        }));
     }
     let unscheduled = status
         .conditions
@@ -116,7 +165,8 @@ fn problem(status: &PodStatus) -> Option<String> {
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = unscheduled.message.as_deref().unwrap_or("waits for a node");
-    Some(format!("{}: {message}", unscheduled.reason.as_deref().unwrap_or("Unschedulable")))
+    let reason = unscheduled.reason.as_deref().unwrap_or("Unschedulable");
+    Some(Problem::Unscheduled(format!("{reason}: {message}")))
 }
 
 /// Asks the API server at `address` whether it is ready, and for its version. The error says why not.
@@ -172,11 +222,12 @@ mod tests {
     #[test]
     fn an_old_report_of_a_stateful_set_is_not_current() {
         let mut set = mk(json!({"status": {"observedGeneration": 1, "replicas": 1, "readyReplicas": 1,
-            "updatedReplicas": 1}}));
+            "updatedReplicas": 1, "currentRevision": "x-1", "updateRevision": "x-2"}}));
         set.metadata.generation = Some(1);
-        assert_eq!(rollout(&set), Rollout { replicas: 1, ready: 1, current: true });
+        let revisions = Some(Revisions { previous: "x-1".into(), wanted: "x-2".into() });
+        assert_eq!(rollout(&set), Rollout { replicas: 1, ready: 1, current: true, revisions });
         set.metadata.generation = Some(2);
-        assert!(!rollout(&set).current);
+        assert_eq!(rollout(&set), Rollout { replicas: 1, ready: 1, ..Rollout::default() });
     }
 
     #[test]
@@ -186,10 +237,14 @@ mod tests {
             status(json!({"containerStatuses": [{"name": "a", "ready": false, "restartCount": 0, "image": "",
                 "imageID": "", "state": {"waiting": {"reason": reason, "message": "no such image"}}}]}))
         };
-        assert_eq!(problem(&waiting("ErrImagePull")).as_deref(), Some("ErrImagePull: no such image"));
+        assert_eq!(
+            problem(&waiting("ErrImagePull")),
+            Some(Problem::Broken("ErrImagePull: no such image".into()))
+        );
         assert_eq!(problem(&waiting("ContainerCreating")), None);
         let pending = status(json!({"conditions": [{"type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/1 nodes are available"}]}));
-        assert_eq!(problem(&pending).as_deref(), Some("Unschedulable: 0/1 nodes are available"));
+        let unscheduled = Problem::Unscheduled("Unschedulable: 0/1 nodes are available".into());
+        assert_eq!(problem(&pending), Some(unscheduled));
     }
 }

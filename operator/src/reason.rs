@@ -115,6 +115,8 @@ reasons! {
     PodNotReady,
     /// The control plane's pod cannot start.
     PodFailing,
+    /// A pod of a new revision of the control plane cannot start, and the rollout stays at it.
+    UpgradeFailed,
     /// The API server does not answer through its Service.
     ApiUnreachable,
     /// The load balancer has no address yet, or no Gateway has accepted the route.

@@ -15,6 +15,7 @@ mod argocd;
 mod bootstrap;
 mod certificates;
 mod config;
+mod control_plane;
 mod database;
 mod entrance;
 mod files;

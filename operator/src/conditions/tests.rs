@@ -75,6 +75,10 @@ fn every_state_has_its_summary() {
     let pending = || Checks { control_plane: Check::Pending("starting".into()), ..all_well() };
     let failing =
         || Checks { control_plane: Check::Failed(Reason::PodFailing, "no image".into()), ..all_well() };
+    let upgrade_failed = || Progress::Stalled(Reason::UpgradeFailed, "no image".into());
+    let stopped =
+        || Checks { control_plane: Check::Failed(Reason::UpgradeFailed, "no image".into()), ..all_well() };
+    let down = || Checks { available: Check::Failed(Reason::PodNotReady, "down".into()), ..stopped() };
     let begun = Checks::default;
     for (case, ready, phase, present) in [
         (mk(all_well(), Progress::Done, Mode::Running, true), "True/Running", Phase::Running, vec![]),
@@ -109,6 +113,19 @@ fn every_state_has_its_summary() {
             vec!["Reconciling"],
         ),
         (mk(begun(), stalled(), Mode::Running, true), "False/InvalidSpec", Phase::Failed, vec!["Stalled"]),
+        (
+            mk(down(), upgrade_failed(), Mode::Running, true),
+            "False/UpgradeFailed",
+            Phase::Failed,
+            vec!["Stalled"],
+        ),
+        // Pods of the revision before still serve.
+        (
+            mk(stopped(), upgrade_failed(), Mode::Running, true),
+            "True/Running",
+            Phase::Failed,
+            vec!["Stalled"],
+        ),
         (mk(all_well(), Progress::Done, Mode::Asleep, true), "False/Sleeping", Phase::Sleeping, vec![]),
         (mk(begun(), stalled(), Mode::Asleep, true), "False/InvalidSpec", Phase::Failed, vec!["Stalled"]),
         (mk(begun(), working(), Mode::Paused, true), "Unknown/Paused", Phase::Paused, vec!["Paused"]),
@@ -189,6 +206,24 @@ fn ready_speaks_of_the_old_generation_until_the_new_one_is_built() {
     assert_eq!(generation("Reconciling"), Some(7));
     let after = conditions(&well.findings(), &after, 7, at(3));
     assert!(after.iter().all(|condition| condition.observed_generation == Some(7)));
+}
+
+#[test]
+fn a_cluster_that_serves_on_after_a_failed_upgrade_is_ready_in_its_old_generation() {
+    let before = mk(all_well(), Progress::Done, Mode::Running, true).conditions(&[]);
+    let checks = Checks {
+        control_plane: Check::Failed(Reason::UpgradeFailed, "no image".into()),
+        available: Check::applied("answers"),
+        ..Checks::default()
+    };
+    let stalled = Progress::Stalled(Reason::UpgradeFailed, "no image".into());
+    let after = conditions(&mk(checks, stalled, Mode::Running, true).findings(), &before, 8, at(2));
+    let find = |type_: &str| after.iter().find(|condition| condition.type_ == type_);
+    let told = |type_: &str| find(type_).map(|one| (one.status.as_str(), one.observed_generation));
+    assert_eq!(told("Ready"), Some(("True", Some(7))));
+    assert_eq!(told("Stalled"), Some(("True", Some(8))));
+    assert_eq!(told("ControlPlaneReady"), Some(("False", Some(8))));
+    assert_eq!(told("Reconciling"), None);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use vkube_crds::{
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, mapped, monitor, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, config, database, files, gates, lifetime, sources};
+use super::{argocd, bootstrap, config, control_plane, database, files, gates, lifetime, sources};
 use crate::apply::Applied;
 use crate::build::{self, Data, Hashes, Key, Object};
 use crate::conditions::Check;
@@ -30,8 +30,6 @@ use crate::policy::{self, Binding};
 use crate::reason::Reason;
 use crate::settings::{self, Settings};
 
-/// A pod that does not start tells nobody but its own status, which is not watched.
-const POD_POLL: Duration = Duration::from_secs(5);
 /// The Service network needs a moment to know a pod that became ready.
 const PROBE_POLL: Duration = Duration::from_millis(100);
 
@@ -80,7 +78,12 @@ async fn take(attempt: &mut Attempt<'_>, policy: Option<&str>, report: &mut Repo
     let files = files::ensure(attempt, report).await?;
     monitor::ensure(attempt, &certificates, report).await?;
     let hashes = Hashes { pki: certificates.hash.clone(), files };
-    control_plane(attempt, &hashes, &data, report).await?;
+    let rolled = control_plane::ensure(attempt, &hashes, &data, report).await;
+    if matches!(rolled, Err(Stop::Stalled(Reason::UpgradeFailed, _))) && report.ready_replicas > 0 {
+        // The pods that the upgrade has not come to may serve. It is the upgrade that is told, whatever they answer.
+        let _ = available(attempt, &services, &certificates, report).await;
+    }
+    rolled?;
     if attempt.settings.replicas == 0 {
         return sleep::settle(attempt, &services, &certificates, report).await;
     }
@@ -325,44 +328,6 @@ async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop
         Check::Pending(format!("the volume is {phase}"))
     };
     Ok(true)
-}
-
-/// Applies the StatefulSet and waits until its pod is ready.
-async fn control_plane(
-    attempt: &Attempt<'_>,
-    hashes: &Hashes,
-    data: &Data,
-    report: &mut Report,
-) -> Result<(), Stop> {
-    let set = build::stateful_set(&attempt.identity, &attempt.settings, data, hashes);
-    let applied = attempt.apply(Object::of(set)).await?;
-    let written = matches!(applied, Applied::Ours { written: true, .. });
-    let live = attempt.ours(applied)?;
-    let rollout = observe::rollout(&live);
-    report.replicas = rollout.replicas;
-    report.ready_replicas = rollout.ready;
-    if attempt.settings.replicas == 0 {
-        return Ok(());
-    }
-    if rollout.current && rollout.ready >= attempt.settings.replicas {
-        report.checks.control_plane = Check::applied("the control plane's pod is ready");
-        // A volume that binds to its first consumer was still pending when it was looked at.
-        if let Check::Pending(_) = report.checks.store {
-            report.checks.store = Check::Passed(Reason::VolumeBound, "the volume is bound".into());
-        }
-        return Ok(());
-    }
-    report.checks.available =
-        Check::Failed(Reason::PodNotReady, "the control plane's pod is not ready".into());
-    let message = "waiting for the control plane's pod".to_owned();
-    // A pod of a set that was written just now cannot have failed yet.
-    let problem =
-        if written { None } else { observe::pod_problem(&attempt.context.host, &attempt.identity).await? };
-    report.checks.control_plane = match problem {
-        Some(problem) => Check::Failed(Reason::PodFailing, problem),
-        None => Check::Pending(message.clone()),
-    };
-    Err(Stop::WaitFor(POD_POLL, message))
 }
 
 /// Asks the API server through its Service.

@@ -27,4 +27,5 @@ mod policies;
 mod sleep;
 mod snapshots;
 mod tuning;
+mod upgrade;
 mod world;
