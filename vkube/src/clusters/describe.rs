@@ -215,7 +215,7 @@ Events:
         }))
         .unwrap();
         let page = page(&cluster, &[], "2026-01-01T00:01:10Z".parse().unwrap());
-        assert!(page.contains(&format!("Status:     ReadinessGatesNotReady: {waits}\n")), "{page}");
+        assert!(page.contains(&format!("Status:      ReadinessGatesNotReady: {waits}\n")), "{page}");
         assert!(
             page.contains(&format!(
                 "ReadinessGatesPassed   False    ReadinessGatesNotReady   60s     {waits}"
