@@ -172,9 +172,10 @@ pub fn wait_follows_creation_conditions_and_deletion(world: &World) {
     let late =
         tenant.fails(&format!("kubectl -n {namespace} wait --timeout=1s --for=condition=No deployment/app"));
     assert!(late.contains("timed out waiting for the condition on deployments/app"), "{late}");
-    let gone = tenant.start(&format!("{wait} --for=delete deployment/app"));
-    tenant.ok(&format!("kubectl -n {namespace} delete deployment app"));
-    gone.line(|line| line == "deployment.apps/app condition met");
+    tenant.ok(&format!("kubectl -n {namespace} delete deployment app --wait=false"));
+    tenant.ok(&format!("{wait} --for=delete deployment/app"));
+    let gone = tenant.fails(&format!("kubectl -n {namespace} get deployment app"));
+    assert!(gone.contains("(NotFound)"), "{gone}");
 }
 
 pub fn roles_are_reconciled(world: &World) {
