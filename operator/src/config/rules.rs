@@ -195,16 +195,22 @@ pub(super) fn metrics(asked: &mut Asked, path: &str, value: &Value) {
 
 /// Services under further names on the host; without a namespace, in the cluster's own.
 pub(super) fn services_to_host(asked: &mut Asked, path: &str, value: &Value) {
-    let there = |name: &str| if name.contains('/') { name.to_owned() } else { format!("/{name}") };
-    let here = |name: &str| if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
     services(asked, path, TO_HOST, value, here, there);
 }
 
 /// Services of the host; without a namespace, of the cluster's own.
 pub(super) fn services_from_host(asked: &mut Asked, path: &str, value: &Value) {
-    let there = |name: &str| if name.contains('/') { name.to_owned() } else { format!("/{name}") };
-    let here = |name: &str| if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
     services(asked, path, FROM_HOST, value, there, here);
+}
+
+/// A Service in the virtual cluster.
+fn here(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("default/{name}") }
+}
+
+/// A Service on the host.
+fn there(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("/{name}") }
 }
 
 fn services(
@@ -212,8 +218,8 @@ fn services(
     path: &str,
     way: &str,
     value: &Value,
-    from: impl Fn(&str) -> String,
-    to: impl Fn(&str) -> String,
+    from: fn(&str) -> String,
+    to: fn(&str) -> String,
 ) {
     let mut found = Map::new();
     for (index, pair) in value.as_array().into_iter().flatten().enumerate() {
