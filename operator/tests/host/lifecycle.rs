@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use vkube_crds::Phase;
+use vkube_crds::{Phase, VirtualCluster};
 
 use crate::world::{TENANTS, World, host_namespace, text};
 
@@ -249,6 +249,23 @@ async fn what_cannot_be_deployed_is_told_with_its_cause() {
     let cluster = world.condition("demo", "Ready", "False", "PodFailing").await;
     let ready = cluster.status.unwrap().conditions.into_iter().find(|condition| condition.type_ == "Ready");
     assert_eq!(ready.unwrap().message, "ImagePullBackOff: no such image");
+
+    // One that goes before holds the control plane up as well, and says so first.
+    let init = json!({"status": {"initContainerStatuses": [{"name": "seed", "image": "x", "imageID": "", "ready": false,
+        "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}}]}});
+    pods.patch_status("demo-0", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(init))
+        .await
+        .unwrap();
+    let told = |cluster: Option<&VirtualCluster>| {
+        let conditions = cluster.and_then(|cluster| cluster.status.as_ref()).map(|status| &status.conditions);
+        let seed = "init container seed: CrashLoopBackOff: back-off 40s";
+        conditions.is_some_and(|all| {
+            ["Ready", "ControlPlaneReady"].iter().all(|type_| {
+                all.iter().any(|one| one.type_ == *type_ && one.reason == "PodFailing" && one.message == seed)
+            })
+        })
+    };
+    world.until(world.clusters(), "demo", "told of its init container", told).await;
     world.stop().await;
 }
 
