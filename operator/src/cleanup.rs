@@ -72,6 +72,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
     context.references.release(&identity.uid);
+    context.waiting.leave(&identity.namespace, &identity.name);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());

@@ -37,6 +37,7 @@ mod run;
 mod serve;
 mod settings;
 mod triggers;
+mod waiting;
 
 pub use build::{API_PORT, DNS_PORT, MALLOC};
 pub use config::markdown as configuration_table;
