@@ -44,7 +44,7 @@ pub use config::markdown as configuration_table;
 pub use error::Error;
 pub use install::{DEFAULT_IMAGE, install_manifests, install_yaml};
 pub use names::{LAST_REQUEST, activity_name};
-pub use options::{InternalAddress, Inwards, KUBERNETES_VERSION, Login, NextTime, Options};
+pub use options::{InternalAddress, Inwards, KUBERNETES_VERSION, Login, NextTime, Options, Refusal};
 pub use pki::Error as CertificateError;
 pub use reason::Reason;
 pub use run::run;
