@@ -262,6 +262,7 @@ fn times_and_conversions() {
         "timestamp(0) == timestamp('1970-01-01T00:00:00Z') && int(timestamp('1970-01-01T00:01:00Z')) == 60",
         "timestamp('2024-07-01T12:00:00Z').getHours('America/New_York') == 8 && timestamp('2024-07-01T12:00:00Z').getHours('-02:30') == 9",
         "timestamp('2024-01-01T00:00:00Z').getDayOfWeek() == 1 && timestamp('2024-01-01T00:00:00Z').getDate() == 1",
+        "string(timestamp('9999-12-31T23:59:59.9Z')) == '9999-12-31T23:59:59.9Z' && int(timestamp('1969-12-31T23:59:59.5Z')) == -1",
         "int('-5') == -5 && uint('5') == 5u && double('1e3') == 1000.0 && string(1u) == '1' && bool('t') && int(2.9) == 2",
         "string(b'abc') == 'abc' && bytes('é') == b'é' && string(true) == 'true' && type(1) == int && dyn(1) == 1",
     ]);
@@ -274,6 +275,13 @@ fn times_and_conversions() {
         ("1 / 0", "division by zero"),
         ("1 % 0", "modulus by zero"),
         ("timestamp('x')", "type conversion error from 'string' to 'google.protobuf.Timestamp'"),
+        (
+            "timestamp('2024-01-01 00:00:00Z')",
+            "type conversion error from 'string' to 'google.protobuf.Timestamp'",
+        ),
+        ("timestamp(-62135596801)", "timestamp overflow"),
+        ("timestamp('0001-01-01T00:00:00Z') - duration('1ns')", "timestamp overflow"),
+        ("timestamp('9999-12-31T23:59:59Z') + duration('1s')", "timestamp overflow"),
         ("timestamp(0).getHours('Nowhere')", "unknown time zone Nowhere"),
         ("timestamp(0).getHours('a:00')", "strconv.Atoi: parsing \"a\": invalid syntax"),
         ("dyn('a') + 1", "no such overload"),
