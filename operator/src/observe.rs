@@ -146,8 +146,8 @@ fn fault(pod: DynamicObject) -> Option<Fault> {
 fn problem(status: &PodStatus) -> Option<Problem> {
     // Init containers first: the others wait for them.
     let inits = status.init_container_statuses.iter().flatten().map(|one| (true, one));
-    let all = inits.chain(status.container_statuses.iter().flatten().map(|one| (false, one)));
-    if let Some(problem) = all.filter_map(|(is_init, container)| broken(is_init, container)).next() {
+    let mut all = inits.chain(status.container_statuses.iter().flatten().map(|one| (false, one)));
+    if let Some(problem) = all.find_map(|(is_init, container)| broken(is_init, container)) {
         return Some(problem);
     }
     let unscheduled = status

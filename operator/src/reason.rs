@@ -61,6 +61,8 @@ reasons! {
     NoPolicy,
     /// A policy is in force.
     PolicyApplied,
+    /// A policy is in force that comes before others by its name alone.
+    PolicyAmbiguous,
     /// All of the configuration of vCluster has an effect.
     ConfigApplied,
     /// The configuration of vCluster is in force, but for keys that are unknown or without meaning here.

@@ -115,9 +115,9 @@ async fn resolve(
     } else {
         BTreeMap::new()
     };
-    let policy = match policy::bind(cluster, &labels, &policies) {
-        Binding::Unbound => None,
-        Binding::Bound(policy) => Some(policy),
+    let (policy, rivals) = match policy::bind(cluster, &labels, &policies) {
+        Binding::Unbound => (None, Vec::new()),
+        Binding::Bound(policy, rivals) => (Some(policy), rivals),
         Binding::Missing(name) => {
             // What was built under it stays as it is: without it we do not know what is allowed.
             let message = format!("VirtualClusterPolicy {name} does not exist");
@@ -157,18 +157,21 @@ async fn resolve(
         observed_generation: policy.metadata.generation.unwrap_or_default(),
         enforced_fields: effective.enforced,
     });
-    report.checks.policy = accepted(policy.as_deref());
+    report.checks.policy = accepted(policy.as_deref(), &rivals);
     Ok((settings, configured, policy.map(|policy| policy.name_any())))
 }
 
-fn accepted(policy: Option<&VirtualClusterPolicy>) -> Check {
-    match policy {
-        None => Check::Passed(Reason::NoPolicy, "no policy applies".into()),
-        Some(policy) => Check::Passed(
-            Reason::PolicyApplied,
-            format!("VirtualClusterPolicy {} is in force", policy.name_any()),
-        ),
+fn accepted(policy: Option<&VirtualClusterPolicy>, rivals: &[String]) -> Check {
+    let Some(policy) = policy else { return Check::Passed(Reason::NoPolicy, "no policy applies".into()) };
+    let message = format!("VirtualClusterPolicy {} is in force", policy.name_any());
+    if rivals.is_empty() {
+        return Check::Passed(Reason::PolicyApplied, message);
     }
+    let rivals = rivals.join(", ");
+    Check::Passed(
+        Reason::PolicyAmbiguous,
+        format!("{message}; of the same priority and later by name: {rivals}"),
+    )
 }
 
 /// Says at once that a new generation is being worked on, so that nobody takes the old state for the new one's.

@@ -53,9 +53,8 @@ async fn nothing_is_left_of_a_deleted_cluster() {
             tokio::task::yield_now().await;
         }
     };
-    if tokio::time::timeout(PATIENCE, gone).await.is_err() {
-        panic!("left behind: {:?}", everything(&world).await.difference(&before));
-    }
+    let outcome = tokio::time::timeout(PATIENCE, gone).await;
+    assert!(outcome.is_ok(), "left behind: {:?}", everything(&world).await.difference(&before));
     world.stop().await;
 }
 

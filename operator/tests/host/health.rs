@@ -56,9 +56,8 @@ async fn who_follows_kstatus_sees_every_change_begin_and_end() {
                 tokio::task::yield_now().await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("{:?} instead of {:?}", seen.lock().unwrap(), so_far.lock().unwrap());
-        }
+        let outcome = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(outcome.is_ok(), "{:?} instead of {:?}", seen.lock().unwrap(), so_far.lock().unwrap());
     };
     let created = world.create("demo", json!({})).await;
     assert_eq!(created.status.unwrap().observed_generation, Some(-1), "nobody has looked at it yet");

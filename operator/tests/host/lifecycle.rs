@@ -319,3 +319,26 @@ async fn the_way_to_ready_is_told_in_events() {
     assert_eq!(set.get("demo").await.unwrap().spec.unwrap().replicas, Some(1));
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_before_they_end_though_nobody_asks() {
+    let world = World::start().await;
+    // Due twenty seconds after they are issued, and a long time before they end.
+    world.create("demo", json!({"certificates": {"validity": "1h", "renewBefore": "3580s"}})).await;
+    let ends = |cluster: &VirtualCluster| {
+        let status = cluster.status.clone().unwrap_or_default();
+        let serving = status.certificates.into_iter().find(|one| one.name == "serving");
+        (serving.and_then(|one| one.not_after), status.kubeconfig.and_then(|one| one.not_after))
+    };
+    let first = world.ready("demo").await;
+    let (serving, kubeconfig) = ends(&first);
+    assert!(serving.is_some() && kubeconfig.is_some());
+    let before = text(&world.secret(TENANTS, "demo-kubeconfig").await, "value");
+    let later = |cluster: Option<&VirtualCluster>| {
+        let (new_serving, new_kubeconfig) = cluster.map(ends).unwrap_or_default();
+        new_serving > serving && new_kubeconfig > kubeconfig
+    };
+    world.until(world.clusters(), "demo", "given new certificates", later).await;
+    assert_ne!(text(&world.secret(TENANTS, "demo-kubeconfig").await, "value"), before);
+    world.stop().await;
+}
