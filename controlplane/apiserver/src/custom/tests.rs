@@ -130,3 +130,27 @@ async fn rules_of_change_hold_inside_of_maps_that_are_replaced_as_a_whole() {
     assert_eq!(refused["details"]["causes"][0]["field"], "spec.catalog.major");
     server.0.stop().await;
 }
+
+#[tokio::test]
+async fn a_new_object_has_the_default_status_whatever_its_creator_says() {
+    let server = Fixture::start().await;
+    let mut definition = widgets(&json!({"type": "object"}));
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+    *definition.pointer_mut(status).unwrap() = json!({
+        "type": "object", "default": {"observedGeneration": -1}, "properties": {
+            "observedGeneration": {"type": "integer"}, "phase": {"type": "string", "default": "Pending"}},
+    });
+    server.define(&definition).await;
+    let mut said = widget("w", &json!({}));
+    said["status"] = json!({"observedGeneration": 7, "phase": "Done"});
+    let expected = json!({"observedGeneration": -1, "phase": "Pending"});
+    assert_eq!(server.create(WIDGETS, &said).await["status"], expected);
+    let path = format!("{WIDGETS}/w");
+    assert_eq!(server.get(&path).await.1["status"], expected);
+
+    let told = json!({"status": {"observedGeneration": 1}});
+    server.call(Method::PATCH, &format!("{path}/status"), &told).await;
+    server.call(Method::PATCH, &path, &json!({"spec": {}, "status": {"observedGeneration": 9}})).await;
+    assert_eq!(server.get(&path).await.1["status"], json!({"observedGeneration": 1, "phase": "Pending"}));
+    server.0.stop().await;
+}

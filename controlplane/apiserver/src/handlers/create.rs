@@ -17,6 +17,7 @@ use crate::{
     custom::webhook,
     documents, metadata,
     options::WriteOptions,
+    resource::Definition,
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -60,6 +61,9 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     let warned = call.warnings.len();
     call.warnings.extend(definition.rules().warnings(&object, None));
     consent(call, &definition, Operation::Create, None, &object, options).await?;
+    if let Definition::Custom(custom) = &definition {
+        custom.default_status(&mut object);
+    }
     let shown = webhook::is_asked(&definition).then(|| object.clone());
     object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
 
