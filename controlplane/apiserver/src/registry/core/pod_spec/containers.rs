@@ -71,6 +71,18 @@ pub fn validate_init_containers(errors: &mut Errors, path: &Path<'_>, subject: &
                 container,
                 "may not be set for init containers without restartPolicy=Always",
             );
+            forbid_restart_by_resize(errors, &item.child("resizePolicy"), container);
+        }
+    }
+}
+
+/// Containers that run to their end are not started again for the sake of their resources.
+fn forbid_restart_by_resize(errors: &mut Errors, path: &Path<'_>, container: &Value) {
+    const RESTART: &str = "RestartContainer";
+    let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+    for (index, policy) in list_at(container, "/resizePolicy").iter().enumerate() {
+        if str_at(policy, "/restartPolicy") == RESTART {
+            errors.invalid_str(&path.index(index).child("restartPolicy"), RESTART, why);
         }
     }
 }
