@@ -34,7 +34,7 @@ pub const APP_ARMOR_DEPRECATED: &str = "deprecated since v1.30; use the \"appArm
 
 /// The annotations of a pod or template.
 pub fn validate(errors: &mut Errors, path: &Path<'_>, metadata: &Value, spec: &Value) {
-    let given = |key: &str| opt_str(at(metadata, "/annotations"), &format!("/{}", key.replace('/', "~1")));
+    let given = |key: &str| at(metadata, "/annotations").get(key).and_then(Value::as_str);
     if let Some(value) = given(MIRROR)
         && str_at(spec, "/nodeName").is_empty()
     {
@@ -156,4 +156,54 @@ fn validate_app_armor_kept(errors: &mut Errors, path: &Path<'_>, metadata: &Valu
             );
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn annotations_of_old_clients_are_read() {
+        let annotations = json!({
+            MIRROR: "x",
+            TOLERATIONS: r#"[{"operator": "Lt", "key": "a"}]"#,
+            DELETION_COST: "+1",
+            SECCOMP_POD: "localhost/../a",
+            "container.seccomp.security.alpha.kubernetes.io/c": "docker",
+        });
+        let mut errors = Errors::default();
+        let path = Path::new("metadata.annotations");
+        validate(&mut errors, &path, &json!({"annotations": annotations}), &json!({}));
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "metadata.annotations[kubernetes.io/config.mirror]: Invalid value: \"x\": must set spec.nodeName if mirror pod annotation is set",
+                "metadata.annotations.scheduler.alpha.kubernetes.io/tolerations[0].operator: Unsupported value: \"Lt\": supported values: \"Equal\", \"Exists\", \"Lt\", \"Gt\"",
+                "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: \"+1\": must be a 32bit integer",
+                "metadata.annotations.seccomp.security.alpha.kubernetes.io/pod: Invalid value: \"../a\": must not contain '..'",
+                "metadata.annotations.container.seccomp.security.alpha.kubernetes.io/c: Invalid value: \"docker\": must be a valid seccomp profile",
+            ]
+        );
+    }
+
+    #[test]
+    fn seccomp_profiles_of_annotations_are_those_of_the_fields() {
+        let metadata = json!({"annotations": {SECCOMP_POD: "runtime/default"}});
+        let told = |profile: Value| {
+            let mut errors = Errors::default();
+            let spec = json!({"securityContext": {"seccompProfile": profile}});
+            validate_profiles(&mut errors, &Path::new("spec"), &metadata, &spec);
+            errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({"type": "RuntimeDefault"})), [""; 0]);
+        assert_eq!(
+            told(json!({"type": "Unconfined"})),
+            [
+                "spec.securityContext.seccompProfile.type: Forbidden: seccomp type in annotation and field must match"
+            ]
+        );
+    }
 }
