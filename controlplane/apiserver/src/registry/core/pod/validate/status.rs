@@ -40,14 +40,14 @@ pub fn validate_status_update(pod: &Value, old: &Value) -> Errors {
     validate_transitions(&mut errors, pod, old);
     validate_claim_statuses(&mut errors, pod);
     validate_extended_claim(&mut errors, pod);
-    validate_addresses(&mut errors, pod, "podIPs");
+    validate_addresses(&mut errors, pod, old, "podIPs");
     if !list_at(pod, "/status/hostIPs").is_empty() {
         let first = list_at(pod, "/status/hostIPs").first().map(|ip| str_at(ip, "/ip")).unwrap_or_default();
         if first != str_at(pod, "/status/hostIP") {
             let path = STATUS.child("hostIPs");
             errors.invalid_str(&path.index(0).child("ip"), first, "must be equal to `hostIP`");
         }
-        validate_addresses(&mut errors, pod, "hostIPs");
+        validate_addresses(&mut errors, pod, old, "hostIPs");
     }
     for list in LISTS {
         validate_users(&mut errors, pod, list);
@@ -125,10 +125,13 @@ fn validate_extended_claim(errors: &mut Errors, pod: &Value) {
     fields::required_subdomain(errors, &path, status, "resourceClaimName");
 }
 
-fn validate_addresses(errors: &mut Errors, pod: &Value, field: &str) {
-    let addresses = list_at(pod, &format!("/status/{field}"));
+/// At most one address of each family. What was there before may stay, whatever it is.
+fn validate_addresses(errors: &mut Errors, pod: &Value, old: &Value, field: &str) {
+    let pointer = format!("/status/{field}");
+    let addresses = list_at(pod, &pointer);
     let path = STATUS.child(field);
-    for (index, address) in addresses.iter().enumerate() {
+    for (index, address) in addresses.iter().enumerate().filter(|(_, a)| !list_at(old, &pointer).contains(a))
+    {
         ip::address(errors, &path.index(index), str_at(address, "/ip"));
     }
     if addresses.len() > 1 {
