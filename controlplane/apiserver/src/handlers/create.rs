@@ -17,6 +17,7 @@ use crate::{
     custom::webhook,
     documents, metadata,
     options::WriteOptions,
+    registry::gates,
     resource::Definition,
     service_allocation::addresses,
     status::ApiError,
@@ -50,6 +51,7 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     admit(call, &definition, Operation::Create, None, &mut object, options).await?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
+    gates::close(definition.group(), definition.plural(), &mut object, None);
     call.warnings.extend(definition.rules().early_warnings(&object));
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
     let mut errors = validation::metadata::create(&object, &definition);

@@ -14,6 +14,7 @@ use crate::{
     custom::webhook,
     field::{Errors, Path},
     managed_fields, metadata,
+    registry::gates,
     resource::Definition,
     service_allocation::addresses,
     status::ApiError,
@@ -179,6 +180,7 @@ async fn store_update(
         admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
     }
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
+    gates::close(definition.group(), definition.plural(), &mut object, Some(old));
     match subresource.as_str() {
         "status" => rules.prepare_status_write(&mut object, old, &call.writer(options.dry_run)),
         "" | "scale" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),
