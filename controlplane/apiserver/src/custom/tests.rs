@@ -115,3 +115,18 @@ async fn a_definition_is_served_once_established_and_takes_its_objects_along() {
     server.until(WIDGETS, |status, _| status == StatusCode::NOT_FOUND).await;
     server.0.stop().await;
 }
+
+#[tokio::test]
+async fn rules_of_change_hold_inside_of_maps_that_are_replaced_as_a_whole() {
+    let server = Fixture::start().await;
+    let major = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "stays"}]});
+    let catalog =
+        json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"major": major}});
+    server.define(&widgets(&json!({"type": "object", "properties": {"catalog": catalog}}))).await;
+    server.create(WIDGETS, &widget("w", &json!({"catalog": {"major": 1}}))).await;
+    let change = json!({"spec": {"catalog": {"major": 2}}});
+    let (status, refused) = server.call(Method::PATCH, &format!("{WIDGETS}/w"), &change).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert_eq!(refused["details"]["causes"][0]["field"], "spec.catalog.major");
+    server.0.stop().await;
+}

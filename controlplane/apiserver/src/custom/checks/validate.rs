@@ -262,8 +262,8 @@ impl Judge<'_> {
                 }
                 (None, Additional::Any) => continue,
             };
-            let correlates =
-                !(checks.atomic || self.path.is_empty() && matches!(key.as_str(), "kind" | "apiVersion"));
+            // Maps that are replaced as a whole have their old values, too.
+            let correlates = !(self.path.is_empty() && matches!(key.as_str(), "kind" | "apiVersion"));
             let old = old.filter(|_| correlates).and_then(|old| old.get(key));
             let length = self.enter(key);
             let below = self.below(schema, value, old);
