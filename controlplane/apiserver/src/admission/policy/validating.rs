@@ -493,7 +493,8 @@ mod tests {
         let mut validations = vec![json!({"expression": "lists.range(900000).size() > 0"}); 13];
         validations[0]["expression"] = "object.a == 2".into();
         assert_eq!(found("Ignore", &validations), [""; 0]);
-        let spent = "0: validation failed due to running out of cost budget, no further validation rules will be run";
+        let spent =
+            "0: validation failed due to running out of cost budget, no further validation rules will be run";
         assert_eq!(found("Fail", &validations), [spent]);
     }
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::{
-    super::{Error, json, value::Value},
+    super::{Error, value::Value},
     times,
 };
-use crate::custom::checks::formats::go_duration;
+use crate::{custom::checks::formats::go_duration, field};
 
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
@@ -84,7 +84,7 @@ fn string<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     Ok(Value::text(match value {
         Value::Text(_) => return Ok(value.clone()),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) => value.to_text(),
-        Value::Double(n) => json::double(*n),
+        Value::Double(n) => field::float(*n),
         Value::Bytes(bytes) => String::from_utf8(bytes.to_vec())
             .map_err(|_| Error::other("invalid UTF-8 in bytes, cannot convert to string"))?,
         Value::Duration(nanoseconds) => times::shown(*nanoseconds),
