@@ -12,6 +12,7 @@ use crate::{
         checks::{Checks, ListKind},
         uri::Uri,
     },
+    field,
     schema::quantity::Quantity,
 };
 
@@ -386,7 +387,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => text.to_string(),
             Self::Int(n) => n.to_string(),
             Self::Uint(n) => n.to_string(),
-            Self::Double(n) => json::double(*n),
+            Self::Double(n) => field::float(*n),
             Self::Bool(b) => b.to_string(),
             other => other.type_name().into(),
         }

@@ -1,10 +1,10 @@
 //! Conversions between types.
 
 use super::{
-    super::{Error, json, value::Value},
+    super::{Error, value::Value},
     times,
 };
-use crate::{custom::checks::formats::go_duration, schema::time};
+use crate::{custom::checks::formats::go_duration, field, schema::time};
 
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
@@ -82,7 +82,7 @@ fn string<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     Ok(Value::text(match value {
         Value::Text(_) => return Ok(value.clone()),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) => value.to_text(),
-        Value::Double(n) => json::double(*n),
+        Value::Double(n) => field::float(*n),
         Value::Bytes(bytes) => String::from_utf8(bytes.to_vec())
             .map_err(|_| Error::other("invalid UTF-8 in bytes, cannot convert to string"))?,
         Value::Duration(nanoseconds) => times::shown(*nanoseconds),
