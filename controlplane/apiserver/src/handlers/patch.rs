@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{call::Call, call::read_body, write};
 use crate::{
     body::{Request, Response},
-    codec, documents,
+    codec,
+    documents::{self, Made},
     field::{Errors, Path},
     metadata,
     options::{FieldValidation, WriteOptions},
@@ -30,6 +31,13 @@ pub enum Form {
     Strategic,
     /// Server-side apply.
     Apply,
+}
+
+impl Form {
+    /// How Go has the patched object.
+    pub fn made(self) -> Made {
+        if matches!(self, Self::Json | Self::Merge) { Made::Text } else { Made::Map }
+    }
 }
 
 /// The form that the content type names.
@@ -73,7 +81,7 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         let ty = definition.ty()?;
         let duplicates = patched(&mut object, form, &body, ty)?;
         let validation = validation.of_try(&mut first);
-        let object = documents::decode_made(call, object, validation, duplicates, &|why| {
+        let object = documents::decode_made(call, object, form.made(), validation, duplicates, &|why| {
             refused(live, form, &body, ty, why).unwrap_or_else(|error| error)
         })?;
         write::check_name(call, &object)?;
@@ -220,6 +228,56 @@ mod tests {
         let (status, _, answer) = applied(&server, "Strict").await;
         assert_eq!(status, 400);
         assert!(answer.contains(r#"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"k\" already set in map"#), "{answer}");
+    }
+
+    async fn patched(server: &Fixture, path: &str, form: &str, patch: &str) -> (u16, serde_json::Value) {
+        let request = http::Request::patch(path)
+            .header(header::CONTENT_TYPE, format!("application/{form}"))
+            .body(body::full(patch.to_owned()))
+            .unwrap();
+        let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&answer).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_patch_may_say_that_the_object_is_of_another_version() {
+        let server = Fixture::start().await;
+        let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+        let target = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+        let spec = serde_json::json!({"maxReplicas": 3, "scaleTargetRef": target});
+        server.create(scalers, &serde_json::json!({"metadata": {"name": "a"}, "spec": spec})).await;
+        let path = format!("{scalers}/a");
+        let patch = r#"{"apiVersion": "autoscaling/v1", "spec": {"targetCPUUtilizationPercentage": 33}}"#;
+        let (status, answer) = patched(&server, &path, "merge-patch+json", patch).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["apiVersion"], "autoscaling/v2");
+        assert_eq!(answer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 33);
+
+        // What a strategic merge patch says that the object is does not matter, if it is text.
+        let patch = r#"{"apiVersion": "v9", "kind": "X", "spec": {"minReplicas": 2.0}}"#;
+        let (status, answer) = patched(&server, &path, "strategic-merge-patch+json", patch).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["kind"], "HorizontalPodAutoscaler");
+        assert_eq!(answer["spec"]["minReplicas"], 2);
+
+        for (patch, status, why) in [
+            (
+                r#"{"kind": "Deployment"}"#,
+                422,
+                "no kind \"Deployment\" is registered for version \"autoscaling/v2\"",
+            ),
+            (r#"{"apiVersion": "apps/v1", "kind": "Deployment"}"#, 422, "unknown conversion"),
+            (r#"{"apiVersion": "a/b/c"}"#, 422, "unexpected GroupVersion string: a/b/c"),
+            (r#"{"apiVersion": null}"#, 400, "the name of the object (a based on URL) was undeterminable"),
+            (r#"{"kind": null}"#, 200, ""),
+        ] {
+            let (code, answer) = patched(&server, &path, "merge-patch+json", patch).await;
+            assert_eq!(code, status, "{patch}: {answer}");
+            let message = answer["message"].as_str().unwrap_or_default();
+            assert!(message.contains(why), "{patch}: {message}");
+        }
     }
 
     #[tokio::test]

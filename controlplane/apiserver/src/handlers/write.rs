@@ -15,6 +15,7 @@ use crate::{
     field::{Errors, Path},
     managed_fields, metadata,
     resource::Definition,
+    schema::decode::hollow::Hollow,
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -178,6 +179,7 @@ async fn store_update(
     if !admitted {
         admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
     }
+    let hollow = hollow_out(definition, &mut object)?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     match subresource.as_str() {
         "status" => rules.prepare_status_write(&mut object, old, &call.writer(options.dry_run)),
@@ -212,7 +214,9 @@ async fn store_update(
         _ => {}
     }
     if !admitted {
-        consent(call, definition, Operation::Update, Some(old), &object, options).await?;
+        let filled = hollow.filled(&object);
+        let shown = filled.as_ref().unwrap_or(&object);
+        consent(call, definition, Operation::Update, Some(old), shown, options).await?;
     }
 
     let services = definition.is("", "services") && subresource.is_empty();
@@ -277,6 +281,15 @@ async fn store_update(
             }
         }
     }
+}
+
+/// Makes `null` of empty lists that JSON always shows, since storage will. Definitions of custom resources are stored
+/// as JSON, which keeps them.
+pub(super) fn hollow_out(definition: &Definition, object: &mut Value) -> Result<Hollow, ApiError> {
+    if definition.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        return Ok(Hollow::default());
+    }
+    Ok(Hollow::out(object, definition.ty()?))
 }
 
 /// What else is written in the same commit, before the object itself: the addresses of a Service.

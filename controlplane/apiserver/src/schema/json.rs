@@ -6,7 +6,7 @@ use std::{fmt, io::Write};
 
 use serde_json::{Map, Number, Value};
 
-use super::types::{Field, Shape, Type};
+use super::types::{Field, Scalar, Shape, Type};
 
 /// Deeper documents are refused; what is stored must be readable inside a list or an event.
 const MAX_DEPTH: usize = 120;
@@ -128,7 +128,7 @@ impl Reader<'_> {
             b't' => self.word(b"rue", IN_TRUE).map(|()| Value::Bool(true)),
             b'f' => self.word(b"alse", IN_FALSE).map(|()| Value::Bool(false)),
             b'n' => self.word(b"ull", IN_NULL).map(|()| Value::Null),
-            b'-' | b'0'..=b'9' => self.number(),
+            b'-' | b'0'..=b'9' => self.number(matches!(known, Known::Type(ty) if is_quantity(ty))),
             _ => Err(self.unexpected("looking for beginning of value")),
         }
     }
@@ -233,7 +233,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    /// A quantity reads the text itself: `1e3` is not the same to it as `1000`.
+    fn number(&mut self, as_text: bool) -> Result<Value, JsonError> {
         let start = self.at;
         let mut whole = true;
         if self.text[self.at] == b'-' {
@@ -271,6 +272,9 @@ impl Reader<'_> {
             if let Ok(number) = text.parse::<u64>() {
                 return Ok(number.into());
             }
+        }
+        if as_text {
+            return Ok(text.into());
         }
         let number = text.parse::<f64>().ok().and_then(Number::from_f64);
         Ok(number.map_or(Value::Null, Value::Number))
@@ -355,6 +359,10 @@ impl Reader<'_> {
         }
         char::REPLACEMENT_CHARACTER
     }
+}
+
+fn is_quantity(ty: Type<'_>) -> bool {
+    matches!(ty.shape(), Shape::Scalar(Scalar::Quantity))
 }
 
 /// Each invalid byte becomes a replacement character of its own.
