@@ -310,9 +310,18 @@ fn decode_as(
             excerpt(body)
         ))
     };
+    let undecodable = |why: &str| {
+        let version = expected.api_version.rsplit('/').next().unwrap_or_default();
+        ApiError::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: {why}",
+            expected.kind, expected.kind
+        ))
+    };
     let (mut document, mut problems) = match encoding {
-        Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty))
-            .map_err(|e| unrecognized(&format!("couldn't get version/kind; json parse error: {e}")))?,
+        Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty)).map_err(|e| match e {
+            json::JsonError::Number(_) => undecodable(&e.to_string()),
+            _ => unrecognized(&format!("couldn't get version/kind; json parse error: {e}")),
+        })?,
         Encoding::Yaml => codec::yaml::read(body).map_err(|e| unrecognized(&e))?,
         Encoding::Protobuf => (codec::from_protobuf(body, ty).map_err(|e| unrecognized(&e))?, Vec::new()),
     };
@@ -321,13 +330,8 @@ fn decode_as(
         document = Value::Object(serde_json::Map::new());
     }
     check_type(&mut document, expected, &unrecognized)?;
-    let (object, unknown) = decode_with_reset(document, ty, Made::Text).map_err(|e| {
-        let version = expected.api_version.rsplit('/').next().unwrap_or_default();
-        ApiError::bad_request(format!(
-            "{} in version {version:?} cannot be handled as a {}: {e}",
-            expected.kind, expected.kind
-        ))
-    })?;
+    let (object, unknown) =
+        decode_with_reset(document, ty, Made::Text).map_err(|e| undecodable(&e.to_string()))?;
     if encoding == Encoding::Yaml || matches!(ty, Type::Custom(_)) {
         problems.extend(unknown);
     }

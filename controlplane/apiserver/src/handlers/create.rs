@@ -9,7 +9,7 @@ use super::{
     call::{Call, read_body},
     write::{
         ATTEMPTS, Options, Written, admit, allocate, check_namespace, consent, hollow_out, own_fields,
-        time_to_live,
+        settle, time_to_live,
     },
 };
 use crate::{
@@ -63,6 +63,7 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     call.warnings.extend(definition.rules().warnings(&object, None));
     let filled = hollow.filled(&object);
     consent(call, &definition, Operation::Create, None, filled.as_ref().unwrap_or(&object), options).await?;
+    settle(&definition, &mut object);
     let shown = webhook::is_asked(&definition).then(|| object.clone());
     object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
 

@@ -14,8 +14,9 @@ use crate::{
     custom::webhook,
     field::{Errors, Path},
     managed_fields, metadata,
+    options::unsigned,
     resource::Definition,
-    schema::decode::hollow::Hollow,
+    schema::{decode::hollow::Hollow, json},
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -219,6 +220,8 @@ async fn store_update(
         consent(call, definition, Operation::Update, Some(old), shown, options).await?;
     }
 
+    settle(definition, &mut object);
+
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
         allocate(call, &mut object, Some(old), options, warned).await?;
@@ -280,6 +283,13 @@ async fn store_update(
                 other => Err(other.into()),
             }
         }
+    }
+}
+
+/// Brings a custom object into the form in which it will be read again.
+pub(super) fn settle(definition: &Definition, object: &mut Value) {
+    if let Definition::Custom(_) = definition {
+        json::settle_numbers(object);
     }
 }
 
@@ -369,13 +379,7 @@ pub fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
 fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Result<(), ApiError> {
     let resource = call.definition.group_resource();
     let version = metadata::text(object, "resourceVersion");
-    let version: u64 = if version.is_empty() {
-        0
-    } else {
-        version.parse().map_err(|_| {
-            ApiError::unknown(format!("strconv.ParseUint: parsing {version:?}: invalid syntax"))
-        })?
-    };
+    let version: u64 = if version.is_empty() { 0 } else { unsigned(version).map_err(ApiError::unknown)? };
     let uid = metadata::text(object, "uid");
     // A patch cannot demand an object of a certain uid; validation will say that the uid does not change.
     let found = metadata::text(old, "uid");

@@ -25,6 +25,9 @@ pub enum JsonError {
         /// Where it is.
         context: &'static str,
     },
+    /// A number that is larger than any.
+    #[error("json: cannot unmarshal number {0} into Go value of type float64")]
+    Number(String),
     /// Nested too deeply.
     #[error("exceeded max depth")]
     Depth,
@@ -277,7 +280,7 @@ impl Reader<'_> {
             return Ok(text.into());
         }
         let number = text.parse::<f64>().ok().and_then(Number::from_f64);
-        Ok(number.map_or(Value::Null, Value::Number))
+        number.map(Value::Number).ok_or_else(|| JsonError::Number(text.to_owned()))
     }
 
     fn digits(&mut self) {
@@ -381,10 +384,7 @@ pub fn write(value: &Value, ty: Option<Type<'_>>, out: &mut Vec<u8>) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "{number}");
-        }
+        Value::Number(number) => write_number(number, out),
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             let inner = match ty.map(Type::shape) {
@@ -437,6 +437,35 @@ fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec
         _ => object.iter().for_each(|(key, value)| member(key, value, None)),
     }
     out.push(b'}');
+}
+
+/// Writes a number as Go does: a whole one has no fraction, and exponents are for the very small and large.
+fn write_number(number: &Number, out: &mut Vec<u8>) {
+    let fraction = number.as_f64().filter(|_| number.is_f64());
+    // Writing to a vector cannot fail.
+    let _ = match fraction {
+        Some(fraction) if fraction.abs() >= 1e21 => {
+            write!(out, "{}", format!("{fraction:e}").replace('e', "e+"))
+        }
+        Some(fraction) if fraction != 0.0 && fraction.abs() < 1e-6 => write!(out, "{fraction:e}"),
+        Some(fraction) => write!(out, "{fraction}"),
+        None => write!(out, "{number}"),
+    };
+}
+
+/// Makes integers of what is written like them, which is what they are when they are read again.
+pub fn settle_numbers(value: &mut Value) {
+    const EXACT: f64 = (1_u64 << 63) as f64;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < EXACT) {
+                *value = (whole as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
 }
 
 /// Writes a string as Go does: `<`, `>`, `&` and the line separators are escaped.
