@@ -355,6 +355,8 @@ fn check_type(
     let wrong = (!api_version.is_empty() && api_version != expected.api_version)
         || (!kind.is_empty() && kind != expected.kind);
     if wrong && !expected.custom {
+        // What the document does not say is as the path has it.
+        let api_version = if api_version.is_empty() { expected.api_version.clone() } else { api_version };
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
         let kind = if kind.is_empty() { &expected.kind } else { &kind };
         if *kind == expected.kind && versions::is_another_version(group, version, kind, &expected.group) {
@@ -506,6 +508,12 @@ mod tests {
                 "HorizontalPodAutoscaler",
                 "the API version in the data (autoscaling/v1) does not match the expected API version \
                  (autoscaling/v2)",
+            ),
+            (
+                "",
+                "Pod",
+                "Pod in version \"v2\" cannot be handled as a HorizontalPodAutoscaler: no kind \"Pod\" is registered \
+                 for version \"autoscaling/v2\" in scheme \"vkube\"",
             ),
             (
                 "extensions/v1beta1",

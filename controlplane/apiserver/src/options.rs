@@ -151,6 +151,31 @@ impl WriteOptions {
         let mut errors = Errors::default();
         let dry_run = query.all("dryRun");
         let mut options = Self { dry_run: !dry_run.is_empty(), ..Self::default() };
+        let manager = query.get("fieldManager");
+        let path = Path::new("fieldManager");
+        if apply && manager.is_empty() {
+            errors.required(&path, "is required for apply patch");
+        }
+        if query.has("force") {
+            options.force = Some(query.flag("force"));
+            if !apply && kind == "PatchOptions" {
+                errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+            }
+        }
+        if manager.len() > 128 {
+            errors.too_long(&path, 128);
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| !is_printable(*c)) {
+            errors.push(
+                &path,
+                Reason::Invalid,
+                format!(
+                    "Invalid value: {}: invalid character U+{:04X} (at position {at})",
+                    crate::field::quoted(manager),
+                    c as u32
+                ),
+            );
+        }
         check_dry_run(dry_run, &mut errors);
         options.field_validation = match query.get("fieldValidation") {
             "Ignore" => FieldValidation::Ignore,
@@ -165,31 +190,6 @@ impl WriteOptions {
                 FieldValidation::Warn
             }
         };
-        let manager = query.get("fieldManager");
-        let path = Path::new("fieldManager");
-        if manager.len() > 128 {
-            errors.too_long(&path, 128);
-        }
-        if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control() || !is_printable(*c)) {
-            errors.push(
-                &path,
-                Reason::Invalid,
-                format!(
-                    "Invalid value: {}: invalid character U+{:04X} (at position {at})",
-                    crate::field::quoted(manager),
-                    c as u32
-                ),
-            );
-        }
-        if apply && manager.is_empty() {
-            errors.required(&path, "is required for apply patch");
-        }
-        if query.has("force") {
-            options.force = Some(query.flag("force"));
-            if !apply && kind == "PatchOptions" {
-                errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
-            }
-        }
         if !errors.is_empty() {
             return Err(invalid(kind, &errors));
         }

@@ -72,6 +72,7 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         return apply(call, &body, &options).await?.respond(call);
     }
     let validation = options.field_validation;
+    let sent = Sent { form, body: &body, validation };
     let mut first = true;
     let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
     let written = write::update(call, &write_options, |call, live| {
@@ -79,10 +80,10 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         let mut object = live.clone();
         let definition = call.definition.clone();
         let ty = definition.ty()?;
-        let duplicates = patched(&mut object, form, &body, ty)?;
+        let problems = patched(&mut object, sent, ty)?;
         let validation = validation.of_try(&mut first);
-        let object = documents::decode_made(call, object, form.made(), validation, duplicates, &|why| {
-            refused(live, form, &body, ty, why).unwrap_or_else(|error| error)
+        let object = documents::decode_made(call, object, form.made(), validation, problems, &|why| {
+            refused(live, sent, ty, why).unwrap_or_else(|error| error)
         })?;
         write::check_name(call, &object)?;
         Ok(object)
@@ -90,40 +91,52 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     written.await?.respond(call)
 }
 
-/// Applies a patch to a document; the answer lists the patch's duplicate fields.
-pub fn patched(object: &mut Value, form: Form, body: &Bytes, ty: Type<'_>) -> Result<Vec<String>, ApiError> {
-    let (patch, mut duplicates) = json::parse(body, None).map_err(|e| {
-        let stage = if matches!(form, Form::Json | Form::Merge) { "error decoding patch: " } else { "" };
-        ApiError::bad_request(format!("{stage}{e}"))
+/// A patch as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// Its form.
+    pub form: Form,
+    /// Its text.
+    pub body: &'a Bytes,
+    /// What becomes of what is not known. Who ignores that gets other words for what cannot be read.
+    pub validation: FieldValidation,
+}
+
+/// Applies a patch to a document; the answer lists what a strict reader has against the patch itself.
+pub fn patched(object: &mut Value, sent: Sent<'_>, ty: Type<'_>) -> Result<Vec<String>, ApiError> {
+    let (form, lenient) = (sent.form, sent.validation == FieldValidation::Ignore);
+    let (patch, mut problems) = json::parse(sent.body, None).map_err(|e| {
+        ApiError::bad_request(match form {
+            Form::Merge if lenient => "Invalid JSON Patch".into(),
+            Form::Json | Form::Merge if !lenient => format!("error decoding patch: {e}"),
+            _ => e.to_string(),
+        })
     })?;
     if form == Form::Json {
-        for duplicate in &mut duplicates {
-            duplicate.insert_str(0, "json patch ");
+        problems.extend(json_patch::unknown_fields(&patch));
+        for problem in &mut problems {
+            problem.insert_str(0, "json patch ");
         }
     }
     match form {
+        Form::Json if lenient => json_patch::apply_unchecked(object, &patch)?,
         Form::Json => json_patch::apply(object, &patch)?,
+        Form::Merge if lenient => merge_patch::apply_unchecked(object, patch)?,
         Form::Merge => merge_patch::apply(object, patch)?,
         Form::Strategic | Form::Apply => strategic::apply(object, patch, ty)?,
     }
-    Ok(duplicates)
+    Ok(problems)
 }
 
 /// The error that what a patch makes of the object is wrong. It quotes the patched document, or the patch
 /// itself where it is strategic.
-pub fn refused(
-    live: &Value,
-    form: Form,
-    body: &Bytes,
-    ty: Type<'_>,
-    why: &str,
-) -> Result<ApiError, ApiError> {
-    let shown = if form == Form::Strategic {
-        json::parse(body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
+pub fn refused(live: &Value, sent: Sent<'_>, ty: Type<'_>, why: &str) -> Result<ApiError, ApiError> {
+    let shown = if sent.form == Form::Strategic {
+        json::parse(sent.body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
     } else {
         let (mut object, mut text) = (live.clone(), Vec::new());
         json::write(live, Some(ty), &mut text);
-        patched(&mut object, form, body, ty)?;
+        patched(&mut object, sent, ty)?;
         patch::rendered(&String::from_utf8_lossy(&text), &object)
     };
     let mut errors = Errors::default();

@@ -82,15 +82,16 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
             })?
         } else {
             let mut scale = old.clone();
-            let duplicates = patch::patched(&mut scale, form, &body, owner.ty)?;
+            let sent = patch::Sent { form, body: &body, validation: options.field_validation };
+            let problems = patch::patched(&mut scale, sent, owner.ty)?;
             let mut scale = documents::decode_made_as(
                 call,
                 scale,
                 form.made(),
                 &expected,
                 validation,
-                duplicates,
-                &|why| patch::refused(&old, form, &body, owner.ty, why).unwrap_or_else(|error| error),
+                problems,
+                &|why| patch::refused(&old, sent, owner.ty, why).unwrap_or_else(|error| error),
             )?;
             managed_fields::on_update(Some(&old), &mut scale, &owner);
             scale
