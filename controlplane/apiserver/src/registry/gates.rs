@@ -57,6 +57,17 @@ const OF_KINDS: &[(&str, &str, &[&str])] = &[
     // DRANodeAllocatableResources
     ("", "pods", &["status/nodeAllocatableResourceClaimStatuses"]),
     ("resource.k8s.io", "resourceslices", &["spec/devices/*/nodeAllocatableResourceMappings"]),
+    // DRAListTypeAttributes
+    (
+        "resource.k8s.io",
+        "resourceslices",
+        &[
+            "spec/devices/*/attributes/*/bools",
+            "spec/devices/*/attributes/*/ints",
+            "spec/devices/*/attributes/*/strings",
+            "spec/devices/*/attributes/*/versions",
+        ],
+    ),
     // DynamicKubeletConfig, which is no more
     ("", "nodes", &["spec/configSource"]),
     ("", "nodes", &["status/config"]),
@@ -93,11 +104,15 @@ fn close_one(object: &mut Value, old: Option<&Value>, place: &str, fields: &[&st
     }
 }
 
-/// Whether there is a field of this path, where `*` stands for all entries of a list.
+/// Whether there is a field of this path, where `*` stands for all entries of a list or map.
 fn has(value: &Value, path: &[&str]) -> bool {
     match path {
         [] => true,
-        ["*", rest @ ..] => value.as_array().into_iter().flatten().any(|entry| has(entry, rest)),
+        ["*", rest @ ..] => match value {
+            Value::Array(entries) => entries.iter().any(|entry| has(entry, rest)),
+            Value::Object(entries) => entries.values().any(|entry| has(entry, rest)),
+            _ => false,
+        },
         [step, rest @ ..] => value.get(step).is_some_and(|field| has(field, rest)),
     }
 }
@@ -106,9 +121,11 @@ fn drop_at(value: &mut Value, path: &[&str]) {
     match path {
         [] => {}
         [field] => drop(value.as_object_mut().and_then(|fields| fields.remove(*field))),
-        ["*", rest @ ..] => {
-            value.as_array_mut().into_iter().flatten().for_each(|entry| drop_at(entry, rest));
-        }
+        ["*", rest @ ..] => match value {
+            Value::Array(entries) => entries.iter_mut().for_each(|entry| drop_at(entry, rest)),
+            Value::Object(entries) => entries.values_mut().for_each(|entry| drop_at(entry, rest)),
+            _ => {}
+        },
         [step, rest @ ..] => {
             let Some(field) = value.get_mut(step) else { return };
             drop_at(field, rest);
@@ -151,6 +168,14 @@ mod tests {
         let mut deployment = json!({"spec": {"template": {"spec": spec}}});
         close("apps", "deployments", &mut deployment, None);
         assert_eq!(deployment, json!({"spec": {"template": {"spec": kept}}}));
+    }
+
+    #[test]
+    fn the_entries_of_maps_are_looked_at_like_those_of_lists() {
+        let device = |attribute: Value| json!({"spec": {"devices": [{"attributes": {"a": attribute}}]}});
+        let mut slice = device(json!({"ints": [1], "int": 2}));
+        close("resource.k8s.io", "resourceslices", &mut slice, None);
+        assert_eq!(slice, device(json!({"int": 2})));
     }
 
     #[test]

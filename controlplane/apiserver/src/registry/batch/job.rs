@@ -2,6 +2,7 @@
 
 mod indexes;
 mod status;
+mod update;
 mod validate;
 
 use jiff::Timestamp;
@@ -69,7 +70,7 @@ impl Kind for Job {
     }
 
     fn validate_update(&self, job: &Value, old: &Value) -> Errors {
-        validate::validate_update(job, old)
+        update::validate_update(job, old)
     }
 
     fn validate_status_update(&self, job: &Value, old: &Value) -> Errors {

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod_spec::round_up_quantities;
-use crate::field::Errors;
-use crate::registry::access::{bool_at, entries, get, has, list_at, make_map, of_type, set, str_at};
+use crate::field::{Errors, Path};
+use crate::registry::access::{bool_at, entries, get, has, list_at, make_map, of_type, set, str_at, strs_at};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, name, text_or, wide};
+use crate::validation::ip;
 
 /// The rules of nodes.
 pub struct Node;
@@ -38,6 +39,10 @@ impl Kind for Node {
         }
         if !str_at(node, "/spec/externalID").is_empty() {
             warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
+        }
+        let path = Path::new("spec");
+        for (index, cidr) in strs_at(node, "/spec/podCIDRs").enumerate() {
+            warnings.extend(ip::cidr_warnings(&path.child("podCIDRs").index(index), cidr));
         }
         warnings
     }

@@ -13,7 +13,7 @@ use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, access_modes, age, column, name, shown_or, wide};
 use crate::validation::labels;
 
-pub use validate::validate_spec;
+pub use validate::{validate_amount, validate_spec};
 
 /// The rules of persistent volume claims.
 pub struct PersistentVolumeClaim;

@@ -33,7 +33,9 @@ pub use requirements::{
 pub use resources::{effective, is_huge_page, is_sidecar, qos_class};
 pub use scheduling::{validate_taint_effect, validate_tolerations};
 pub use validate::{Subject, validate_spec, validate_template, visit_containers};
-pub use volumes::{validate_csi_driver_name, validate_host_path, validate_legacy, validate_no_backsteps};
+pub use volumes::{
+    judged_as, validate_csi_driver_name, validate_host_path, validate_legacy, validate_no_backsteps,
+};
 pub use warnings::{
     deprecated_label, fractional as fractional_warning, name_warnings, node_term as node_term_warnings,
     of_template as template_warnings, of_workload as workload_warnings, warnings,

@@ -7,13 +7,13 @@ use serde_json::Value;
 use crate::cel::{Issues, Program, Scope, Type};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, has, list_at, str_at};
+pub use crate::registry::core::pod_spec::validate_csi_driver_name as driver_name;
 use crate::validation::fields::{dns_label, one_of};
 use crate::validation::labels::label_name;
 use crate::validation::names;
 
 /// How many requests, constraints, configurations or selectors there can be.
 pub const MOST: usize = 32;
-const DRIVER_MAX: usize = 63;
 const POOL_MAX: usize = 253;
 const IDENTIFIER_MAX: usize = 32;
 const EXPRESSION_MAX: usize = 10 * 1024;
@@ -21,19 +21,6 @@ const RAW_MAX: usize = 10 * 1024;
 const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 const NO_REQUEST: &str =
     "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
-
-/// The name of a driver.
-pub fn driver_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
-    if name.is_empty() {
-        return errors.required(path, "");
-    }
-    if name.len() > DRIVER_MAX {
-        errors.too_long(path, DRIVER_MAX);
-    }
-    for why in names::dns1123_subdomain(&name.to_lowercase()) {
-        errors.invalid_str(path, name, &why);
-    }
-}
 
 /// The name of a pool: subdomains separated by slashes.
 pub fn pool_name(errors: &mut Errors, path: &Path<'_>, name: &str) {

@@ -6,8 +6,10 @@ use crate::field::{Errors, Path};
 use crate::registry::access::{
     at, count_at, get, has, list_at, list_mut, map_at, opt_str, remove, set, str_at, strs_at,
 };
+use crate::registry::core::persistent_volume_claim::validate_amount;
 use crate::registry::core::pod_spec::{
-    node_term_warnings, validate_csi_driver_name, validate_host_path, validate_legacy, validate_node_selector,
+    judged_as, node_term_warnings, validate_csi_driver_name, validate_host_path, validate_legacy,
+    validate_node_selector,
 };
 use crate::registry::internal::{self, Internal};
 use crate::schema::quantity::Quantity;
@@ -60,16 +62,16 @@ const NOT_INLINE: &str = "may not be specified in the context of inline volumes"
 /// A new volume.
 pub fn validate_create(volume: &Value) -> Errors {
     let mut errors = Errors::default();
-    validate_spec(&mut errors, &SPEC, at(volume, "/spec"), false);
+    validate_spec(&mut errors, &SPEC, at(volume, "/spec"), str_at(volume, "/metadata/name"), false);
     errors
 }
 
 /// A volume that is described inside of another object.
 pub fn validate_inline(errors: &mut Errors, path: &Path<'_>, spec: &Value) {
-    validate_spec(errors, path, spec, true);
+    validate_spec(errors, path, spec, "", true);
 }
 
-fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, inline: bool) {
+fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, name: &str, inline: bool) {
     let capacity = path.child("capacity");
     if inline {
         if has(spec, "/claimRef") {
@@ -101,14 +103,12 @@ fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, inline: boo
     if let Some(affinity) = get(spec, "/nodeAffinity") {
         let path = path.child("nodeAffinity");
         match get(affinity, "/required") {
+            _ if inline => errors.forbidden(&path, NOT_INLINE),
             Some(selector) => validate_node_selector(errors, &path.child("required"), selector),
             None => errors.required(&path.child("required"), "must specify required node constraints"),
         }
-        if inline {
-            errors.forbidden(&path, NOT_INLINE);
-        }
     }
-    validate_source(errors, path, spec);
+    validate_source(errors, path, spec, name);
     let root = str_at(spec, "/hostPath/path");
     if !root.is_empty() && root.trim_matches('/').is_empty() && policy == "Recycle" {
         errors.forbidden(&policy_path, "may not be 'recycle' for a hostPath mount of '/'");
@@ -155,31 +155,29 @@ fn validate_capacity(errors: &mut Errors, path: &Path<'_>, capacity: Option<&Map
         errors.not_supported(path, &shown, &["storage"]);
     }
     for (resource, amount) in capacity {
-        let Ok(quantity) = Quantity::from_value(amount) else { continue };
-        if quantity.signum() < 0 {
-            let why = "must be a valid resource quantity";
-            errors.invalid(&path.key(resource), &quantity.value().into(), why);
-        }
-        if quantity.signum() <= 0 {
+        validate_amount(errors, &path.key(resource), amount);
+        if Quantity::from_value(amount).is_ok_and(|amount| amount.signum() <= 0) {
             errors.invalid(&path.key(resource), amount, NOT_POSITIVE);
         }
     }
 }
 
-fn validate_source(errors: &mut Errors, parent: &Path<'_>, spec: &Value) {
+fn validate_source(errors: &mut Errors, parent: &Path<'_>, spec: &Value, name: &str) {
     let mut found = false;
     for field in SOURCES {
         let Some(source) = get(spec, &format!("/{field}")) else { continue };
-        let path = parent.child(field);
-        if found {
-            errors.forbidden(&path, "may not specify more than 1 volume type");
+        // The real server does not mind a second source if it is this one.
+        if found && *field != "flexVolume" {
+            let shown = if *field == "cephfs" { "cephFS" } else { field };
+            errors.forbidden(&parent.child(shown), "may not specify more than 1 volume type");
             continue;
         }
         found = true;
+        let path = parent.child(judged_as(field));
         match *field {
             "hostPath" => validate_host_path(errors, &path, source),
             "csi" => validate_csi(errors, &path, source),
-            _ => validate_legacy(errors, &path, field, source),
+            _ => validate_legacy(errors, &path, field, source, Some(name)),
         }
         if *field == "local" && !has(spec, "/nodeAffinity") {
             errors.required(&parent.child("nodeAffinity"), "Local volume requires node affinity");

@@ -3,14 +3,14 @@
 use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason};
-use crate::registry::access::{at, get, has, list_at, map_at, opt_str, remove, restore, str_at, strs_at};
+use crate::registry::access::{at, entries, get, has, list_at, opt_str, remove, restore, str_at, strs_at};
 use crate::registry::core::persistent_volume::{BETA_CLASS, validate_access_modes};
 use crate::registry::internal::Internal;
 use crate::schema::quantity::Quantity;
 use crate::validation::fields::{
     self, NOT_POSITIVE, dns_label, dns_subdomain, non_negative_quantity, one_of, required,
 };
-use crate::validation::{diff, labels};
+use crate::validation::{diff, labels, names};
 
 const SPEC: Path<'static> = Path::new("spec");
 const SIZE: &str = "/spec/resources/requests/storage";
@@ -124,6 +124,9 @@ fn validate_spec_kept(errors: &mut Errors, claim: &Value, old: &Value) {
         restore(&mut kept, &new, "/volumeName");
     }
     let annotation = |object: &Value| at(object, "/metadata/annotations").get(BETA_CLASS).cloned();
+    let text = |annotation: &Option<Value>| -> String {
+        annotation.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
     let (old_class, new_class) = (annotation(old), annotation(claim));
     let named = get(&new, "/storageClassName").cloned();
     let was_unnamed = !has(&kept, "/storageClassName");
@@ -134,11 +137,10 @@ fn validate_spec_kept(errors: &mut Errors, claim: &Value, old: &Value) {
     if moved {
         remove(&mut new, "/storageClassName");
     } else {
-        if old_class != new_class {
+        if text(&old_class) != text(&new_class) {
             let metadata = Path::new("metadata");
             let annotations = metadata.child("annotations");
-            let shown = new_class.unwrap_or_default();
-            errors.invalid(&annotations.key(BETA_CLASS), &shown, fields::IMMUTABLE);
+            errors.invalid_str(&annotations.child(BETA_CLASS), &text(&new_class), fields::IMMUTABLE);
         }
         if named.is_some() && was_unnamed && (old_class.is_none() || named == old_class) {
             remove(&mut new, "/storageClassName");
@@ -174,20 +176,88 @@ pub fn validate_status_update(claim: &Value) -> Errors {
     if strs_at(claim, "/spec/accessModes").next().is_none() {
         errors.required(&Path::new("Spec").child("accessModes"), "");
     }
-    for (field, why) in
-        [("capacity", "must be a valid resource quantity"), ("allocatedResources", fields::NEGATIVE)]
-    {
-        for (resource, amount) in map_at(claim, &format!("/status/{field}")).into_iter().flatten() {
-            if Quantity::from_value(amount).is_ok_and(|amount| amount.signum() < 0) {
-                errors.invalid(&status.child(field).key(resource), amount, why);
-            }
+    let capacity = status.child("capacity");
+    for (resource, amount) in entries(claim, "/status/capacity") {
+        validate_amount(&mut errors, &capacity.key(resource), amount);
+    }
+    let states = status.child("allocatedResourceStatuses");
+    for (resource, state) in entries(claim, "/status/allocatedResourceStatuses") {
+        validate_resource(&mut errors, &states, resource);
+        if !RESIZING.contains(&state.as_str().unwrap_or_default()) {
+            errors.not_supported(&states, &resource.as_str().into(), RESIZING);
         }
     }
-    for (resource, state) in map_at(claim, "/status/allocatedResourceStatuses").into_iter().flatten() {
-        if !RESIZING.contains(&state.as_str().unwrap_or_default()) {
-            let path = status.child("allocatedResourceStatuses");
-            errors.not_supported(&path, &resource.as_str().into(), RESIZING);
+    let allocated = status.child("allocatedResources");
+    for (resource, amount) in entries(claim, "/status/allocatedResources") {
+        if validate_resource(&mut errors, &allocated, resource) {
+            validate_amount(&mut errors, &allocated.key(resource), amount);
         }
     }
     errors
+}
+
+/// An amount that is not negative; said of it in whole units.
+pub fn validate_amount(errors: &mut Errors, path: &Path<'_>, amount: &Value) {
+    if let Some(amount) = Quantity::from_value(amount).ok().filter(|amount| amount.signum() < 0) {
+        errors.invalid(path, &amount.value().into(), "must be a valid resource quantity");
+    }
+}
+
+/// A resource that volumes have: storage, or one with a domain of its own.
+fn validate_resource(errors: &mut Errors, path: &Path<'_>, resource: &str) -> bool {
+    let wrong = names::qualified_name(resource);
+    for why in &wrong {
+        errors.invalid_str(path, resource, why);
+    }
+    if !wrong.is_empty() {
+        return false;
+    }
+    let native = !resource.contains('/') || resource.contains("kubernetes.io/");
+    if native && resource != "storage" {
+        errors.not_supported(path, &resource.into(), &["storage"]);
+    }
+    !native || resource == "storage"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(errors: &Errors) -> Vec<String> {
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_class_that_an_annotation_names_stays() {
+        let claim = |class: &str| json!({"metadata": {"annotations": {BETA_CLASS: class}}, "spec": {}});
+        let mut errors = Errors::default();
+        validate_spec_kept(&mut errors, &claim("b"), &claim("a"));
+        assert_eq!(
+            told(&errors),
+            [
+                r#"metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "b": field is immutable"#
+            ]
+        );
+    }
+
+    #[test]
+    fn a_claim_is_given_storage_or_what_others_name_in_their_domain() {
+        let status = |field: &str, resources: Value| {
+            told(&validate_status_update(&json!({
+                "spec": {"accessModes": ["ReadWriteOnce"]},
+                "status": {field: resources},
+            })))
+        };
+        assert_eq!(status("allocatedResources", json!({"storage": "1Gi", "a.b/c": "1"})), [""; 0]);
+        assert_eq!(
+            status("allocatedResources", json!({"cpu": "1"})),
+            [r#"status.allocatedResources: Unsupported value: "cpu": supported values: "storage""#]
+        );
+        assert_eq!(
+            status("capacity", json!({"storage": "-1Ki"})),
+            ["status.capacity[storage]: Invalid value: -1024: must be a valid resource quantity"]
+        );
+    }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, list_at, opt_str, str_at};
 use crate::schema::quantity::Quantity;
-use crate::validation::fields::{dns_subdomain, qualified_name, required, required_subdomain};
+use crate::validation::fields::{dns_label, dns_subdomain, qualified_name, required, required_subdomain};
 use crate::validation::formats;
 
 /// What variables can tell of their pod.
@@ -38,6 +38,7 @@ const CONVERTIBLE: &[&str] = &[
     "metadata.name",
     "metadata.namespace",
     "metadata.uid",
+    "spec.host",
     "spec.nodeName",
     "spec.restartPolicy",
     "spec.serviceAccountName",
@@ -82,12 +83,7 @@ fn validate_source(errors: &mut Errors, path: &Path<'_>, variable: &Value) {
     }
     if let Some(file) = get(source, "/fileKeyRef") {
         sources += 1;
-        let path = path.child("fileKeyRef");
-        required(errors, &path, file, "key");
-        required(errors, &path, file, "volumeName");
-        if required(errors, &path, file, "path") {
-            super::volumes::validate_local_path(errors, &path.child("path"), str_at(file, "/path"));
-        }
+        validate_file_ref(errors, &path.child("fileKeyRef"), file);
     }
     if sources == 0 {
         errors.invalid_str(
@@ -99,6 +95,21 @@ fn validate_source(errors: &mut Errors, path: &Path<'_>, variable: &Value) {
         errors.invalid_str(path, "", "may not be specified when `value` is not empty");
     } else if sources > 1 {
         errors.invalid_str(path, "", "may not have more than one field specified at a time");
+    }
+}
+
+fn validate_file_ref(errors: &mut Errors, path: &Path<'_>, file: &Value) {
+    if required(errors, path, file, "key") {
+        let key = str_at(file, "/key");
+        for why in formats::env_var_name(key) {
+            errors.invalid_str(&path.child("key"), key, &why);
+        }
+    }
+    if required(errors, path, file, "volumeName") {
+        dns_label(errors, &path.child("volumeName"), str_at(file, "/volumeName"));
+    }
+    if required(errors, path, file, "path") {
+        super::volumes::validate_no_backsteps(errors, &path.child("path"), str_at(file, "/path"));
     }
 }
 
@@ -123,15 +134,22 @@ fn validate_field_ref(errors: &mut Errors, path: &Path<'_>, field: &Value, suppo
         return errors.invalid_str(&path.child("fieldPath"), field_path, &why);
     }
     let (name, subscript) = match field_path.strip_suffix("']").and_then(|rest| rest.split_once("['")) {
-        Some((name, subscript)) => (name, Some(subscript)),
-        None => (field_path, None),
+        Some((name, subscript)) if !name.is_empty() => (name, Some(subscript)),
+        _ => (field_path, None),
     };
     let subscriptable = matches!(name, "metadata.annotations" | "metadata.labels");
-    let known = CONVERTIBLE.contains(&field_path) || subscript.is_some() && subscriptable;
-    if !known {
-        let why = format!("error converting fieldPath: field label not supported: {field_path}");
+    let unknown = match subscript {
+        Some(_) if subscriptable => None,
+        Some(_) => Some("field label does not support subscript"),
+        None if CONVERTIBLE.contains(&name) => None,
+        None => Some("field label not supported"),
+    };
+    if let Some(why) = unknown {
+        let why = format!("error converting fieldPath: {why}: {field_path}");
         return errors.invalid_str(&path.child("fieldPath"), field_path, &why);
     }
+    // Clients of the first days say `spec.host`.
+    let name = if name == "spec.host" { "spec.nodeName" } else { name };
     match subscript {
         Some(key) if name == "metadata.annotations" => qualified_name(errors, path, &key.to_lowercase()),
         Some(key) => qualified_name(errors, path, key),

@@ -93,16 +93,24 @@ pub fn validate_volumes<'a>(errors: &mut Errors, path: &Path<'_>, subject: &Subj
     valid
 }
 
+/// What the real server calls a source in the path of what is wrong about it.
+pub fn judged_as(field: &str) -> &str {
+    if field == "gcePersistentDisk" { "persistentDisk" } else { field }
+}
+
 fn validate_source(errors: &mut Errors, path: &Path<'_>, volume: &Value, subject: &Subject<'_>) {
     let mut found = false;
     for (field, shown) in SOURCES {
         let Some(source) = get(volume, &format!("/{field}")) else { continue };
         if found {
             errors.forbidden(&path.child(shown), MORE_THAN_ONE);
+            if *field == "iscsi" {
+                legacy::validate_iscsi_name_length(errors, path, volume);
+            }
             continue;
         }
         found = true;
-        let source_path = path.child(field);
+        let source_path = path.child(judged_as(field));
         match *field {
             "emptyDir" => validate_empty_dir(errors, &source_path, source),
             "hostPath" => validate_host_path(errors, &source_path, source),
@@ -127,7 +135,7 @@ fn validate_source(errors: &mut Errors, path: &Path<'_>, volume: &Value, subject
                 }
                 super::containers::validate_pull_policy(errors, &source_path, source);
             }
-            _ => validate_legacy(errors, &source_path, field, source),
+            _ => validate_legacy(errors, &source_path, field, source, None),
         }
         if *field == "iscsi" {
             legacy::validate_iscsi_name_length(errors, path, volume);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{validate_descending_path, validate_no_backsteps};
 use crate::field::{Errors, Path};
-use crate::registry::access::{entries, has, int_at, list_at, opt_int, str_at};
+use crate::registry::access::{at, entries, get, has, int_at, list_at, opt_int, opt_str, str_at};
 use crate::validation::fields::{dns_label, is_true, one_of, required};
 use crate::validation::{formats, names};
 
@@ -19,8 +19,14 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("cinder", &["volumeID"]),
 ];
 
-/// A source by its field.
-pub fn validate_legacy(errors: &mut Errors, path: &Path<'_>, field: &str, source: &Value) {
+/// A source by its field; with the name of the persistent volume that has it, if it is one's.
+pub fn validate_legacy(
+    errors: &mut Errors,
+    path: &Path<'_>,
+    field: &str,
+    source: &Value,
+    persistent: Option<&str>,
+) {
     for name in REQUIRED.iter().filter(|(known, _)| *known == field).flat_map(|(_, names)| *names) {
         required(errors, path, source, name);
     }
@@ -32,7 +38,7 @@ pub fn validate_legacy(errors: &mut Errors, path: &Path<'_>, field: &str, source
         "gcePersistentDisk" => validate_disk(errors, path, source, "pdName"),
         "awsElasticBlockStore" => validate_disk(errors, path, source, "volumeID"),
         "nfs" => validate_nfs(errors, path, source),
-        "iscsi" => validate_iscsi(errors, path, source),
+        "iscsi" => validate_iscsi(errors, path, source, persistent),
         "flocker" => validate_flocker(errors, path, source),
         "rbd" | "cephfs" => {
             if list_at(source, "/monitors").is_empty() {
@@ -42,20 +48,50 @@ pub fn validate_legacy(errors: &mut Errors, path: &Path<'_>, field: &str, source
                 required(errors, path, source, "image");
             }
         }
-        "cinder" if has(source, "/secretRef") && str_at(source, "/secretRef/name").is_empty() => {
-            errors.required(&path.child("secretRef").child("name"), "");
+        "cinder" => validate_secret(errors, path, source, persistent.is_some()),
+        "glusterfs" if persistent.is_some() => validate_endpoints_namespace(errors, path, source),
+        "azureFile" if persistent.is_some() && opt_str(source, "/secretNamespace") == Some("") => {
+            errors.required(&path.child("secretNamespace"), "");
         }
         "quobyte" => validate_quobyte(errors, path, source),
         "fc" => validate_fc(errors, path, source),
         "flexVolume" => validate_flex(errors, path, source),
         "azureDisk" => validate_azure_disk(errors, path, source),
-        "storageos" if required(errors, path, source, "volumeName") => {
-            dns_label(errors, &path.child("volumeName"), str_at(source, "/volumeName"));
+        "storageos" => {
+            if required(errors, path, source, "volumeName") {
+                dns_label(errors, &path.child("volumeName"), str_at(source, "/volumeName"));
+            }
+            let namespace = str_at(source, "/volumeNamespace");
+            if !namespace.is_empty() {
+                dns_label(errors, &path.child("volumeNamespace"), namespace);
+            }
+            validate_secret(errors, path, source, persistent.is_some());
         }
         "local" if required(errors, path, source, "path") => {
             validate_no_backsteps(errors, &path.child("path"), str_at(source, "/path"));
         }
         _ => {}
+    }
+}
+
+/// `secretRef`; persistent volumes, which are in no namespace, say where it is.
+fn validate_secret(errors: &mut Errors, path: &Path<'_>, source: &Value, persistent: bool) {
+    let Some(secret) = get(source, "/secretRef") else { return };
+    let path = path.child("secretRef");
+    required(errors, &path, secret, "name");
+    if persistent {
+        required(errors, &path, secret, "namespace");
+    }
+}
+
+fn validate_endpoints_namespace(errors: &mut Errors, path: &Path<'_>, source: &Value) {
+    let Some(namespace) = opt_str(source, "/endpointsNamespace") else { return };
+    let path = path.child("endpointsNamespace");
+    if namespace.is_empty() {
+        let why = "if the endpointnamespace is set, it must be a valid namespace name";
+        errors.invalid_str(&path, namespace, why);
+    } else {
+        dns_label(errors, &path, namespace);
     }
 }
 
@@ -76,18 +112,27 @@ fn validate_nfs(errors: &mut Errors, path: &Path<'_>, source: &Value) {
     }
 }
 
-fn validate_iscsi(errors: &mut Errors, path: &Path<'_>, source: &Value) {
+fn validate_iscsi(errors: &mut Errors, path: &Path<'_>, source: &Value, persistent: Option<&str>) {
     required(errors, path, source, "targetPortal");
+    let portal = str_at(source, "/targetPortal");
+    if let Some(name) = persistent
+        && is_interface_too_long(name, source)
+    {
+        errors.invalid_str(&path.child("targetportal"), portal, TOO_LONG);
+    }
     if required(errors, path, source, "iqn") {
-        validate_iscsi_name(errors, &path.child("iqn"), str_at(source, "/iqn"));
+        validate_iscsi_name(errors, &path.child("iqn"), str_at(source, "/iqn"), persistent.is_some());
     }
     validate_lun(errors, path, source);
     let authenticated = is_true(source, "/chapAuthDiscovery") || is_true(source, "/chapAuthSession");
     if authenticated && !has(source, "/secretRef") {
         errors.required(&path.child("secretRef"), "");
     }
-    if has(source, "/initiatorName") {
-        validate_iscsi_name(errors, &path.child("initiatorname"), str_at(source, "/initiatorName"));
+    if persistent.is_some() {
+        validate_secret(errors, path, source, false);
+    }
+    if let Some(initiator) = opt_str(source, "/initiatorName") {
+        validate_iscsi_name(errors, &path.child("initiatorname"), initiator, persistent.is_some());
     }
 }
 
@@ -97,13 +142,14 @@ fn validate_lun(errors: &mut Errors, path: &Path<'_>, source: &Value) {
     }
 }
 
-fn validate_iscsi_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
+fn validate_iscsi_name(errors: &mut Errors, path: &Path<'_>, name: &str, persistent: bool) {
     let alphanumeric =
         |text: &str, length| text.len() == length && text.bytes().all(|c| c.is_ascii_alphanumeric());
     let valid = match name.get(..3) {
         Some("iqn") => is_iqn(name),
         Some("eui") => alphanumeric(name.get(4..).unwrap_or_default(), 16),
         Some("naa") => alphanumeric(name.get(4..).unwrap_or_default(), 32),
+        _ if persistent => false,
         _ => {
             return errors.invalid_str(path, name, "must be valid format starting with iqn, eui, or naa");
         }
@@ -127,16 +173,19 @@ fn is_iqn(name: &str) -> bool {
         && !target.chars().any(|c| ",;*&$|".contains(c) || c.is_whitespace())
 }
 
+const TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+
 /// With an initiator, the volume's name becomes part of the interface's, which is short.
-pub fn validate_iscsi_name_length(errors: &mut Errors, path: &Path<'_>, volume: &Value) {
+fn is_interface_too_long(volume: &str, source: &Value) -> bool {
     const MAX: usize = 64;
-    let (name, portal) = (str_at(volume, "/name"), str_at(volume, "/iscsi/targetPortal"));
-    if has(volume, "/iscsi/initiatorName") && name.len() + 1 + portal.len() > MAX {
-        errors.invalid_str(
-            &path.child("name"),
-            name,
-            "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.",
-        );
+    has(source, "/initiatorName") && volume.len() + 1 + str_at(source, "/targetPortal").len() > MAX
+}
+
+/// A volume of a pod whose interface would have too long a name.
+pub fn validate_iscsi_name_length(errors: &mut Errors, path: &Path<'_>, volume: &Value) {
+    let name = str_at(volume, "/name");
+    if is_interface_too_long(name, at(volume, "/iscsi")) {
+        errors.invalid_str(&path.child("name"), name, TOO_LONG);
     }
 }
 
@@ -230,12 +279,40 @@ fn validate_azure_disk(errors: &mut Errors, path: &Path<'_>, source: &Value) {
 pub fn validate_csi_driver_name(errors: &mut Errors, path: &Path<'_>, name: &str) {
     const MAX: usize = 63;
     if name.is_empty() {
-        errors.required(path, "");
+        return errors.required(path, "");
     }
     if name.len() > MAX {
         errors.too_long(path, MAX);
     }
     for why in names::dns1123_subdomain(&name.to_lowercase()) {
         errors.invalid_str(path, name, &why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn wrong(field: &str, source: Value, persistent: Option<&str>) -> Vec<String> {
+        let mut errors = Errors::default();
+        validate_legacy(&mut errors, &Path::new(field), field, &source, persistent);
+        errors.0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn persistent_volumes_say_in_which_namespace_their_secret_is() {
+        let cinder = json!({"volumeID": "v", "secretRef": {"name": "s"}});
+        assert!(wrong("cinder", cinder.clone(), None).is_empty());
+        assert_eq!(wrong("cinder", cinder, Some("v")), ["cinder.secretRef.namespace: Required value"]);
+    }
+
+    #[test]
+    fn a_target_of_a_persistent_volume_is_told_only_that_it_has_no_valid_form() {
+        let iscsi = json!({"targetPortal": "h", "iqn": "x"});
+        let told = r#"iscsi.iqn: Invalid value: "x": must be valid format"#;
+        assert_eq!(wrong("iscsi", iscsi.clone(), Some("v")), [told]);
+        assert_eq!(wrong("iscsi", iscsi, None), [format!("{told} starting with iqn, eui, or naa")]);
     }
 }
