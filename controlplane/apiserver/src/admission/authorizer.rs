@@ -174,6 +174,7 @@ impl ResourceCheck {
             namespace: &self.namespace,
             name: &self.name,
             path: "",
+            field_selector: "",
         })
     }
 }
