@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     aggregation,
     body::Response,
-    bootstrap,
+    bootstrap, health,
     negotiation::{self, Encoding, Offer, ranges},
     options::Query,
     registry::{RESOURCES, Resource},
@@ -406,6 +406,7 @@ pub fn roots(server: &Server, headers: &HeaderMap) -> Response {
     ] {
         paths.push(path.into());
     }
+    paths.extend(health::paths());
     paths.sort();
     respond::document(
         StatusCode::OK,
