@@ -183,11 +183,25 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, sign: &str) -> Result<(), SyntaxError> {
-        if self.accept(sign) {
-            return Ok(());
+        if self.accept(sign) { Ok(()) } else { Err(self.unexpected(&[sign], &format!("'{sign}'"))) }
+    }
+
+    /// Between what is listed, before what closes the list.
+    fn separator(&mut self, close: &str) -> Result<(), SyntaxError> {
+        if self.accept(",") {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[close, ","], &format!("{{'{close}', ','}}")))
         }
-        let why = format!("Syntax error: mismatched input '{}' expecting '{sign}'", self.shown());
-        Err(self.error(why))
+    }
+
+    /// A token that is none of these signs; it is one too many if one of them follows.
+    fn unexpected(&self, signs: &[&str], expected: &str) -> SyntaxError {
+        let follows =
+            |(_, token): &(usize, Token)| matches!(token, Token::Sign(sign) if signs.contains(sign));
+        let is_extra = self.tokens.get(self.next + 1).is_some_and(follows);
+        let what = if is_extra { "extraneous" } else { "mismatched" };
+        self.error(format!("Syntax error: {what} input '{}' expecting {expected}", self.shown()))
     }
 
     fn error(&self, why: impl Into<String>) -> SyntaxError {
@@ -439,7 +453,9 @@ impl Parser<'_> {
                 );
             }
             if !arguments.is_empty() {
-                self.expect(",")?;
+                if !self.accept(",") {
+                    return Err(self.unexpected(&[")"], "')'"));
+                }
             }
             arguments.push(self.expression()?);
         }
@@ -450,7 +466,7 @@ impl Parser<'_> {
         let mut items = Vec::new();
         while !self.accept("]") {
             if !items.is_empty() {
-                self.expect(",")?;
+                self.separator("]")?;
                 if self.accept("]") {
                     break;
                 }
@@ -465,7 +481,7 @@ impl Parser<'_> {
         let mut entries = Vec::new();
         while !self.accept("}") {
             if !entries.is_empty() {
-                self.expect(",")?;
+                self.separator("}")?;
                 if self.accept("}") {
                     break;
                 }
@@ -483,7 +499,7 @@ impl Parser<'_> {
         let mut fields = Vec::new();
         while !self.accept("}") {
             if !fields.is_empty() {
-                self.expect(",")?;
+                self.separator("}")?;
                 if self.accept("}") {
                     break;
                 }
