@@ -15,6 +15,7 @@ pub mod webhook;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use self::head::{AUDIT_ID, id};
 pub use self::trail::{
     acts_as, annotate, annotate_from, authenticated, is_on, passed_on, refused, request_object,
     request_options, request_patch, response_object, settled,

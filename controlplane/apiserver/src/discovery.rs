@@ -3,10 +3,11 @@
 
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
 
 use crate::{
     aggregation,
-    body::Response,
+    body::{self, Response},
     bootstrap, health,
     negotiation::{self, Encoding, Offer, ranges},
     options::Query,
@@ -18,6 +19,7 @@ use crate::{
 };
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_YAML: &str = "application/yaml;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A resource as discovery shows it, whatever it comes from.
 struct Shown<'a> {
@@ -187,10 +189,8 @@ fn answer(document: &Value, headers: &HeaderMap, type_name: &str) -> Result<Resp
 
 /// `/api` and `/apis`
 pub fn groups(server: &Server, named: bool, headers: &HeaderMap) -> Result<Response, ApiError> {
-    if let Some(aggregated) = wants_aggregated(headers)?
-        && aggregated
-    {
-        return Ok(aggregate(server, named));
+    if let Some(encoding) = wants_aggregated(headers)? {
+        return Ok(aggregate(server, named, encoding, headers));
     }
     if named {
         let groups: Vec<Value> =
@@ -213,15 +213,21 @@ pub fn groups(server: &Server, named: bool, headers: &HeaderMap) -> Result<Respo
     )
 }
 
-/// Whether the aggregated form is the best that the client accepts; an error if only forms of it that
-/// are no longer served are accepted.
-fn wants_aggregated(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
+/// How to encode the aggregated form, if that is the best that the client accepts; an error if only forms of it
+/// are accepted that are not served.
+fn wants_aggregated(headers: &HeaderMap) -> Result<Option<Encoding>, ApiError> {
     let Some(accept) = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()) else { return Ok(None) };
     let mut refused = false;
     for range in ranges(accept) {
         match (range.media_type, range.parameter("g"), range.parameter("v"), range.parameter("as")) {
-            ("application/json", Some("apidiscovery.k8s.io"), Some("v2"), Some("APIGroupDiscoveryList")) => {
-                return Ok(Some(true));
+            (
+                "application/json" | "application/yaml" | "*/*" | "application/*",
+                Some("apidiscovery.k8s.io"),
+                Some("v2"),
+                Some("APIGroupDiscoveryList"),
+            ) => {
+                let yaml = range.media_type == "application/yaml";
+                return Ok(Some(if yaml { Encoding::Yaml } else { Encoding::Json }));
             }
             (_, Some("apidiscovery.k8s.io"), ..) => refused = true,
             (
@@ -229,7 +235,7 @@ fn wants_aggregated(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
                 None,
                 ..,
             ) => {
-                return Ok(Some(false));
+                return Ok(None);
             }
             _ => {}
         }
@@ -240,7 +246,7 @@ fn wants_aggregated(headers: &HeaderMap) -> Result<Option<bool>, ApiError> {
     Ok(None)
 }
 
-fn aggregate(server: &Server, named: bool) -> Response {
+fn aggregate(server: &Server, named: bool, encoding: Encoding, headers: &HeaderMap) -> Response {
     let groups = if named { group_versions(server) } else { vec![(String::new(), vec!["v1".to_owned()])] };
     let items: Vec<Value> = groups
         .iter()
@@ -268,9 +274,21 @@ fn aggregate(server: &Server, named: bool) -> Response {
         "metadata": {},
         "items": items,
     });
-    let mut response = respond::document(StatusCode::OK, &document, Encoding::Json, None);
+    let hash = Sha512::digest(document.to_string());
+    let tag = format!("\"{}\"", hash.iter().map(|byte| format!("{byte:02X}")).collect::<String>());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == &*tag);
+    let mut response = if known {
+        let mut unchanged = Response::new(body::empty());
+        *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+        unchanged
+    } else {
+        let mut response = respond::document(StatusCode::OK, &document, encoding, None);
+        let shown = if encoding == Encoding::Yaml { AGGREGATED_YAML } else { AGGREGATED };
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(shown));
+        response
+    };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(AGGREGATED));
+    headers.extend(header::HeaderValue::try_from(tag).ok().map(|tag| (header::ETAG, tag)));
     headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
     response

@@ -51,33 +51,67 @@ pub fn finish(definition: &Definition, mut object: Value) -> Result<Value, ApiEr
     Ok(object)
 }
 
+/// How Go has what the server made of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// As text, which says itself of what type it is.
+    Text,
+    /// As a map, of which the type is known.
+    Map,
+}
+
 /// Decodes an object that the server made itself, by a patch or by apply. `problems` are those found on
 /// the way to it; `refuse` makes the error of what is wrong with it.
 pub fn decode_made(
     call: &mut Call,
     object: Value,
+    made: Made,
     validation: FieldValidation,
     problems: Vec<String>,
     refuse: &dyn Fn(&str) -> ApiError,
 ) -> Result<Value, ApiError> {
     let definition = call.definition.clone();
     let expected = Expected::of(&definition)?;
-    finish(&definition, decode_made_as(call, object, &expected, validation, problems, refuse)?)
+    let said = if made == Made::Text { said(&object, &expected, refuse)? } else { Said::Expected };
+    let written = match said {
+        Said::Version(resource) => Definition::Builtin(resource),
+        _ => definition.clone(),
+    };
+    let form = Expected { ty: written.ty()?, ..expected };
+    let object = decode_said(call, object, made, &form, &said, validation, problems, refuse)?;
+    Ok(written.convert(finish(&written, object)?, &definition))
 }
 
 /// Decodes a document of another kind, as subresources have it, that the server made itself.
 pub fn decode_made_as(
     call: &mut Call,
     object: Value,
+    made: Made,
     expected: &Expected<'_>,
+    validation: FieldValidation,
+    problems: Vec<String>,
+    refuse: &dyn Fn(&str) -> ApiError,
+) -> Result<Value, ApiError> {
+    let said = if made == Made::Text { said(&object, expected, refuse)? } else { Said::Expected };
+    decode_said(call, object, made, expected, &said, validation, problems, refuse)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two above share all of it")]
+fn decode_said(
+    call: &mut Call,
+    object: Value,
+    made: Made,
+    expected: &Expected<'_>,
+    said: &Said,
     validation: FieldValidation,
     mut problems: Vec<String>,
     refuse: &dyn Fn(&str) -> ApiError,
 ) -> Result<Value, ApiError> {
-    if let Some(why) = other_kind(&object, expected) {
-        return Err(refuse(&why));
-    }
-    let (object, unknown) = decode_with_reset(object, expected.ty).map_err(|e| refuse(&e.to_string()))?;
+    let decoded = match said {
+        Said::Internal => Ok(nameless(object)),
+        _ => decode_with_reset(object, expected.ty, made),
+    };
+    let (mut object, unknown) = decoded.map_err(|e| refuse(&e.to_string()))?;
     problems.extend(unknown);
     match validation {
         FieldValidation::Strict if !problems.is_empty() => {
@@ -86,28 +120,111 @@ pub fn decode_made_as(
         FieldValidation::Warn => call.warnings.extend(problems),
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
+    if !expected.custom {
+        let version = match said {
+            Said::Version(resource) => resource.api_version(),
+            _ => expected.api_version.clone(),
+        };
+        crate::metadata::set_top(&mut object, "apiVersion", Some(version.into()));
+        crate::metadata::set_top(&mut object, "kind", Some(expected.kind.as_str().into()));
+    }
     Ok(object)
 }
 
-/// Why a document cannot be read as the expected kind, if it says that it is of another one.
-fn other_kind(document: &Value, expected: &Expected<'_>) -> Option<String> {
+/// What a document that the server made says that it is, as far as it can be read as the expected kind.
+enum Said {
+    /// That kind, or another version of it that has the same form.
+    Expected,
+    /// Another version of it.
+    Version(&'static Resource),
+    /// No version at all: Go then reads it into its internal type, which has hardly a field of that name.
+    Internal,
+}
+
+fn said(
+    document: &Value,
+    expected: &Expected<'_>,
+    refuse: &dyn Fn(&str) -> ApiError,
+) -> Result<Said, ApiError> {
+    check_head(document).map_err(|why| refuse(&why))?;
     let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if api_version.matches('/').count() > 1 {
+        return Err(refuse(&format!("unexpected GroupVersion string: {api_version}")));
+    }
+    if expected.custom {
+        if kind.is_empty() {
+            let mut body = Vec::new();
+            json::write(document, None, &mut body);
+            let body = String::from_utf8_lossy(&body);
+            return Err(refuse(&format!("Object 'Kind' is missing in '{body}'")));
+        }
+        check_custom_update(document, expected)?;
+        return Ok(Said::Expected);
+    }
+    let kind = if kind.is_empty() { &expected.kind } else { kind };
     if api_version == expected.api_version && kind == expected.kind {
-        return None;
+        return Ok(Said::Expected);
+    }
+    if api_version.is_empty() {
+        if kind == expected.kind {
+            return Ok(Said::Internal);
+        }
+        return Err(refuse(&format!(
+            "no kind {kind:?} is registered for the internal version of group {:?} in scheme \"vkube\"",
+            expected.group
+        )));
     }
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    if kind == expected.kind && versions::is_another_version(group, version, kind, &expected.group) {
+        return Ok(Resource::find_kind(group, version, kind).map_or(Said::Expected, Said::Version));
+    }
     if !versions::is_known(group, version, kind) {
-        return Some(not_registered(api_version, kind));
+        return Err(refuse(&not_registered(api_version, kind)));
     }
     // What it says that it is must be readable before it can turn out to be something else.
     let other = Resource::find_kind(group, version, kind).map(Definition::Builtin);
     let unreadable = other.and_then(|other| decode::decode(document.clone(), other.ty().ok()?).err());
     let internal = internal_group(&expected.group);
-    Some(unreadable.map_or_else(
+    Err(refuse(&unreadable.map_or_else(
         || format!("converting ({version}.{kind}) to ({internal}.{}): unknown conversion", expected.kind),
         |error| error.to_string(),
-    ))
+    )))
+}
+
+/// What Go's internal type takes of a document: nothing that has a name of its own. The rest is unknown to it.
+fn nameless(document: Value) -> (Value, Vec<String>) {
+    let fields = match document {
+        Value::Object(fields) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let unknown = fields.keys().filter(|name| !matches!(name.as_str(), "apiVersion" | "kind"));
+    let unknown = unknown.map(|name| format!("unknown field \"{name}\"")).collect();
+    (Value::Object(serde_json::Map::new()), unknown)
+}
+
+/// What is wrong with a custom object that says that it is something else.
+fn check_custom_update(document: &Value, expected: &Expected<'_>) -> Result<(), ApiError> {
+    let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if api_version.is_empty() {
+        return Err(ApiError::internal(
+            "Object 'apiVersion' is missing in 'unstructured object has no version'",
+        ));
+    }
+    let mut errors = Errors::default();
+    for (field, given, wanted) in
+        [("kind", kind, &expected.kind), ("apiVersion", api_version, &expected.api_version)]
+    {
+        if given != wanted {
+            errors.invalid_str(&Path::new(field), given, &format!("must be {wanted}"));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    Err(ApiError::invalid(GroupResource { group, resource: kind }, crate::metadata::name(document), &errors))
 }
 
 fn not_registered(api_version: &str, kind: &str) -> String {
@@ -123,10 +240,17 @@ fn internal_group(group: &str) -> &str {
 }
 
 /// Decodes a document in which an empty list of managed fields survives, since it resets them.
-fn decode_with_reset(document: Value, ty: Type<'_>) -> Result<(Value, Vec<String>), decode::DecodeError> {
+fn decode_with_reset(
+    document: Value,
+    ty: Type<'_>,
+    made: Made,
+) -> Result<(Value, Vec<String>), decode::DecodeError> {
     let entries = crate::metadata::get(&document, "managedFields").and_then(Value::as_array);
     let resets = entries.is_some_and(Vec::is_empty);
-    let (mut object, problems) = decode::decode(document, ty)?;
+    let (mut object, problems) = match made {
+        Made::Text => decode::decode(document, ty)?,
+        Made::Map => decode::restore(document, ty)?,
+    };
     if resets {
         crate::metadata::set(&mut object, "managedFields", Vec::<Value>::new());
     }
@@ -186,9 +310,18 @@ fn decode_as(
             excerpt(body)
         ))
     };
+    let undecodable = |why: &str| {
+        let version = expected.api_version.rsplit('/').next().unwrap_or_default();
+        ApiError::bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: {why}",
+            expected.kind, expected.kind
+        ))
+    };
     let (mut document, mut problems) = match encoding {
-        Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty))
-            .map_err(|e| unrecognized(&format!("couldn't get version/kind; json parse error: {e}")))?,
+        Encoding::Json | Encoding::PrettyJson => json::parse(body, Some(ty)).map_err(|e| match e {
+            json::JsonError::Number(_) => undecodable(&e.to_string()),
+            _ => unrecognized(&format!("couldn't get version/kind; json parse error: {e}")),
+        })?,
         Encoding::Yaml => codec::yaml::read(body).map_err(|e| unrecognized(&e))?,
         Encoding::Protobuf => (codec::from_protobuf(body, ty).map_err(|e| unrecognized(&e))?, Vec::new()),
     };
@@ -197,13 +330,8 @@ fn decode_as(
         document = Value::Object(serde_json::Map::new());
     }
     check_type(&mut document, expected, &unrecognized)?;
-    let (object, unknown) = decode_with_reset(document, ty).map_err(|e| {
-        let version = expected.api_version.rsplit('/').next().unwrap_or_default();
-        ApiError::bad_request(format!(
-            "{} in version {version:?} cannot be handled as a {}: {e}",
-            expected.kind, expected.kind
-        ))
-    })?;
+    let (object, unknown) =
+        decode_with_reset(document, ty, Made::Text).map_err(|e| undecodable(&e.to_string()))?;
     if encoding == Encoding::Yaml || matches!(ty, Type::Custom(_)) {
         problems.extend(unknown);
     }
@@ -227,6 +355,8 @@ fn check_type(
     let wrong = (!api_version.is_empty() && api_version != expected.api_version)
         || (!kind.is_empty() && kind != expected.kind);
     if wrong && !expected.custom {
+        // What the document does not say is as the path has it.
+        let api_version = if api_version.is_empty() { expected.api_version.clone() } else { api_version };
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
         let kind = if kind.is_empty() { &expected.kind } else { &kind };
         if *kind == expected.kind && versions::is_another_version(group, version, kind, &expected.group) {
@@ -378,6 +508,12 @@ mod tests {
                 "HorizontalPodAutoscaler",
                 "the API version in the data (autoscaling/v1) does not match the expected API version \
                  (autoscaling/v2)",
+            ),
+            (
+                "",
+                "Pod",
+                "Pod in version \"v2\" cannot be handled as a HorizontalPodAutoscaler: no kind \"Pod\" is registered \
+                 for version \"autoscaling/v2\" in scheme \"vkube\"",
             ),
             (
                 "extensions/v1beta1",

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::{
-    apply::{Conflict, Error, apply},
+    apply::{Conflict, Error, apply, unconvertible},
     managers::{Id, Invalid, Managers, Operation, Owned},
     update::on_update,
 };

@@ -132,8 +132,9 @@ fn acceptable(range: &Range<'_>, offer: Offer) -> Option<Accepted> {
 
 /// Whether JSON is to be indented: as `?pretty` says, or because a person seems to be reading.
 pub fn is_pretty(query: &Query, headers: &HeaderMap) -> bool {
-    if query.has("pretty") {
-        return query.flag("pretty");
+    match query.get("pretty") {
+        "" => {}
+        text => return matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True"),
     }
     let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|person| agent.starts_with(person))
@@ -152,7 +153,7 @@ pub fn encoding(query: &Query, headers: &HeaderMap) -> Encoding {
 /// Reads `Content-Type` of an object.
 pub fn content_type(headers: &HeaderMap, custom: bool) -> Result<Encoding, ApiError> {
     let header = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    match header.split(';').next().unwrap_or_default().trim() {
+    match &*header.split(';').next().unwrap_or_default().trim().to_ascii_lowercase() {
         "" | "application/json" => Ok(Encoding::Json),
         "application/yaml" => Ok(Encoding::Yaml),
         "application/vnd.kubernetes.protobuf" if !custom => Ok(Encoding::Protobuf),
@@ -249,6 +250,23 @@ mod tests {
         assert_eq!(accept(&header, Offer::Object).unwrap().encoding, Encoding::Json);
         let header = headers("*/*,application/yaml");
         assert_eq!(accept(&header, Offer::Object).unwrap().encoding, Encoding::Yaml);
+    }
+
+    #[test]
+    fn only_what_go_takes_for_true_is_pretty() {
+        let curl = HeaderMap::from_iter([(header::USER_AGENT, http::HeaderValue::from_static("curl/8"))]);
+        for (query, pretty) in
+            [("pretty=true", true), ("pretty=zz", false), ("pretty=0", false), ("pretty=", true)]
+        {
+            assert_eq!(is_pretty(&Query::parse(query), &curl), pretty, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_type_of_a_body_may_be_in_capitals() {
+        let mut sent = HeaderMap::new();
+        sent.insert(header::CONTENT_TYPE, "Application/YAML; charset=utf-8".parse().unwrap());
+        assert_eq!(content_type(&sent, false).unwrap(), Encoding::Yaml);
     }
 
     #[test]

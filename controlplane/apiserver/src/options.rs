@@ -1,6 +1,9 @@
 //! The query parameters of requests: ListOptions, CreateOptions, UpdateOptions, PatchOptions, DeleteOptions.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    num::{IntErrorKind, ParseIntError},
+};
 
 use crate::{
     field::{Errors, Path, Reason},
@@ -42,15 +45,28 @@ impl Query {
         self.0.get(key).and_then(|v| v.first()).is_some_and(|v| is_true(v))
     }
 
-    /// An integer, if given.
+    /// An integer, if given. An empty one is none.
     pub fn integer(&self, key: &str) -> Result<Option<i64>, ApiError> {
-        let text = self.get(key);
-        if text.is_empty() {
+        if !self.has(key) {
             return Ok(None);
         }
-        text.parse()
-            .map(Some)
-            .map_err(|_| ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+        let text = self.get(key);
+        text.parse().map(Some).map_err(|why| {
+            ApiError::bad_request(format!("strconv.ParseInt: parsing {text:?}: {}", in_go(&why)))
+        })
+    }
+}
+
+/// A number without a sign, or what Go has against it.
+pub fn unsigned(text: &str) -> Result<u64, String> {
+    let number = if text.starts_with('+') { "+".parse() } else { text.parse() };
+    number.map_err(|why| format!("strconv.ParseUint: parsing {text:?}: {}", in_go(&why)))
+}
+
+fn in_go(why: &ParseIntError) -> &'static str {
+    match why.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
     }
 }
 
@@ -135,6 +151,31 @@ impl WriteOptions {
         let mut errors = Errors::default();
         let dry_run = query.all("dryRun");
         let mut options = Self { dry_run: !dry_run.is_empty(), ..Self::default() };
+        let manager = query.get("fieldManager");
+        let path = Path::new("fieldManager");
+        if apply && manager.is_empty() {
+            errors.required(&path, "is required for apply patch");
+        }
+        if query.has("force") {
+            options.force = Some(query.flag("force"));
+            if !apply && kind == "PatchOptions" {
+                errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+            }
+        }
+        if manager.len() > 128 {
+            errors.too_long(&path, 128);
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| !is_printable(*c)) {
+            errors.push(
+                &path,
+                Reason::Invalid,
+                format!(
+                    "Invalid value: {}: invalid character U+{:04X} (at position {at})",
+                    crate::field::quoted(manager),
+                    c as u32
+                ),
+            );
+        }
         check_dry_run(dry_run, &mut errors);
         options.field_validation = match query.get("fieldValidation") {
             "Ignore" => FieldValidation::Ignore,
@@ -149,31 +190,6 @@ impl WriteOptions {
                 FieldValidation::Warn
             }
         };
-        let manager = query.get("fieldManager");
-        let path = Path::new("fieldManager");
-        if manager.len() > 128 {
-            errors.too_long(&path, 128);
-        }
-        if let Some((at, c)) = manager.char_indices().find(|(_, c)| c.is_control() || !is_printable(*c)) {
-            errors.push(
-                &path,
-                Reason::Invalid,
-                format!(
-                    "Invalid value: {}: invalid character U+{:04X} (at position {at})",
-                    crate::field::quoted(manager),
-                    c as u32
-                ),
-            );
-        }
-        if apply && manager.is_empty() {
-            errors.required(&path, "is required for apply patch");
-        }
-        if query.has("force") && !query.get("force").is_empty() {
-            options.force = Some(query.flag("force"));
-            if !apply && kind == "PatchOptions" {
-                errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
-            }
-        }
         if !errors.is_empty() {
             return Err(invalid(kind, &errors));
         }
@@ -199,7 +215,13 @@ fn check_dry_run(values: &[String], errors: &mut Errors) {
 
 /// The manager of a client that names none: its user agent up to the first slash.
 fn default_manager(user_agent: &str) -> String {
-    let name: String = user_agent.split('/').next().unwrap_or_default().chars().take(128).collect();
+    let mut name = String::new();
+    for c in user_agent.split('/').next().unwrap_or_default().chars().filter(|c| is_printable(*c)) {
+        if name.len() + c.len_utf8() > 128 {
+            break;
+        }
+        name.push(c);
+    }
     if name.is_empty() { "unknown".into() } else { name }
 }
 
@@ -234,9 +256,15 @@ pub enum Propagation {
 impl DeleteOptions {
     /// Reads the query, which counts only when there is no body.
     pub fn from_query(query: &Query) -> Result<Self, ApiError> {
-        let policy = Some(query.get("propagationPolicy")).filter(|p| !p.is_empty());
+        let policy = query.has("propagationPolicy").then(|| query.get("propagationPolicy"));
         let orphan = query.has("orphanDependents").then(|| query.flag("orphanDependents"));
-        Self::checked(query.integer("gracePeriodSeconds")?, query.all("dryRun"), policy, orphan)
+        let grace = query.integer("gracePeriodSeconds")?;
+        let given = |key: &str| Some(query.get(key)).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+        Ok(Self {
+            uid: given("uid"),
+            resource_version: given("resourceVersion"),
+            ..Self::checked(grace, query.all("dryRun"), policy, orphan)?
+        })
     }
 
     /// Reads a body.
@@ -269,6 +297,9 @@ impl DeleteOptions {
     ) -> Result<Self, ApiError> {
         let mut errors = Errors::default();
         let path = Path::new("propagationPolicy");
+        if let (Some(policy), Some(_)) = (policy, orphan) {
+            errors.invalid_str(&path, policy, "orphanDependents and deletionPropagation cannot be both set");
+        }
         let propagation = match policy {
             None => orphan.map(|o| if o { Propagation::Orphan } else { Propagation::Background }),
             Some("Foreground") => Some(Propagation::Foreground),
@@ -280,10 +311,6 @@ impl DeleteOptions {
                 None
             }
         };
-        if let (Some(policy), Some(_)) = (policy, orphan) {
-            errors.0.clear();
-            errors.invalid_str(&path, policy, "orphanDependents and deletionPropagation cannot be both set");
-        }
         check_dry_run(dry_run, &mut errors);
         if !errors.is_empty() {
             return Err(invalid("DeleteOptions", &errors));
@@ -315,5 +342,39 @@ mod tests {
             let error = check_timeout(&Query::parse(text)).unwrap_err();
             assert_eq!(error.message, format!("invalid timeout specified in the request URL - {why}"));
         }
+    }
+
+    #[test]
+    fn numbers_are_those_of_go() {
+        for (text, why) in [
+            ("limit=abc", "strconv.ParseInt: parsing \"abc\": invalid syntax"),
+            ("limit=", "strconv.ParseInt: parsing \"\": invalid syntax"),
+            (
+                "limit=99999999999999999999",
+                "strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+            ),
+        ] {
+            assert_eq!(Query::parse(text).integer("limit").unwrap_err().message, why);
+        }
+        assert_eq!(Query::parse("").integer("limit").unwrap(), None);
+        assert_eq!(unsigned("7"), Ok(7));
+        assert_eq!(unsigned("+7").unwrap_err(), "strconv.ParseUint: parsing \"+7\": invalid syntax");
+        let why = "strconv.ParseUint: parsing \"18446744073709551616\": value out of range";
+        assert_eq!(unsigned("18446744073709551616").unwrap_err(), why);
+    }
+
+    #[test]
+    fn a_query_can_demand_the_object_that_is_deleted() {
+        let options = DeleteOptions::from_query(&Query::parse("uid=a&resourceVersion=7")).unwrap();
+        assert_eq!((options.uid.as_deref(), options.resource_version.as_deref()), (Some("a"), Some("7")));
+        let both = Query::parse("propagationPolicy=x&orphanDependents=true");
+        let errors = DeleteOptions::from_query(&both).unwrap_err();
+        assert!(errors.message.contains("cannot be both set, propagationPolicy: Unsupported value: \"x\""));
+    }
+
+    #[test]
+    fn a_manager_is_what_can_be_printed_of_the_client() {
+        assert_eq!(default_manager("a\tb/1 (x)"), "ab");
+        assert_eq!(default_manager(&"é".repeat(100)).len(), 128);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     custom::webhook,
-    documents,
+    documents::{self, Made},
     handlers::call::Call,
     managed_fields::{self, Request, Reset},
     options::FieldValidation,
@@ -144,9 +144,8 @@ pub fn apply(
     let merged =
         with_request(call, manager, &others, |request| managed_fields::apply(live, config, force, request))??;
     let definition = call.definition.clone();
-    documents::decode_made(call, merged, validation, Vec::new(), &|why| {
-        let (kind, version) = (definition.kind(), definition.version());
-        ApiError::unknown(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    documents::decode_made(call, merged, Made::Map, validation, Vec::new(), &|why| {
+        managed_fields::unconvertible(config, &definition.api_version(), definition.kind(), why).into()
     })
 }
 

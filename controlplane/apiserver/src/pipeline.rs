@@ -25,7 +25,13 @@ const REASON: &str = "authorization.k8s.io/reason";
 /// server.
 pub async fn serve(server: &Server, request: Request) -> Response {
     match &server.parts.audit {
-        None => answer(server, request).await,
+        None => {
+            // Who calls from within has no use for it.
+            let id = request.extensions().get::<Arc<User>>().is_none().then(|| audit::id(&request));
+            let mut response = answer(server, request).await;
+            response.headers_mut().extend(id.map(|id| (audit::AUDIT_ID, id)));
+            response
+        }
         Some(audit) => audit.follow(request, |request| answer(server, request)).await,
     }
 }

@@ -128,6 +128,10 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
         _ => return Err(ApiError::method_not_allowed()),
     };
     let across_namespaces = call.definition.namespaced() && call.info.namespace.is_empty();
+    if across_namespaces && !custom && !call.definition.allows("list") {
+        // There is no route across namespaces but that of lists.
+        return Err(ApiError::no_such_resource());
+    }
     if !call.definition.allows(verb) || (across_namespaces && !matches!(verb, "list" | "watch" | "create")) {
         return Err(ApiError::method_not_allowed());
     }
@@ -279,6 +283,23 @@ mod tests {
         ] {
             let (status, _) = server.call(Method::HEAD, path, &Value::Null).await;
             assert_eq!(status, wanted, "{path}");
+        }
+        server.0.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_never_listed_has_no_route_across_namespaces() {
+        let server = Fixture::start().await;
+        for (path, method, wanted) in [
+            ("/api/v1/bindings", Method::GET, StatusCode::NOT_FOUND),
+            ("/api/v1/bindings", Method::POST, StatusCode::NOT_FOUND),
+            ("/api/v1/configmaps", Method::POST, StatusCode::METHOD_NOT_ALLOWED),
+            ("/api/v1/namespaces/default/bindings", Method::GET, StatusCode::METHOD_NOT_ALLOWED),
+            ("/api/v1/namespaces/default?export=true", Method::GET, StatusCode::BAD_REQUEST),
+            ("/api/v1/namespaces/default?export=0", Method::GET, StatusCode::OK),
+        ] {
+            let (status, body) = server.call(method, path, &Value::Null).await;
+            assert_eq!(status, wanted, "{path}: {body}");
         }
         server.0.stop().await;
     }

@@ -37,6 +37,8 @@ pub struct Details {
     pub causes: Vec<Cause>,
     /// When to try again.
     pub retry_after_seconds: u32,
+    /// How to go on with a list all the same, which is part of the metadata and told instead of the rest.
+    pub continue_token: String,
 }
 
 /// `metav1.StatusCause`
@@ -285,8 +287,12 @@ impl ApiError {
         if !self.reason.is_empty() {
             status["reason"] = (*self.reason).into();
         }
-        if let Some(details) = &self.details {
-            status["details"] = details.to_value();
+        match &self.details {
+            Some(details) if !details.continue_token.is_empty() => {
+                status["metadata"] = json!({"continue": details.continue_token});
+            }
+            Some(details) => status["details"] = details.to_value(),
+            None => {}
         }
         status
     }

@@ -4,7 +4,8 @@ use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use vkube_apiserver::{
-    handlers::patch::{self, Form},
+    handlers::patch::{self, Form, Sent},
+    options::FieldValidation,
     patch::{json_patch, merge_patch, strategic},
 };
 
@@ -73,7 +74,8 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         _ => {
             let form = *u.choose(&[Form::Json, Form::Merge, Form::Strategic])?;
             let text = Bytes::copy_from_slice(u.bytes(u.len())?);
-            let _ = patch::patched(&mut patched, form, &text, ty);
+            let validation = *u.choose(&[FieldValidation::Ignore, FieldValidation::Strict])?;
+            let _ = patch::patched(&mut patched, Sent { form, body: &text, validation }, ty);
         }
     }
     Ok(())

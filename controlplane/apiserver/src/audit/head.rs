@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 
 use crate::{body::Request, server::ClientAddress};
@@ -24,6 +24,14 @@ pub struct Head {
     pub source_ips: Vec<String>,
     /// What has sent it.
     pub user_agent: String,
+}
+
+/// What answers are found by: as the client says, or else made up.
+pub fn id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    given
+        .or_else(|| HeaderValue::try_from(uuid::Uuid::new_v4().to_string()).ok())
+        .unwrap_or(HeaderValue::from_static("-"))
 }
 
 impl Head {

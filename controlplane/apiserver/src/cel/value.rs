@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cmp::Ordering, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Error, functions::semver::Version, json};
@@ -43,8 +43,8 @@ pub enum Value<'a> {
     Object(Object<'a>),
     /// `google.protobuf.Duration`, in nanoseconds
     Duration(i64),
-    /// `google.protobuf.Timestamp`
-    Timestamp(Timestamp),
+    /// `google.protobuf.Timestamp`, in UTC.
+    Timestamp(DateTime),
     /// `optional_type`
     Optional(Option<Arc<Self>>),
     /// A type.

@@ -130,3 +130,69 @@ async fn rules_of_change_hold_inside_of_maps_that_are_replaced_as_a_whole() {
     assert_eq!(refused["details"]["causes"][0]["field"], "spec.catalog.major");
     server.0.stop().await;
 }
+
+#[tokio::test]
+async fn a_new_object_has_the_default_status_whatever_its_creator_says() {
+    let server = Fixture::start().await;
+    let mut definition = widgets(&json!({"type": "object"}));
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+    *definition.pointer_mut(status).unwrap() = json!({
+        "type": "object", "default": {"observedGeneration": -1}, "properties": {
+            "observedGeneration": {"type": "integer"}, "phase": {"type": "string", "default": "Pending"}},
+    });
+    server.define(&definition).await;
+    let mut said = widget("w", &json!({}));
+    said["status"] = json!({"observedGeneration": 7, "phase": "Done"});
+    let expected = json!({"observedGeneration": -1, "phase": "Pending"});
+    assert_eq!(server.create(WIDGETS, &said).await["status"], expected);
+    let path = format!("{WIDGETS}/w");
+    assert_eq!(server.get(&path).await.1["status"], expected);
+
+    let told = json!({"status": {"observedGeneration": 1}});
+    server.call(Method::PATCH, &format!("{path}/status"), &told).await;
+    server.call(Method::PATCH, &path, &json!({"spec": {}, "status": {"observedGeneration": 9}})).await;
+    assert_eq!(server.get(&path).await.1["status"], json!({"observedGeneration": 1, "phase": "Pending"}));
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_number_is_an_integer_once_it_is_stored() {
+    let server = Fixture::start().await;
+    let spec = json!({"type": "object", "properties": {"size": {"type": "integer"}}});
+    server.define(&widgets(&spec)).await;
+    let made = server.create(WIDGETS, &widget("w", &json!({"size": 3.0}))).await;
+    assert_eq!(made["spec"]["size"], json!(3));
+    let path = format!("{WIDGETS}/w");
+    let (_, same) = server.call(Method::PATCH, &path, &json!({"spec": {"size": 3.0}})).await;
+    assert_eq!(same["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    assert_eq!(same["spec"]["size"], json!(3));
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_patch_that_makes_something_else_of_a_custom_object_is_refused_for_its_type() {
+    let server = Fixture::start().await;
+    server.define(&widgets(&json!({"type": "object"}))).await;
+    server.create(WIDGETS, &widget("w", &json!({}))).await;
+    for (patch, status, why) in [
+        (
+            json!({"apiVersion": "example.com/v2"}),
+            422,
+            "Widget.example.com \"w\" is invalid: apiVersion: Invalid value: \"example.com/v2\": must be example.com/v1",
+        ),
+        (
+            json!({"kind": "Gadget"}),
+            422,
+            "Gadget.example.com \"w\" is invalid: kind: Invalid value: \"Gadget\": must be Widget",
+        ),
+        (
+            json!({"apiVersion": null}),
+            500,
+            "Internal error occurred: Object 'apiVersion' is missing in 'unstructured object has no version'",
+        ),
+    ] {
+        let (code, body) = server.call(Method::PATCH, &format!("{WIDGETS}/w"), &patch).await;
+        assert_eq!((code.as_u16(), body["message"].as_str().unwrap()), (status, why));
+    }
+    server.0.stop().await;
+}

@@ -32,9 +32,9 @@ pub fn parse_request(text: &str) -> Option<Uri> {
         Some(0) if text.starts_with(':') => return None,
         _ => (String::new(), text),
     };
-    let whole = rest.split_once('#').map_or(rest, |(rest, _)| rest);
-    let (rest, query) = whole.split_once('?').unwrap_or((whole, ""));
-    if !rest.starts_with('/') {
+    // Requests have no fragment: a hash is a character like others.
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !rest.starts_with('/') && text != "*" {
         // `mailto:x` has no path but is absolute.
         let opaque = !scheme.is_empty();
         return opaque.then(|| Uri {
@@ -45,15 +45,16 @@ pub fn parse_request(text: &str) -> Option<Uri> {
             query: query.into(),
         });
     }
-    let (host, path) = match rest.strip_prefix("//") {
-        Some(after) if !scheme.is_empty() || !rest.starts_with("///") => {
+    let (user, host, path) = match rest.strip_prefix("//") {
+        Some(after) if !scheme.is_empty() => {
             let end = after.find('/').unwrap_or(after.len());
             let (authority, path) = after.split_at(end);
-            (authority.rsplit_once('@').map_or(authority, |(_, host)| host), path)
+            let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+            (user, host, path)
         }
-        _ => ("", rest),
+        _ => ("", "", rest),
     };
-    let valid = is_host(host) && is_escaped(path, usize::MAX);
+    let valid = is_user(user) && is_host(host) && is_escaped(path, usize::MAX);
     valid.then(|| Uri {
         text: text.into(),
         scheme,
@@ -97,11 +98,21 @@ pub fn fault(text: &str) -> Option<String> {
 
 /// Why Go takes a text for neither an absolute URL nor an absolute path.
 pub fn refusal(text: &str) -> String {
+    let after = text.split_once("//").map_or("", |(_, after)| after);
+    let authority = after.split(['/', '?']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let why = match text {
         "" => "empty url".to_owned(),
+        _ if !is_user(user) => "net/url: invalid userinfo".into(),
+        _ if host.contains('#') => "invalid character \"#\" in host name".into(),
         text => fault(text).unwrap_or_else(|| "invalid URI for request".into()),
     };
     format!("parse {}: {why}", quoted(text))
+}
+
+fn is_user(user: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
+    user.chars().all(valid) && is_escaped(user, usize::MAX)
 }
 
 fn is_host(host: &str) -> bool {
@@ -183,8 +194,12 @@ mod tests {
         assert_eq!(uri.escaped_path, "/a%20b");
         assert_eq!(uri.query_values(), [("k".into(), vec!["v w".into(), "x".into()])]);
         assert_eq!(parse_request("/path").unwrap().escaped_path, "/path");
-        assert!(parse_request("relative/path").is_none());
-        assert!(parse_request("https://a b").is_none());
+        assert_eq!(parse_request("//path").unwrap().host, "");
+        assert_eq!(parse_request("https://a/b#c").unwrap().escaped_path, "/b%23c");
+        assert_eq!(parse_request("*").unwrap().escaped_path, "*");
+        for none in ["relative/path", "https://a b", "https://a#b", "http://#%blah$#@", "http://%zz@a"] {
+            assert!(parse_request(none).is_none(), "{none}");
+        }
     }
 
     #[test]

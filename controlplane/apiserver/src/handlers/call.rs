@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
-use http_body::Body;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -202,6 +202,8 @@ pub async fn read_body(request: &mut Request) -> Result<Bytes, ApiError> {
             frame.map_err(|e| ApiError::bad_request(format!("unable to read the request body: {e}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > MAX_BODY {
+            // What is left of it is still to be drained.
+            *request.body_mut() = body;
             return Err(ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "RequestEntityTooLarge",

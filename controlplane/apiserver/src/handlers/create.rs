@@ -8,7 +8,8 @@ use vkube_store::{Change, Expect, Write};
 use super::{
     call::{Call, read_body},
     write::{
-        ATTEMPTS, Options, Written, admit, allocate, check_namespace, consent, own_fields, time_to_live,
+        ATTEMPTS, Options, Written, admit, allocate, check_namespace, consent, hollow_out, own_fields,
+        settle, time_to_live,
     },
 };
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
     custom::webhook,
     documents, metadata,
     options::WriteOptions,
+    registry::gates,
+    resource::Definition,
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -47,8 +50,10 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     own_fields(call, None, &mut object, options)?;
     object = call.definition.convert(object, &definition);
     admit(call, &definition, Operation::Create, None, &mut object, options).await?;
+    let hollow = hollow_out(&definition, &mut object)?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
+    gates::close(definition.group(), definition.plural(), &mut object, None);
     call.warnings.extend(definition.rules().early_warnings(&object));
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
     let mut errors = validation::metadata::create(&object, &definition);
@@ -59,7 +64,12 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     }
     let warned = call.warnings.len();
     call.warnings.extend(definition.rules().warnings(&object, None));
-    consent(call, &definition, Operation::Create, None, &object, options).await?;
+    let filled = hollow.filled(&object);
+    consent(call, &definition, Operation::Create, None, filled.as_ref().unwrap_or(&object), options).await?;
+    settle(&definition, &mut object);
+    if let Definition::Custom(custom) = &definition {
+        custom.default_status(&mut object);
+    }
     let shown = webhook::is_asked(&definition).then(|| object.clone());
     object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
 

@@ -18,6 +18,7 @@ use crate::{
     body::Response,
     custom::webhook,
     field::{Errors, Path},
+    options::unsigned,
     patch::printed::json_name,
     representation,
     resource::Definition,
@@ -27,7 +28,7 @@ use crate::{
         fields::{FieldSelector, Selectable},
         labels::LabelSelector,
     },
-    status::{ApiError, GroupResource},
+    status::{ApiError, Details, GroupResource},
 };
 
 /// A page, ready to be represented.
@@ -74,7 +75,6 @@ struct Wanted {
 impl Wanted {
     async fn read(call: &Call) -> Result<Self, ApiError> {
         let mut limit = usize::try_from(call.query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
-        call.query.integer("timeoutSeconds")?;
         if call.query.get("resourceVersion") == "0" {
             // "Any version" is answered whole, as from the real server's watch cache.
             limit = 0;
@@ -117,6 +117,9 @@ async fn whole(call: &Call, selection: Selection, at: Option<u64>) -> Result<Res
 
 /// The selectors of the query.
 pub fn selection(call: &Call) -> Result<Selection, ApiError> {
+    // The numbers are read before all else.
+    call.query.integer("timeoutSeconds")?;
+    call.query.integer("limit")?;
     let labels = LabelSelector::parse(call.query.get("labelSelector"))
         .map_err(|e| ApiError::bad_request(e.to_string()))?;
     let selectable = call.definition.selectable_fields();
@@ -133,6 +136,8 @@ pub fn selection(call: &Call) -> Result<Selection, ApiError> {
             .map_err(|e| ApiError::bad_request(e.to_string()))?;
         if selection.fields.is_empty() {
             selection.fields = name;
+        } else if selection.fields.exact_name() != Some(&*call.info.name) {
+            return Err(ApiError::bad_request("fieldSelector metadata.name doesn't match requested name"));
         }
     }
     Ok(selection)
@@ -175,7 +180,7 @@ async fn collect(call: &Call, selection: &Selection, wanted: Wanted) -> Result<L
     let mut entries = Vec::new();
     loop {
         let range = Range { prefix: prefix.clone(), after: after.clone(), limit, at };
-        let page = call.server.store().list(range).await.map_err(|e| expired(e, call))?;
+        let page = call.server.store().list(range).await.map_err(|e| expired(e, call, after.as_deref()))?;
         at = Some(page.revision);
         let (more, last) = (page.remaining > 0, page.entries.last().map(|e| e.key.clone()));
         let everything = selection.is_everything();
@@ -192,7 +197,8 @@ async fn collect(call: &Call, selection: &Selection, wanted: Wanted) -> Result<L
         let full = limit > 0 && entries.len() >= limit;
         if cut || (full && more) {
             let last = entries.last().map_or("", |entry| entry.key.as_str());
-            let continue_token = encode_token(page.revision, last, &call.definition);
+            let at = i64::try_from(page.revision).unwrap_or(-1);
+            let continue_token = encode_token(at, last, &call.definition);
             let remaining = everything.then_some(page.remaining);
             return Ok(Listing { entries, revision: page.revision, continue_token, remaining });
         }
@@ -208,11 +214,15 @@ async fn collect(call: &Call, selection: &Selection, wanted: Wanted) -> Result<L
     }
 }
 
-fn expired(error: vkube_store::Error, call: &Call) -> ApiError {
+/// The error of a page that is not kept any more, with a token that goes on with what there is by now.
+fn expired(error: vkube_store::Error, call: &Call, after: Option<&str>) -> ApiError {
     if matches!(error, vkube_store::Error::Compacted { .. }) && !call.query.get("continue").is_empty() {
-        return ApiError::expired(
+        let mut expired = ApiError::expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
         );
+        let continue_token = encode_token(-1, after.unwrap_or_default(), &call.definition);
+        expired.details = Some(Box::new(Details { continue_token, ..Details::default() }));
+        return expired;
     }
     error.into()
 }
@@ -262,14 +272,14 @@ fn revision(call: &Call) -> Result<Option<(u64, bool)>, ApiError> {
 
 /// A resource version as lists and watches read it.
 pub fn parse_revision(version: &str) -> Result<u64, ApiError> {
-    version.parse().map_err(|_| {
-        ApiError::bad_request(format!(
-            "invalid resource version: resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
-        ))
+    unsigned(version).map_err(|why| {
+        let why = format!("invalid resource version: resourceVersion: Invalid value: {version:?}: {why}");
+        ApiError::bad_request(why)
     })
 }
 
-fn encode_token(revision: u64, last_key: &str, definition: &Definition) -> String {
+/// A token of a revision; -1 is the newest.
+fn encode_token(revision: i64, last_key: &str, definition: &Definition) -> String {
     let start = format!("{}\u{0}", last_key.get(definition.prefix().len()..).unwrap_or_default());
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string())
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::{call::Call, call::read_body, write};
 use crate::{
     body::{Request, Response},
-    codec, documents,
+    codec,
+    documents::{self, Made},
     field::{Errors, Path},
     metadata,
     options::{FieldValidation, WriteOptions},
@@ -30,6 +31,13 @@ pub enum Form {
     Strategic,
     /// Server-side apply.
     Apply,
+}
+
+impl Form {
+    /// How Go has the patched object.
+    pub fn made(self) -> Made {
+        if matches!(self, Self::Json | Self::Merge) { Made::Text } else { Made::Map }
+    }
 }
 
 /// The form that the content type names.
@@ -64,6 +72,7 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         return apply(call, &body, &options).await?.respond(call);
     }
     let validation = options.field_validation;
+    let sent = Sent { form, body: &body, validation };
     let mut first = true;
     let write_options = write::Options { dry_run: options.dry_run, manager: options.manager };
     let written = write::update(call, &write_options, |call, live| {
@@ -71,10 +80,10 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
         let mut object = live.clone();
         let definition = call.definition.clone();
         let ty = definition.ty()?;
-        let duplicates = patched(&mut object, form, &body, ty)?;
+        let problems = patched(&mut object, sent, ty)?;
         let validation = validation.of_try(&mut first);
-        let object = documents::decode_made(call, object, validation, duplicates, &|why| {
-            refused(live, form, &body, ty, why).unwrap_or_else(|error| error)
+        let object = documents::decode_made(call, object, form.made(), validation, problems, &|why| {
+            refused(live, sent, ty, why).unwrap_or_else(|error| error)
         })?;
         write::check_name(call, &object)?;
         Ok(object)
@@ -82,40 +91,52 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
     written.await?.respond(call)
 }
 
-/// Applies a patch to a document; the answer lists the patch's duplicate fields.
-pub fn patched(object: &mut Value, form: Form, body: &Bytes, ty: Type<'_>) -> Result<Vec<String>, ApiError> {
-    let (patch, mut duplicates) = json::parse(body, None).map_err(|e| {
-        let stage = if matches!(form, Form::Json | Form::Merge) { "error decoding patch: " } else { "" };
-        ApiError::bad_request(format!("{stage}{e}"))
+/// A patch as it was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// Its form.
+    pub form: Form,
+    /// Its text.
+    pub body: &'a Bytes,
+    /// What becomes of what is not known. Who ignores that gets other words for what cannot be read.
+    pub validation: FieldValidation,
+}
+
+/// Applies a patch to a document; the answer lists what a strict reader has against the patch itself.
+pub fn patched(object: &mut Value, sent: Sent<'_>, ty: Type<'_>) -> Result<Vec<String>, ApiError> {
+    let (form, lenient) = (sent.form, sent.validation == FieldValidation::Ignore);
+    let (patch, mut problems) = json::parse(sent.body, None).map_err(|e| {
+        ApiError::bad_request(match form {
+            Form::Merge if lenient => "Invalid JSON Patch".into(),
+            Form::Json | Form::Merge if !lenient => format!("error decoding patch: {e}"),
+            _ => e.to_string(),
+        })
     })?;
     if form == Form::Json {
-        for duplicate in &mut duplicates {
-            duplicate.insert_str(0, "json patch ");
+        problems.extend(json_patch::unknown_fields(&patch));
+        for problem in &mut problems {
+            problem.insert_str(0, "json patch ");
         }
     }
     match form {
+        Form::Json if lenient => json_patch::apply_unchecked(object, &patch)?,
         Form::Json => json_patch::apply(object, &patch)?,
+        Form::Merge if lenient => merge_patch::apply_unchecked(object, patch)?,
         Form::Merge => merge_patch::apply(object, patch)?,
         Form::Strategic | Form::Apply => strategic::apply(object, patch, ty)?,
     }
-    Ok(duplicates)
+    Ok(problems)
 }
 
 /// The error that what a patch makes of the object is wrong. It quotes the patched document, or the patch
 /// itself where it is strategic.
-pub fn refused(
-    live: &Value,
-    form: Form,
-    body: &Bytes,
-    ty: Type<'_>,
-    why: &str,
-) -> Result<ApiError, ApiError> {
-    let shown = if form == Form::Strategic {
-        json::parse(body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
+pub fn refused(live: &Value, sent: Sent<'_>, ty: Type<'_>, why: &str) -> Result<ApiError, ApiError> {
+    let shown = if sent.form == Form::Strategic {
+        json::parse(sent.body, None).map(|(patch, _)| patch::printed::plain(&patch)).unwrap_or_default()
     } else {
         let (mut object, mut text) = (live.clone(), Vec::new());
         json::write(live, Some(ty), &mut text);
-        patched(&mut object, form, body, ty)?;
+        patched(&mut object, sent, ty)?;
         patch::rendered(&String::from_utf8_lossy(&text), &object)
     };
     let mut errors = Errors::default();
@@ -220,6 +241,56 @@ mod tests {
         let (status, _, answer) = applied(&server, "Strict").await;
         assert_eq!(status, 400);
         assert!(answer.contains(r#"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"k\" already set in map"#), "{answer}");
+    }
+
+    async fn patched(server: &Fixture, path: &str, form: &str, patch: &str) -> (u16, serde_json::Value) {
+        let request = http::Request::patch(path)
+            .header(header::CONTENT_TYPE, format!("application/{form}"))
+            .body(body::full(patch.to_owned()))
+            .unwrap();
+        let response = server.0.server.service(User::component("test")).call(request).await.unwrap();
+        let status = response.status().as_u16();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&answer).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_patch_may_say_that_the_object_is_of_another_version() {
+        let server = Fixture::start().await;
+        let scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+        let target = serde_json::json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"});
+        let spec = serde_json::json!({"maxReplicas": 3, "scaleTargetRef": target});
+        server.create(scalers, &serde_json::json!({"metadata": {"name": "a"}, "spec": spec})).await;
+        let path = format!("{scalers}/a");
+        let patch = r#"{"apiVersion": "autoscaling/v1", "spec": {"targetCPUUtilizationPercentage": 33}}"#;
+        let (status, answer) = patched(&server, &path, "merge-patch+json", patch).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["apiVersion"], "autoscaling/v2");
+        assert_eq!(answer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 33);
+
+        // What a strategic merge patch says that the object is does not matter, if it is text.
+        let patch = r#"{"apiVersion": "v9", "kind": "X", "spec": {"minReplicas": 2.0}}"#;
+        let (status, answer) = patched(&server, &path, "strategic-merge-patch+json", patch).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["kind"], "HorizontalPodAutoscaler");
+        assert_eq!(answer["spec"]["minReplicas"], 2);
+
+        for (patch, status, why) in [
+            (
+                r#"{"kind": "Deployment"}"#,
+                422,
+                "no kind \"Deployment\" is registered for version \"autoscaling/v2\"",
+            ),
+            (r#"{"apiVersion": "apps/v1", "kind": "Deployment"}"#, 422, "unknown conversion"),
+            (r#"{"apiVersion": "a/b/c"}"#, 422, "unexpected GroupVersion string: a/b/c"),
+            (r#"{"apiVersion": null}"#, 400, "the name of the object (a based on URL) was undeterminable"),
+            (r#"{"kind": null}"#, 200, ""),
+        ] {
+            let (code, answer) = patched(&server, &path, "merge-patch+json", patch).await;
+            assert_eq!(code, status, "{patch}: {answer}");
+            let message = answer["message"].as_str().unwrap_or_default();
+            assert!(message.contains(why), "{patch}: {message}");
+        }
     }
 
     #[tokio::test]

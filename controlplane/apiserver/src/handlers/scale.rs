@@ -77,17 +77,22 @@ pub async fn patch(call: &mut Call, request: &mut Request) -> Result<Response, A
             let (config, problems) = patch::config(&body)?;
             let merged = managed_fields::apply(Some(&old), &config, force, &owner)?;
             patch::judge(call, &problems, validation)?;
-            documents::decode_made_as(call, merged, &expected, validation, Vec::new(), &|why| {
-                let kind = &expected.kind;
-                ApiError::unknown(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {why}"))
+            documents::decode_made_as(call, merged, form.made(), &expected, validation, Vec::new(), &|why| {
+                managed_fields::unconvertible(&config, &expected.api_version, &expected.kind, why).into()
             })?
         } else {
             let mut scale = old.clone();
-            let duplicates = patch::patched(&mut scale, form, &body, owner.ty)?;
-            let mut scale =
-                documents::decode_made_as(call, scale, &expected, validation, duplicates, &|why| {
-                    patch::refused(&old, form, &body, owner.ty, why).unwrap_or_else(|error| error)
-                })?;
+            let sent = patch::Sent { form, body: &body, validation: options.field_validation };
+            let problems = patch::patched(&mut scale, sent, owner.ty)?;
+            let mut scale = documents::decode_made_as(
+                call,
+                scale,
+                form.made(),
+                &expected,
+                validation,
+                problems,
+                &|why| patch::refused(&old, sent, owner.ty, why).unwrap_or_else(|error| error),
+            )?;
             managed_fields::on_update(Some(&old), &mut scale, &owner);
             scale
         };

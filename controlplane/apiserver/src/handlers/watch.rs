@@ -18,6 +18,7 @@ use crate::{
     custom::webhook,
     field::{Errors, Path},
     negotiation::{Encoding, Target},
+    options::unsigned,
     representation,
     resource::Definition,
     selectors::Selection,
@@ -150,11 +151,8 @@ fn start(call: &Call) -> Result<Start, ApiError> {
     let revision: u64 = if version.is_empty() {
         0
     } else {
-        version.parse().map_err(|_| {
-            ApiError::unknown(format!(
-                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
-            ))
-        })?
+        unsigned(version)
+            .map_err(|why| ApiError::unknown(format!("resourceVersion: Invalid value: {version:?}: {why}")))?
     };
     Ok(match (send, revision) {
         (Some(true), not_before) | (None, not_before @ 0) => Start::Initial { not_before },

@@ -14,7 +14,10 @@ use crate::{
     custom::webhook,
     field::{Errors, Path},
     managed_fields, metadata,
+    options::unsigned,
+    registry::gates,
     resource::Definition,
+    schema::{decode::hollow::Hollow, json},
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -178,7 +181,9 @@ async fn store_update(
     if !admitted {
         admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
     }
+    let hollow = hollow_out(definition, &mut object)?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
+    gates::close(definition.group(), definition.plural(), &mut object, Some(old));
     match subresource.as_str() {
         "status" => rules.prepare_status_write(&mut object, old, &call.writer(options.dry_run)),
         "" | "scale" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),
@@ -212,8 +217,12 @@ async fn store_update(
         _ => {}
     }
     if !admitted {
-        consent(call, definition, Operation::Update, Some(old), &object, options).await?;
+        let filled = hollow.filled(&object);
+        let shown = filled.as_ref().unwrap_or(&object);
+        consent(call, definition, Operation::Update, Some(old), shown, options).await?;
     }
+
+    settle(definition, &mut object);
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
@@ -277,6 +286,22 @@ async fn store_update(
             }
         }
     }
+}
+
+/// Brings a custom object into the form in which it will be read again.
+pub(super) fn settle(definition: &Definition, object: &mut Value) {
+    if let Definition::Custom(_) = definition {
+        json::settle_numbers(object);
+    }
+}
+
+/// Makes `null` of empty lists that JSON always shows, since storage will. Definitions of custom resources are stored
+/// as JSON, which keeps them.
+pub(super) fn hollow_out(definition: &Definition, object: &mut Value) -> Result<Hollow, ApiError> {
+    if definition.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        return Ok(Hollow::default());
+    }
+    Ok(Hollow::out(object, definition.ty()?))
 }
 
 /// What else is written in the same commit, before the object itself: the addresses of a Service.
@@ -356,13 +381,7 @@ pub fn check_name(call: &Call, object: &Value) -> Result<(), ApiError> {
 fn check_identity(call: &Call, object: &Value, entry: &Entry, old: &Value) -> Result<(), ApiError> {
     let resource = call.definition.group_resource();
     let version = metadata::text(object, "resourceVersion");
-    let version: u64 = if version.is_empty() {
-        0
-    } else {
-        version.parse().map_err(|_| {
-            ApiError::unknown(format!("strconv.ParseUint: parsing {version:?}: invalid syntax"))
-        })?
-    };
+    let version: u64 = if version.is_empty() { 0 } else { unsigned(version).map_err(ApiError::unknown)? };
     let uid = metadata::text(object, "uid");
     // A patch cannot demand an object of a certain uid; validation will say that the uid does not change.
     let found = metadata::text(old, "uid");

@@ -103,10 +103,8 @@ pub fn apply(
         return Err(Error::BadRequest("metadata.managedFields must be nil".into()));
     }
     validate(config, request.ty).map_err(|error| {
-        let name = |name: &str| config.pointer(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (namespace, name) = (name("/metadata/namespace"), name("/metadata/name"));
-        let kind = shown_kind(request.api_version, request.kind);
-        Error::Unfit(format!("failed to create typed patch object ({namespace}/{name}; {kind}): {error}"))
+        let (kind, named) = (shown_kind(request.api_version, request.kind), named_in(config));
+        Error::Unfit(format!("failed to create typed patch object ({named}; {kind}): {error}"))
     })?;
 
     let mut owners = live
@@ -276,6 +274,21 @@ fn update_last_applied(object: &mut Value, config: &Value) {
         annotations.remove(LAST_APPLIED);
     }
     *annotation = format!("{config}\n").into();
+}
+
+/// The error that what was merged cannot be read as the type.
+pub fn unconvertible(config: &Value, api_version: &str, kind: &str, why: &str) -> Error {
+    let (kind, named) = (shown_kind(api_version, kind), named_in(config));
+    Error::Unfit(format!(
+        "failed to convert new object ({named}; {kind}) to proper version: unable to convert unstructured object to \
+         {kind}: {why}"
+    ))
+}
+
+/// The namespace and name that a configuration gives.
+fn named_in(config: &Value) -> String {
+    let text = |place: &str| config.pointer(place).and_then(Value::as_str).unwrap_or_default();
+    format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"))
 }
 
 fn shown_kind(api_version: &str, kind: &str) -> String {

@@ -15,13 +15,17 @@ const MAX_COPIED_BYTES: usize = 3 << 20;
 
 /// Applies `patch`, a list of operations, to `document`.
 pub fn apply(document: &mut Value, patch: &Value) -> Result<(), Error> {
-    let operations = match patch {
-        Value::Array(operations) => operations.as_slice(),
-        Value::Null => &[],
-        other => return Err(undecodable(other, "value of type []handlers.jsonPatchOp")),
-    };
-    for operation in operations {
+    for operation in operations(patch, "error decoding patch: ", "[]handlers.jsonPatchOp")? {
         check(operation)?;
+    }
+    apply_unchecked(document, patch)
+}
+
+/// The same where nobody minds unknown fields (`fieldValidation=Ignore`): operations are looked at one by one.
+pub fn apply_unchecked(document: &mut Value, patch: &Value) -> Result<(), Error> {
+    let operations = operations(patch, "", "jsonpatch.Patch")?;
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object() && !operation.is_null()) {
+        return Err(undecodable(other, "", "value of type jsonpatch.Operation"));
     }
     if operations.len() > MAX_OPERATIONS {
         return Err(Error::TooLarge(format!(
@@ -38,27 +42,48 @@ pub fn apply(document: &mut Value, patch: &Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// The fields of operations that no operation has, as `unknown field "[0].x"`.
+pub fn unknown_fields(patch: &Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    for (position, operation) in patch.as_array().into_iter().flatten().enumerate() {
+        let names = operation.as_object().into_iter().flat_map(Map::keys);
+        let strange = names.filter(|name| !matches!(name.as_str(), "op" | "path" | "from" | "value"));
+        unknown.extend(strange.map(|name| format!("unknown field \"[{position}].{name}\"")));
+    }
+    unknown
+}
+
+fn operations<'p>(patch: &'p Value, stage: &str, target: &str) -> Result<&'p [Value], Error> {
+    match patch {
+        Value::Array(operations) => Ok(operations),
+        Value::Null => Ok(&[]),
+        other => Err(undecodable(other, stage, &format!("value of type {target}"))),
+    }
+}
+
 /// Whether the operation decodes at all.
 fn check(operation: &Value) -> Result<(), Error> {
+    const STAGE: &str = "error decoding patch: ";
     let fields = match operation {
         Value::Object(fields) => fields,
         Value::Null => return Ok(()),
-        other => return Err(undecodable(other, "value of type handlers.jsonPatchOp")),
+        other => return Err(undecodable(other, STAGE, "value of type handlers.jsonPatchOp")),
     };
     for name in ["op", "path", "from"] {
         match fields.get(name) {
             None | Some(Value::Null | Value::String(_)) => {}
             Some(other) => {
-                return Err(undecodable(other, &format!("struct field jsonPatchOp.{name} of type string")));
+                let target = format!("struct field jsonPatchOp.{name} of type string");
+                return Err(undecodable(other, STAGE, &target));
             }
         }
     }
     Ok(())
 }
 
-fn undecodable(value: &Value, target: &str) -> Error {
+fn undecodable(value: &Value, stage: &str, target: &str) -> Error {
     let name = printed::json_name(value);
-    Error::BadRequest(format!("error decoding patch: json: cannot unmarshal {name} into Go {target}"))
+    Error::BadRequest(format!("{stage}json: cannot unmarshal {name} into Go {target}"))
 }
 
 struct Operation<'a>(&'a Map<String, Value>);
@@ -355,6 +380,18 @@ mod tests {
                     .into()
             )
         );
+    }
+
+    #[test]
+    fn who_ignores_unknown_fields_is_told_later_what_does_not_decode() {
+        let refused = |patch| apply_unchecked(&mut json!({}), &patch).unwrap_err();
+        let why = "json: cannot unmarshal object into Go value of type jsonpatch.Patch";
+        assert_eq!(refused(json!({})), Error::BadRequest(why.into()));
+        let why = "json: cannot unmarshal number into Go value of type jsonpatch.Operation";
+        assert_eq!(refused(json!([5])), Error::BadRequest(why.into()));
+        assert!(matches!(refused(json!([{"op": 5}])), Error::Unprocessable(_)));
+        let unknown = unknown_fields(&json!([{"op": "add", "path": "/a", "foo": 1}]));
+        assert_eq!(unknown, ["unknown field \"[0].foo\""]);
     }
 
     #[test]

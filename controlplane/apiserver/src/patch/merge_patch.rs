@@ -25,6 +25,19 @@ pub fn apply(document: &mut Value, patch: Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same where nobody minds unknown fields (`fieldValidation=Ignore`): a list stands in for the whole document.
+pub fn apply_unchecked(document: &mut Value, mut patch: Value) -> Result<(), Error> {
+    match patch {
+        Value::Object(_) => apply(document, patch),
+        Value::Array(_) => {
+            drop_nulls(&mut patch);
+            *document = patch;
+            Ok(())
+        }
+        _ => Err(Error::BadRequest("Invalid JSON Patch".into())),
+    }
+}
+
 fn merge(document: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, mut value) in patch {
         if value.is_null() {

@@ -12,11 +12,14 @@ use base64::{
 };
 use serde_json::{Map, Number, Value};
 
+pub mod hollow;
+mod restore;
+
 use super::{
     quantity::{Quantity, QuantityError},
     table::AnyForm,
     time::{self, TimeError},
-    types::{Form, List, Node, Object, Scalar, Shape, Type},
+    types::{Field, Form, List, Node, Object, Scalar, Shape, Type},
 };
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -60,11 +63,31 @@ pub enum DecodeError {
     /// Bytes that are not base64.
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
+    /// A value of the wrong type in a document that Go has as a map.
+    #[error("{0}")]
+    Restore(String),
 }
 
 /// Decodes a document. Also returns the unknown fields that it had, as `unknown field "spec.x"`.
 pub fn decode(value: Value, ty: Type<'_>) -> Result<(Value, Vec<String>), DecodeError> {
-    let mut decoder = Decoder::default();
+    decode_with(Decoder::default(), value, ty)
+}
+
+/// The same for a document that Go has as a map already, as after a strategic merge patch or apply. Then it
+/// takes whole numbers for integers whatever they look like, does not mind their size, and looks at the
+/// fields in the order of its structs.
+pub fn restore(value: Value, ty: Type<'_>) -> Result<(Value, Vec<String>), DecodeError> {
+    let of_map = matches!(ty, Type::Builtin(_));
+    let (value, mut unknown) = decode_with(Decoder { of_map, ..Decoder::default() }, value, ty)?;
+    unknown.sort();
+    Ok((value, unknown))
+}
+
+fn decode_with(
+    mut decoder: Decoder,
+    value: Value,
+    ty: Type<'_>,
+) -> Result<(Value, Vec<String>), DecodeError> {
     let value = match ty {
         Type::Builtin(_) => decoder.value(value, ty, "")?,
         Type::Custom(node) => {
@@ -116,6 +139,8 @@ struct Decoder {
     /// The innermost Go struct.
     owner: &'static str,
     unknown: Vec<String>,
+    /// Go has the document as a map, not as text.
+    of_map: bool,
 }
 
 impl Decoder {
@@ -127,6 +152,7 @@ impl Decoder {
         match ty.shape() {
             Shape::Object(object) => match value {
                 Value::Object(map) => self.object(map, object, ty),
+                other if self.of_map => Err(restore::not_a("struct from:", &other)),
                 other => Err(self.mismatch(&other, &go_name(ty, go_type))),
             },
             Shape::Map(map) => match value {
@@ -140,12 +166,18 @@ impl Decoder {
                     }
                     Ok(Value::Object(decoded))
                 }
+                other if self.of_map => Err(restore::not_a("map from", &other)),
                 other => Err(self.mismatch(&other, &go_name(ty, go_type))),
             },
             Shape::List(list) => match value {
                 Value::Array(items) => self.list(items, list, go_type),
+                other if self.of_map => Err(restore::not_a("slice from", &other)),
                 other => Err(self.mismatch(&other, &go_name(ty, go_type))),
             },
+            Shape::Scalar(scalar) if self.of_map => {
+                let value = restore::scalar(value, scalar, || go_name(ty, go_type))?;
+                self.scalar(value, scalar, "").map_err(restore::wrapped)
+            }
             Shape::Scalar(scalar) => self.scalar(value, scalar, &go_name(ty, go_type)),
             Shape::Any => self.any(value, ty.any_form()),
         }
@@ -161,7 +193,11 @@ impl Decoder {
         // Stored objects lose the difference between empty and `null` that lists keep.
         let is_list = self.owner.ends_with("List");
         let mut decoded = Map::new();
-        for (key, value) in map {
+        let mut members: Vec<_> = map.into_iter().collect();
+        if self.of_map {
+            members.sort_by_key(|(key, _)| object.field(key).map_or(u8::MAX, Field::order));
+        }
+        for (key, value) in members {
             let length = self.enter(&key);
             match object.field(&key) {
                 None => self.unknown.push(format!("unknown field \"{}\"", self.path)),
@@ -170,7 +206,8 @@ impl Decoder {
                     self.fields.push(key);
                     let value = self.value(value, field.ty(), field.go_type().unwrap_or_default())?;
                     let key = self.fields.pop().unwrap_or_default();
-                    if field.pointer() || is_list || !is_empty(&value, field.ty()) {
+                    let kept = field.pointer() || is_list || self.tells_empty(field, &value);
+                    if kept || !is_empty(&value, field.ty()) {
                         decoded.insert(key, value);
                     }
                 }
@@ -180,6 +217,18 @@ impl Decoder {
         add_always(&mut decoded, object);
         self.owner = owner;
         Ok(Value::Object(decoded))
+    }
+
+    /// Whether an empty list or map differs from none: where JSON always shows it, `[]` is not `null` until it is
+    /// stored, and the policies of an autoscaler's behaviour are not defaulted where there are expressly none.
+    fn tells_empty(&self, field: Field<'_>, value: &Value) -> bool {
+        match value {
+            Value::Array(_) => {
+                field.always() || (self.owner, field.name()) == ("HPAScalingRules", "policies")
+            }
+            Value::Object(_) => field.always(),
+            _ => false,
+        }
     }
 
     fn list(&mut self, items: Vec<Value>, list: List<'_>, go_type: &str) -> Result<Value, DecodeError> {

@@ -6,7 +6,7 @@ use std::{fmt, io::Write};
 
 use serde_json::{Map, Number, Value};
 
-use super::types::{Field, Shape, Type};
+use super::types::{Field, Scalar, Shape, Type};
 
 /// Deeper documents are refused; what is stored must be readable inside a list or an event.
 const MAX_DEPTH: usize = 120;
@@ -25,6 +25,9 @@ pub enum JsonError {
         /// Where it is.
         context: &'static str,
     },
+    /// A number that is larger than any.
+    #[error("json: cannot unmarshal number {0} into Go value of type float64")]
+    Number(String),
     /// Nested too deeply.
     #[error("exceeded max depth")]
     Depth,
@@ -128,7 +131,7 @@ impl Reader<'_> {
             b't' => self.word(b"rue", IN_TRUE).map(|()| Value::Bool(true)),
             b'f' => self.word(b"alse", IN_FALSE).map(|()| Value::Bool(false)),
             b'n' => self.word(b"ull", IN_NULL).map(|()| Value::Null),
-            b'-' | b'0'..=b'9' => self.number(),
+            b'-' | b'0'..=b'9' => self.number(matches!(known, Known::Type(ty) if is_quantity(ty))),
             _ => Err(self.unexpected("looking for beginning of value")),
         }
     }
@@ -233,7 +236,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
+    /// A quantity reads the text itself: `1e3` is not the same to it as `1000`.
+    fn number(&mut self, as_text: bool) -> Result<Value, JsonError> {
         let start = self.at;
         let mut whole = true;
         if self.text[self.at] == b'-' {
@@ -272,8 +276,11 @@ impl Reader<'_> {
                 return Ok(number.into());
             }
         }
+        if as_text {
+            return Ok(text.into());
+        }
         let number = text.parse::<f64>().ok().and_then(Number::from_f64);
-        Ok(number.map_or(Value::Null, Value::Number))
+        number.map(Value::Number).ok_or_else(|| JsonError::Number(text.to_owned()))
     }
 
     fn digits(&mut self) {
@@ -357,6 +364,10 @@ impl Reader<'_> {
     }
 }
 
+fn is_quantity(ty: Type<'_>) -> bool {
+    matches!(ty.shape(), Shape::Scalar(Scalar::Quantity))
+}
+
 /// Each invalid byte becomes a replacement character of its own.
 fn replace_invalid(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() + 8);
@@ -373,10 +384,7 @@ pub fn write(value: &Value, ty: Option<Type<'_>>, out: &mut Vec<u8>) {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Bool(true) => out.extend_from_slice(b"true"),
         Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => {
-            // Writing to a vector cannot fail.
-            let _ = write!(out, "{number}");
-        }
+        Value::Number(number) => write_number(number, out),
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             let inner = match ty.map(Type::shape) {
@@ -429,6 +437,35 @@ fn write_object(object: &Map<String, Value>, ty: Option<Type<'_>>, out: &mut Vec
         _ => object.iter().for_each(|(key, value)| member(key, value, None)),
     }
     out.push(b'}');
+}
+
+/// Writes a number as Go does: a whole one has no fraction, and exponents are for the very small and large.
+fn write_number(number: &Number, out: &mut Vec<u8>) {
+    let fraction = number.as_f64().filter(|_| number.is_f64());
+    // Writing to a vector cannot fail.
+    let _ = match fraction {
+        Some(fraction) if fraction.abs() >= 1e21 => {
+            write!(out, "{}", format!("{fraction:e}").replace('e', "e+"))
+        }
+        Some(fraction) if fraction != 0.0 && fraction.abs() < 1e-6 => write!(out, "{fraction:e}"),
+        Some(fraction) => write!(out, "{fraction}"),
+        None => write!(out, "{number}"),
+    };
+}
+
+/// Makes integers of what is written like them, which is what they are when they are read again.
+pub fn settle_numbers(value: &mut Value) {
+    const EXACT: f64 = (1_u64 << 63) as f64;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < EXACT) {
+                *value = (whole as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
 }
 
 /// Writes a string as Go does: `<`, `>`, `&` and the line separators are escaped.

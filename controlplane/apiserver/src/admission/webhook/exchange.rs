@@ -194,5 +194,6 @@ fn read_details(details: &Value) -> Details {
         uid: str_at(details, "/uid").into(),
         causes: list_at(details, "/causes").iter().map(cause).collect(),
         retry_after_seconds: u32::try_from(int_at(details, "/retryAfterSeconds")).unwrap_or_default(),
+        continue_token: String::new(),
     }
 }

@@ -92,3 +92,27 @@ fn writing_keeps_the_order_of_the_go_struct_and_escapes_html() {
         )
     );
 }
+
+#[test]
+fn numbers_are_written_as_go_writes_them() {
+    let text = "[1.0,1e0,1.5,1e21,1e20,1.5e-7,0.00001,-0.0,1e-6,0.1,9007199254740993]";
+    let (mut value, _) = parse(text.as_bytes(), None).unwrap();
+    let written = |value: &Value| {
+        let mut out = Vec::new();
+        write(value, None, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    let shown = "[1,1,1.5,1e+21,100000000000000000000,1.5e-7,0.00001,-0,0.000001,0.1,9007199254740993]";
+    assert_eq!(written(&value), shown);
+    settle_numbers(&mut value);
+    assert_eq!(written(&value), shown.replace("-0,", "0,"));
+    assert_eq!(value[0], serde_json::json!(1));
+    assert_eq!(error("1e400"), "json: cannot unmarshal number 1e400 into Go value of type float64");
+}
+
+#[test]
+fn a_quantity_keeps_the_text_of_its_number() {
+    let name = "io.k8s.api.core.v1.ResourceRequirements";
+    let limits = parse(br#"{"limits": {"cpu": 1e3, "memory": 1.0}}"#, Type::builtin(name)).unwrap().0;
+    assert_eq!(limits["limits"], serde_json::json!({"cpu": "1e3", "memory": "1.0"}));
+}

@@ -233,8 +233,8 @@ fn text(value: &Value<'_>, inside: bool) -> Result<String, String> {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Duration(nanoseconds) if inside => format!("duration(\"{}\")", times::shown(*nanoseconds)),
         Value::Duration(nanoseconds) => times::shown(*nanoseconds),
-        Value::Timestamp(time) if inside => format!("timestamp(\"{time}\")"),
-        Value::Timestamp(time) => time.to_string(),
+        Value::Timestamp(time) if inside => format!("timestamp(\"{}\")", times::instant(*time)),
+        Value::Timestamp(time) => times::instant(*time),
         Value::Type(name) => (*name).into(),
         Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_) => value.to_text(),
         other => {
