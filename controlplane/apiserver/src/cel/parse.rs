@@ -452,10 +452,8 @@ impl Parser<'_> {
                     self.error(format!("Syntax error: mismatched input '<EOF>' expecting {ARGUMENT}"))
                 );
             }
-            if !arguments.is_empty() {
-                if !self.accept(",") {
-                    return Err(self.unexpected(&[")"], "')'"));
-                }
+            if !arguments.is_empty() && !self.accept(",") {
+                return Err(self.unexpected(&[")"], "')'"));
             }
             arguments.push(self.expression()?);
         }
