@@ -105,6 +105,21 @@ fn refused(why: &str) -> ApiError {
     ApiError::unauthorized()
 }
 
+/// What is said of a token that stands where nobody looks for it.
+const MISPLACED: &str =
+    "the provided Authorization header contains extra space before the bearer token, and is ignored";
+
+/// What is to be said of the headers of a request, whatever comes of it.
+pub fn warning(request: &Request) -> Option<&'static str> {
+    if request.extensions().get::<CertificateUser>().is_some() {
+        return None;
+    }
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut parts = value.trim().splitn(3, ' ');
+    let is_bearer = parts.next()?.eq_ignore_ascii_case("bearer");
+    (is_bearer && parts.next()?.is_empty() && parts.next().is_some()).then_some(MISPLACED)
+}
+
 /// The token of `Authorization: Bearer …`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;

@@ -31,6 +31,8 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// The path, for non-resources.
     pub path: &'a str,
+    /// By which fields a collection is narrowed, as the request says it.
+    pub field_selector: &'a str,
 }
 
 impl<'a> Attributes<'a> {
@@ -47,14 +49,36 @@ impl<'a> Attributes<'a> {
             namespace: &info.namespace,
             name: &info.name,
             path: &info.path,
+            field_selector: "",
         }
+    }
+
+    /// Whether only those of a collection are meant that have this value in a field.
+    pub fn selects(&self, field: &str, value: &str) -> bool {
+        let terms = self.field_selector.split(',').filter_map(|term| term.trim().strip_prefix(field));
+        terms
+            .filter_map(|rest| rest.strip_prefix("==").or_else(|| rest.strip_prefix('=')))
+            .any(|of| of == value)
     }
 
     /// Of a path that is no resource.
     pub fn path(user: &'a User, verb: &'a str, path: &'a str) -> Self {
         let (group, version, resource, subresource) = ("", "", "", "");
-        let (namespace, name) = ("", "");
-        Self { user, verb, is_resource: false, group, version, resource, subresource, namespace, name, path }
+        let (namespace, name, field_selector) = ("", "", "");
+        let is_resource = false;
+        Self {
+            user,
+            verb,
+            is_resource,
+            group,
+            version,
+            resource,
+            subresource,
+            namespace,
+            name,
+            path,
+            field_selector,
+        }
     }
 
     /// The error of a request that nobody allowed.
@@ -102,12 +126,18 @@ fn because(reason: &str) -> String {
 /// The one object that a request for a collection is about, by a field selector for its name; so may a
 /// role that is about single objects allow to list or watch them.
 pub fn selected_name(info: &RequestInfo, query: &Query) -> String {
-    if !info.name.is_empty() || !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+    if !info.name.is_empty() {
         return info.name.clone();
     }
-    let selector = query.get("fieldSelector");
+    let selector = field_selector(info, query);
     let terms = selector.split(',').filter_map(|term| term.trim().strip_prefix("metadata.name="));
     terms.map(|name| name.trim_start_matches('=')).next().unwrap_or_default().to_owned()
+}
+
+/// By which fields a request narrows a collection.
+pub fn field_selector<'a>(info: &RequestInfo, query: &'a Query) -> &'a str {
+    let is_collection = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    if is_collection { query.get("fieldSelector") } else { "" }
 }
 
 /// An authorizer's answer, with its reason.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha512};
 use crate::{
     aggregation,
     body::{self, Response},
-    bootstrap,
+    bootstrap, health,
     negotiation::{self, Encoding, Offer, ranges},
     options::Query,
     registry::{RESOURCES, Resource},
@@ -424,6 +424,7 @@ pub fn roots(server: &Server, headers: &HeaderMap) -> Response {
     ] {
         paths.push(path.into());
     }
+    paths.extend(health::paths());
     paths.sort();
     respond::document(
         StatusCode::OK,

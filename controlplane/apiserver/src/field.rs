@@ -266,8 +266,10 @@ fn is_printable(c: char) -> bool {
 
 /// A value as the field errors show it: strings quoted, scalars plain, structures as JSON that is fit for HTML.
 pub fn shown(value: &Value) -> String {
-    if let Value::String(text) = value {
-        return quoted(text);
+    match value {
+        Value::String(text) => return quoted(text),
+        Value::Number(number) if number.is_f64() => return float(number.as_f64().unwrap_or_default()),
+        _ => {}
     }
     let text = value.to_string();
     if value.is_object() || value.is_array() { for_html(&text) } else { text }
@@ -281,6 +283,13 @@ pub fn for_html(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_an_exponent_where_go_gives_them_one() {
+        let shown = |number: f64| shown(&number.into());
+        assert_eq!([1.5, 2.0, 1e6, 1_234_567.5].map(shown), ["1.5", "2", "1e+06", "1.2345675e+06"]);
+        assert_eq!([0.0001, 0.00001, -0.0, 123_456.0].map(float), ["0.0001", "1e-05", "-0", "123456"]);
+    }
 
     #[test]
     fn strings_are_quoted_as_go_quotes_them() {

@@ -114,6 +114,14 @@ impl Check {
     }
 }
 
+/// The paths of single checks.
+pub fn paths() -> impl Iterator<Item = String> {
+    ["healthz", "livez", "readyz"].into_iter().flat_map(|endpoint| {
+        let checks = CHECKS.iter().filter(move |check| check.belongs_to(endpoint));
+        checks.map(move |check| format!("/{endpoint}/{}", check.name))
+    })
+}
+
 /// Answers a health check: all of them, or the one that the path names.
 pub fn check(server: &Server, segments: &[&str], query: &Query) -> Response {
     let (endpoint, one) = (segments[0], segments[1..].join("/"));
@@ -196,6 +204,9 @@ mod tests {
             ("/readyz/poststarthook", 404),
         ] {
             assert_eq!(server.get(path).await.0.as_u16(), code, "{path}");
+            let (_, root) = server.get("/").await;
+            let is_listed = root["paths"].as_array().unwrap().contains(&path.into());
+            assert_eq!(is_listed, code == 200, "{path}");
         }
         server.0.stop().await;
     }

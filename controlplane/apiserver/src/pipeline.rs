@@ -39,10 +39,14 @@ pub async fn serve(server: &Server, request: Request) -> Response {
 async fn answer(server: &Server, mut request: Request) -> Response {
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let encoding = negotiation::encoding(&query, request.headers());
+    let warning = authentication::warning(&request);
     let mut response = match run(server, &mut request, query, encoding).await {
         Ok(response) => response,
         Err(error) => respond::error(&error, encoding),
     };
+    if let Some(warning) = warning {
+        respond::warn(&mut response, &[warning.to_owned()]);
+    }
     if response.status().is_client_error() || response.status().is_server_error() {
         // A refusal that does not wait for the rest of the body would end the connection with it.
         body::drain(request.body_mut()).await;
@@ -79,7 +83,9 @@ async fn run(
     // The operator's own certificate, not whoever acts as it.
     let is_outside = !within_process && user.name != OPERATOR;
     let name = authorization::selected_name(&info, &query);
-    let own = authorization::Attributes { name: &name, ..authorization::Attributes::of(&user, &info) };
+    let field_selector = authorization::field_selector(&info, &query);
+    let of = authorization::Attributes::of(&user, &info);
+    let own = authorization::Attributes { name: &name, field_selector, ..of };
     audit::authenticated(&own, &info);
     if !audit::settled().await {
         return Ok(respond::undecided(request.uri(), "failed to store audit event"));
@@ -119,7 +125,9 @@ async fn proceed(
     (user, is_outside): (Arc<User>, bool),
     query: Query,
 ) -> Result<Response, ApiError> {
-    let attributes = authorization::Attributes { name, ..authorization::Attributes::of(&user, &info) };
+    let field_selector = authorization::field_selector(&info, &query);
+    let of = authorization::Attributes::of(&user, &info);
+    let attributes = authorization::Attributes { name, field_selector, ..of };
     match authorization::decide(&server.parts.authorizers, &attributes).await {
         authorization::Decision::Allow(reason) => {
             audit::annotate(DECISION, || "allow".into());

@@ -247,7 +247,7 @@ async fn other(
                 return Ok(aggregation::proxy::forward(server, &remote, request, user).await);
             }
             let remote = aggregation::openapi::additions(server, &segments).await;
-            openapi::serve(&server.catalog, &remote, &segments, request.headers(), query)
+            Ok(openapi::serve(&server.catalog, &remote, &segments, request.headers(), query))
         }
         [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"] => {
             crate::authentication::service_account::issuer_document(server, &segments, request.headers())

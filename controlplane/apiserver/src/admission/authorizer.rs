@@ -48,6 +48,7 @@ struct ResourceCheck {
     subresource: String,
     namespace: String,
     name: String,
+    field_selector: String,
 }
 
 /// The answer.
@@ -65,6 +66,7 @@ impl Authorizer {
             subresource: attributes.subresource.into(),
             namespace: attributes.namespace.into(),
             name: attributes.object_name(object).into(),
+            field_selector: String::new(),
         };
         foreign(Self { subject, request: Some(request) })
     }
@@ -136,6 +138,7 @@ impl Foreign for GroupCheck {
             subresource: String::new(),
             namespace: String::new(),
             name: String::new(),
+            field_selector: String::new(),
         })))
     }
 }
@@ -152,8 +155,9 @@ impl Foreign for ResourceCheck {
             "subresource" => next.subresource = text.to_string(),
             "namespace" => next.namespace = text.to_string(),
             "name" => next.name = text.to_string(),
-            // No authorizer here looks at selectors, so they neither allow nor deny anything.
-            "fieldSelector" | "labelSelector" => {}
+            "fieldSelector" => next.field_selector = text.to_string(),
+            // No authorizer here looks at labels, so they neither allow nor deny anything.
+            "labelSelector" => {}
             "check" => return Some(Ok(self.check(text))),
             _ => return None,
         }
@@ -174,6 +178,7 @@ impl ResourceCheck {
             namespace: &self.namespace,
             name: &self.name,
             path: "",
+            field_selector: &self.field_selector,
         })
     }
 }

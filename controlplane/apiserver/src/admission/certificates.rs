@@ -123,6 +123,7 @@ async fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
             namespace: "",
             name,
             path: "",
+            field_selector: "",
         };
         let decision = authorization::decide(&attributes.server.parts.authorizers, &asked).await;
         if matches!(decision, Decision::Allow(_)) {

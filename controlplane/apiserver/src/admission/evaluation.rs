@@ -1,10 +1,12 @@
 //! Evaluating the expressions of policies and webhooks.
 
+use std::borrow::Cow;
+
 use serde_json::Value as Json;
 
 use crate::{
     cel::{Budget, Lazy, Value, Variables, json},
-    registry::access::{list_at, str_at},
+    registry::access::{at, list_at, str_at},
 };
 
 /// How much the expressions of one policy may do for one request, with one parameter.
@@ -115,8 +117,14 @@ impl Conditions {
     /// Whether all are true. One that is false decides, whatever becomes of the others; what fails counts
     /// as false unless the owner `fails` with it.
     pub fn hold(&self, subject: &Subject<'_>, fails: bool) -> Result<bool, String> {
-        // Conditions are asked before the namespace is looked up; to them it is null.
-        let subject = Subject { namespace: &Json::Null, ..*subject };
+        // To conditions, the resource is that of the request, whichever equivalent one was matched.
+        let mut request = Cow::Borrowed(subject.request);
+        let own = at(subject.request, "/requestResource");
+        if at(subject.request, "/resource") != own {
+            request.to_mut()["resource"] = own.clone();
+        }
+        // They are asked before the namespace is looked up; to them it is null.
+        let subject = Subject { namespace: &Json::Null, request: &request, ..*subject };
         let mut evaluation = subject.evaluation(BUDGET_OF_CONDITIONS);
         let mut failures = Vec::new();
         for condition in &self.0 {
@@ -174,6 +182,17 @@ mod tests {
             hold(&["object.b == 1", "object.c == 1"], true),
             Err("[expression 'object.b == 1' resulted in error: no such key: b, expression 'object.c == 1' resulted in error: no such key: c]".into())
         );
+    }
+
+    #[test]
+    fn conditions_are_about_the_resource_of_the_request() {
+        let request = json!({"resource": {"version": "v1"}, "requestResource": {"version": "v2"}});
+        let object = json!({});
+        let held = with_subject(&object, |subject| {
+            let subject = Subject { request: &request, ..*subject };
+            conditions(&["request.resource.version == 'v2'"]).hold(&subject, true)
+        });
+        assert_eq!(held, Ok(true));
     }
 
     #[test]

@@ -324,6 +324,7 @@ impl Kubelet<'_> {
             namespace,
             name,
             path: "",
+            field_selector: "",
         };
         let decision = authorization::decide(&server.parts.authorizers, &right).await;
         self.demand(matches!(decision, Decision::Allow(_)), |_| {

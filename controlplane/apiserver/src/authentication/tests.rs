@@ -110,3 +110,16 @@ async fn a_review_tells_what_is_wrong_with_a_token_of_a_service_account() {
     assert_eq!(server.whoami(&token).await.0, StatusCode::UNAUTHORIZED);
     server.0.stop().await;
 }
+
+#[test]
+fn a_token_after_too_many_spaces_is_no_token_and_the_client_is_told() {
+    let warned = |value: &str| {
+        let request = http::Request::get("/").header("authorization", value).body(body::empty()).unwrap();
+        super::warning(&request).is_some()
+    };
+    assert!(warned("Bearer  token"));
+    assert!(!warned("Bearer token"));
+    assert!(!warned("Bearer token more"));
+    assert!(!warned("Bearer "));
+    assert!(!warned("Basic  token"));
+}

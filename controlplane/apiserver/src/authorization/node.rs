@@ -120,11 +120,12 @@ impl Node {
                 )
             });
         }
-        pods.any(|((namespace, _), (_, needs))| {
-            namespace == attributes.namespace
-                && needs
-                    .iter()
-                    .any(|(resource, name)| *resource == attributes.resource && name == attributes.name)
+        pods.any(|((namespace, pod), (_, needs))| {
+            let needed = |(resource, name): &(&str, String)| {
+                *resource == attributes.resource && name == attributes.name
+            };
+            let is_pod = attributes.resource == "pods" && pod == attributes.name;
+            namespace == attributes.namespace && (is_pod || needs.iter().any(needed))
         })
     }
 }
@@ -140,42 +141,123 @@ impl Authorizer for Node {
         else {
             return Decision::NoOpinion(String::new());
         };
-        let reads = matches!(attributes.verb, "get" | "list" | "watch");
-        let refuse = |why: String| Decision::NoOpinion(why);
-        let related = match (attributes.group, attributes.resource, attributes.subresource) {
-            ("", "secrets" | "configmaps", "") => reads,
-            ("", "persistentvolumeclaims" | "persistentvolumes", "") => attributes.verb == "get",
-            ("", "serviceaccounts", "token") => attributes.verb == "create",
-            ("coordination.k8s.io", "leases", "") if attributes.namespace != "kube-node-lease" => {
-                return refuse(format!(
-                    "can only access leases in the {:?} system namespace",
-                    "kube-node-lease"
-                ));
-            }
-            ("coordination.k8s.io", "leases", "") | ("storage.k8s.io", "csinodes", "")
-                if attributes.verb != "create" && attributes.name != node =>
-            {
-                return refuse(format!(
-                    "can only access {} with the same name as the requesting node",
-                    attributes.resource
-                ));
-            }
-            _ => {
-                let allowed = attributes.is_resource && self.rules.iter().any(|rule| rule.allows(attributes));
-                return if allowed { Decision::Allow(String::new()) } else { refuse(String::new()) };
-            }
+        match self.judge(node, attributes) {
+            Ok(()) => Decision::Allow(String::new()),
+            Err(why) => Decision::NoOpinion(why),
+        }
+    }
+}
+
+impl Node {
+    /// Whether a node may do this; or why not.
+    fn judge(&self, node: &str, attributes: &Attributes<'_>) -> Result<(), String> {
+        let refuse = |why: &str| Err(why.to_owned());
+        let Attributes { verb, group, resource, subresource, name, .. } = *attributes;
+        let is_own_kind = |many: &str| {
+            let why = format!("can only get, create, update, patch, or delete a {many}");
+            if matches!(verb, "get" | "create" | "update" | "patch" | "delete") { Ok(()) } else { Err(why) }
         };
-        if !related || attributes.name.is_empty() {
-            return refuse(format!(
-                "can only read resources of this type that are named, not {:?}",
-                attributes.verb
-            ));
+        match (group, resource) {
+            ("", "secrets" | "configmaps") => {
+                if !matches!(verb, "get" | "list" | "watch") {
+                    return refuse("can only read resources of this type");
+                }
+                if !subresource.is_empty() {
+                    return refuse("cannot read subresource");
+                }
+                if attributes.namespace.is_empty() {
+                    return refuse("can only read namespaced object of this type");
+                }
+                self.related(node, attributes)
+            }
+            ("", "persistentvolumeclaims") if subresource == "status" => {
+                if !matches!(verb, "update" | "patch") {
+                    return refuse("can only get/update/patch this type");
+                }
+                self.related(node, attributes)
+            }
+            ("", "persistentvolumeclaims" | "persistentvolumes") | ("resource.k8s.io", "resourceclaims") => {
+                self.one(node, attributes)
+            }
+            ("", "serviceaccounts") => {
+                if verb != "create" || name.is_empty() {
+                    return refuse("can only create tokens for individual service accounts");
+                }
+                if subresource != "token" {
+                    return refuse("can only create token subresource of serviceaccount");
+                }
+                self.related(node, attributes)
+            }
+            ("coordination.k8s.io", "leases") => {
+                is_own_kind("node lease")?;
+                if attributes.namespace != "kube-node-lease" {
+                    return refuse("can only access leases in the \"kube-node-lease\" system namespace");
+                }
+                if verb != "create" && name != node {
+                    return refuse("can only access node lease with the same name as the requesting node");
+                }
+                Ok(())
+            }
+            ("storage.k8s.io", "csinodes") => {
+                is_own_kind("CSINode")?;
+                if !subresource.is_empty() {
+                    return refuse("cannot authorize CSINode subresources");
+                }
+                if verb != "create" && name != node {
+                    return refuse("can only access CSINode with the same name as the requesting node");
+                }
+                Ok(())
+            }
+            ("resource.k8s.io", "resourceslices")
+                if matches!(verb, "list" | "watch" | "deletecollection") =>
+            {
+                if !attributes.selects("nodeName", node) {
+                    return refuse(
+                        "can only list/watch/deletecollection resourceslices with nodeName field selector",
+                    );
+                }
+                Ok(())
+            }
+            ("", "nodes") => match (subresource, verb) {
+                ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Ok(()),
+                ("", "get" | "list" | "watch") if name == node => Ok(()),
+                ("", "get" | "list" | "watch") => {
+                    let which = if name.is_empty() { "all nodes".to_owned() } else { format!("'{name}'") };
+                    Err(format!("node '{node}' cannot read {which}, only its own Node object"))
+                }
+                _ => refuse(""),
+            },
+            ("", "pods") => match (subresource, verb) {
+                ("", "get") => self.one(node, attributes),
+                ("", "list" | "watch") if attributes.selects("spec.nodeName", node) => Ok(()),
+                ("", "list" | "watch") if !name.is_empty() => self.related(node, attributes),
+                ("", "list" | "watch") => {
+                    refuse("can only list/watch pods with spec.nodeName field selector")
+                }
+                ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+                _ => refuse(""),
+            },
+            _ if attributes.is_resource && self.rules.iter().any(|rule| rule.allows(attributes)) => Ok(()),
+            _ => refuse(""),
         }
-        if self.is_needed(node, attributes) {
-            Decision::Allow(String::new())
-        } else {
-            refuse(format!("no relationship found between node '{node}' and this object"))
+    }
+
+    fn one(&self, node: &str, attributes: &Attributes<'_>) -> Result<(), String> {
+        if attributes.verb != "get" {
+            return Err("can only get individual resources of this type".into());
         }
+        if !attributes.subresource.is_empty() {
+            return Err("cannot get subresource".into());
+        }
+        self.related(node, attributes)
+    }
+
+    fn related(&self, node: &str, attributes: &Attributes<'_>) -> Result<(), String> {
+        if attributes.name.is_empty() {
+            return Err("No Object name found".into());
+        }
+        let why = || format!("no relationship found between node '{node}' and this object");
+        self.is_needed(node, attributes).then_some(()).ok_or_else(why)
     }
 }
 
@@ -188,6 +270,11 @@ pub fn needs(pod: &Value) -> Needs {
         }
     };
     need("serviceaccounts", str_at(pod, "/spec/serviceAccountName"));
+    let claims =
+        list_at(pod, "/spec/resourceClaims").iter().chain(list_at(pod, "/status/resourceClaimStatuses"));
+    for claim in claims {
+        need("resourceclaims", str_at(claim, "/resourceClaimName"));
+    }
     for secret in list_at(pod, "/spec/imagePullSecrets") {
         need("secrets", str_at(secret, "/name"));
     }
@@ -245,29 +332,84 @@ mod tests {
         });
         authorizer.put("pods", &pod);
         let decide = |user: &User, verb, resource, subresource, name| {
-            let attributes = Attributes {
-                user,
-                verb,
-                is_resource: true,
-                group: "",
-                version: "v1",
-                resource,
-                subresource,
-                namespace: "ns",
-                name,
-                path: "",
-            };
+            let attributes = asked(user, verb, resource, subresource, name);
             matches!(authorizer.authorize(&attributes), Decision::Allow(_))
         };
         let (a, b) = (User::new("system:node:a", &[GROUP]), User::new("system:node:b", &[GROUP]));
         assert!(decide(&a, "get", "secrets", "", "s"));
+        assert!(decide(&a, "get", "pods", "", "p"));
         assert!(decide(&a, "create", "serviceaccounts", "token", "default"));
-        assert!(decide(&a, "list", "pods", "", ""));
         assert!(!decide(&a, "list", "secrets", "", ""));
         assert!(!decide(&a, "delete", "secrets", "", "s"));
         assert!(!decide(&b, "get", "secrets", "", "s"));
-        assert!(!decide(&User::new("somebody", &[]), "list", "pods", "", ""));
+        assert!(!decide(&b, "get", "pods", "", "p"));
+        assert!(!decide(&User::new("somebody", &[]), "get", "pods", "", "p"));
         authorizer.remove("pods", &pod);
         assert!(!decide(&a, "get", "secrets", "", "s"));
+    }
+
+    fn asked<'a>(
+        user: &'a User,
+        verb: &'a str,
+        resource: &'a str,
+        subresource: &'a str,
+        name: &'a str,
+    ) -> Attributes<'a> {
+        Attributes {
+            user,
+            verb,
+            is_resource: true,
+            group: match resource {
+                "leases" => "coordination.k8s.io",
+                "csinodes" => "storage.k8s.io",
+                "resourceclaims" | "resourceslices" => "resource.k8s.io",
+                _ => "",
+            },
+            version: "v1",
+            resource,
+            subresource,
+            namespace: "ns",
+            name,
+            path: "",
+            field_selector: "",
+        }
+    }
+
+    #[test]
+    fn a_node_is_told_why_it_may_not() {
+        let (authorizer, user) = (Node::default(), User::new("system:node:a", &[GROUP]));
+        for (verb, resource, name, why) in [
+            ("list", "nodes", "", "node 'a' cannot read all nodes, only its own Node object"),
+            ("get", "nodes", "b", "node 'a' cannot read 'b', only its own Node object"),
+            ("delete", "nodes", "a", ""),
+            ("list", "pods", "", "can only list/watch pods with spec.nodeName field selector"),
+            ("get", "pods", "p", "no relationship found between node 'a' and this object"),
+            ("list", "secrets", "", "No Object name found"),
+            ("create", "configmaps", "", "can only read resources of this type"),
+            ("list", "resourceclaims", "", "can only get individual resources of this type"),
+            ("get", "serviceaccounts", "s", "can only create tokens for individual service accounts"),
+            ("get", "leases", "a", "can only access leases in the \"kube-node-lease\" system namespace"),
+            ("list", "csinodes", "", "can only get, create, update, patch, or delete a CSINode"),
+            ("get", "csinodes", "b", "can only access CSINode with the same name as the requesting node"),
+        ] {
+            let decision = authorizer.authorize(&asked(&user, verb, resource, "", name));
+            assert_eq!(decision, Decision::NoOpinion(why.into()), "{verb} {resource} {name}");
+        }
+        for (verb, resource, subresource, name, field_selector) in [
+            ("get", "nodes", "", "a", ""),
+            ("patch", "nodes", "status", "a", ""),
+            ("list", "pods", "", "", "spec.nodeName=a"),
+            ("watch", "pods", "", "", "metadata.namespace=x,spec.nodeName==a"),
+            ("create", "pods", "eviction", "p", ""),
+            ("patch", "csinodes", "", "a", ""),
+            ("watch", "resourceslices", "", "", "nodeName=a"),
+        ] {
+            let attributes = Attributes { field_selector, ..asked(&user, verb, resource, subresource, name) };
+            assert_eq!(
+                authorizer.authorize(&attributes),
+                Decision::Allow(String::new()),
+                "{verb} {resource}"
+            );
+        }
     }
 }

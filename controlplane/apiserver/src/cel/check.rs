@@ -354,7 +354,7 @@ impl<'t> Checker<'t> {
             }
             return;
         }
-        if !self.in_format && !(in_list && alike.differs) {
+        if !(self.in_format || in_list && alike.differs) {
             let why = format!("expected type '{}' but found '{}'", alike.first.shown(), ty.shown());
             self.doubt(value.at, why);
         }

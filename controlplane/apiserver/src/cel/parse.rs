@@ -59,8 +59,13 @@ pub fn is_reserved(word: &str) -> bool {
 
 /// Why a text is no expression: cel-go's words, with the line and a mark below the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SyntaxError(Box<Fault>);
+
+/// What is wrong with a text, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("ERROR: <input>:{line}:{column}: {why}\n | {source_line}\n | {}^{}", ".".repeat(column - 1), shown(more))]
-pub struct SyntaxError {
+struct Fault {
     line: usize,
     column: usize,
     why: String,
@@ -78,21 +83,22 @@ impl SyntaxError {
     pub fn new(text: &str, at: usize, why: impl Into<String>) -> Self {
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
+        Self(Box::new(Fault {
             line: before.matches('\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             why: why.into(),
             source_line: text[line_start..].lines().next().unwrap_or_default().to_owned(),
             more: Vec::new(),
-        }
+        }))
     }
 
     /// All that is wrong, in the order of the text; nothing if nothing is.
     fn all(mut errors: Vec<Self>) -> Option<Self> {
-        errors.sort_by_key(|error| (error.line, error.column));
+        errors.sort_by_key(|error| (error.0.line, error.0.column));
         let mut errors = errors.into_iter();
-        let first = errors.next()?;
-        Some(Self { more: errors.collect(), ..first })
+        let mut first = errors.next()?;
+        first.0.more = errors.collect();
+        Some(first)
     }
 }
 
@@ -146,6 +152,8 @@ impl Parser<'_> {
         let end = self.tokens.get(self.next + 1).map_or(self.text.len(), |(at, _)| *at);
         match self.peek() {
             Token::End => "<EOF>",
+            Token::Sign(sign) => sign,
+            Token::Name(name) => name,
             _ => self.text[self.at()..end].trim_end(),
         }
     }
@@ -175,11 +183,25 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, sign: &str) -> Result<(), SyntaxError> {
-        if self.accept(sign) {
-            return Ok(());
+        if self.accept(sign) { Ok(()) } else { Err(self.unexpected(&[sign], &format!("'{sign}'"))) }
+    }
+
+    /// Between what is listed, before what closes the list.
+    fn separator(&mut self, close: &str) -> Result<(), SyntaxError> {
+        if self.accept(",") {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[close, ","], &format!("{{'{close}', ','}}")))
         }
-        let why = format!("Syntax error: mismatched input '{}' expecting '{sign}'", self.shown());
-        Err(self.error(why))
+    }
+
+    /// A token that is none of these signs; it is one too many if one of them follows.
+    fn unexpected(&self, signs: &[&str], expected: &str) -> SyntaxError {
+        let follows =
+            |(_, token): &(usize, Token)| matches!(token, Token::Sign(sign) if signs.contains(sign));
+        let is_extra = self.tokens.get(self.next + 1).is_some_and(follows);
+        let what = if is_extra { "extraneous" } else { "mismatched" };
+        self.error(format!("Syntax error: {what} input '{}' expecting {expected}", self.shown()))
     }
 
     fn error(&self, why: impl Into<String>) -> SyntaxError {
@@ -430,8 +452,8 @@ impl Parser<'_> {
                     self.error(format!("Syntax error: mismatched input '<EOF>' expecting {ARGUMENT}"))
                 );
             }
-            if !arguments.is_empty() {
-                self.expect(",")?;
+            if !arguments.is_empty() && !self.accept(",") {
+                return Err(self.unexpected(&[")"], "')'"));
             }
             arguments.push(self.expression()?);
         }
@@ -442,7 +464,7 @@ impl Parser<'_> {
         let mut items = Vec::new();
         while !self.accept("]") {
             if !items.is_empty() {
-                self.expect(",")?;
+                self.separator("]")?;
                 if self.accept("]") {
                     break;
                 }
@@ -457,7 +479,7 @@ impl Parser<'_> {
         let mut entries = Vec::new();
         while !self.accept("}") {
             if !entries.is_empty() {
-                self.expect(",")?;
+                self.separator("}")?;
                 if self.accept("}") {
                     break;
                 }
@@ -475,7 +497,7 @@ impl Parser<'_> {
         let mut fields = Vec::new();
         while !self.accept("}") {
             if !fields.is_empty() {
-                self.expect(",")?;
+                self.separator("}")?;
                 if self.accept("}") {
                     break;
                 }

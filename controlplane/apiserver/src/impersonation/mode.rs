@@ -209,6 +209,7 @@ impl Asking<'_> {
             namespace: "",
             name,
             path: "",
+            field_selector: "",
         }
     }
 

@@ -16,7 +16,6 @@ use crate::{
     options::Query,
     registry::{RESOURCES, Resource, Subresource},
     respond,
-    status::ApiError,
 };
 
 /// What every custom resource can do.
@@ -30,7 +29,7 @@ pub fn serve(
     segments: &[&str],
     headers: &HeaderMap,
     query: &Query,
-) -> Result<Response, ApiError> {
+) -> Response {
     let custom = catalog.custom();
     let served: Vec<Served<'_>> = RESOURCES
         .iter()
@@ -41,53 +40,44 @@ pub fn serve(
         ["openapi", "v2"] => version_two(&served, &remote.specs, headers),
         ["openapi", "v3"] => {
             let index = v3::index(&served, &remote.documents);
-            Ok(respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", index))
+            respond::bytes(StatusCode::OK, "text/plain; charset=utf-8", index)
         }
         ["openapi", "v3", name @ ..] => version_three(&name.join("/"), &served, headers, query),
-        _ => Ok(respond::page_not_found()),
+        _ => respond::page_not_found(),
     }
 }
 
-fn version_two(
-    served: &[Served<'_>],
-    specs: &[Arc<Spec>],
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+fn version_two(served: &[Served<'_>], specs: &[Arc<Spec>], headers: &HeaderMap) -> Response {
     let hash = v3::hash_of_all(served, specs.iter().map(|spec| spec.hash.as_str()));
     if is_known(headers, &hash) {
-        return Ok(unchanged(&hash));
+        return unchanged(&hash);
     }
     let mut response = match format(headers) {
         Format::Json => respond::bytes(StatusCode::OK, "application/json", v2::json(served, specs)),
         Format::Protobuf => respond::bytes(StatusCode::OK, v2::PROTOBUF, v2::protobuf(served, specs)),
-        Format::Other => return Err(not_acceptable()),
+        Format::Other => return not_acceptable(),
     };
     add_tag(&mut response, &hash);
-    Ok(response)
+    response
 }
 
-fn version_three(
-    name: &str,
-    served: &[Served<'_>],
-    headers: &HeaderMap,
-    query: &Query,
-) -> Result<Response, ApiError> {
-    let Some(hash) = v3::hashes(served).remove(name) else { return Ok(nothing(StatusCode::NOT_FOUND)) };
+fn version_three(name: &str, served: &[Served<'_>], headers: &HeaderMap, query: &Query) -> Response {
+    let Some(hash) = v3::hashes(served).remove(name) else { return nothing(StatusCode::NOT_FOUND) };
     let wanted = query.get("hash");
     if !wanted.is_empty() && wanted != hash {
         let mut response = nothing(StatusCode::MOVED_PERMANENTLY);
         if let Ok(location) = HeaderValue::from_str(&format!("/openapi/v3/{name}?hash={hash}")) {
             response.headers_mut().insert(header::LOCATION, location);
         }
-        return Ok(response);
+        return response;
     }
     if is_known(headers, &hash) {
-        return Ok(unchanged(&hash));
+        return unchanged(&hash);
     }
     if format(headers) != Format::Json {
-        return Err(not_acceptable());
+        return not_acceptable();
     }
-    let Some(document) = v3::document(name, served) else { return Ok(nothing(StatusCode::NOT_FOUND)) };
+    let Some(document) = v3::document(name, served) else { return nothing(StatusCode::NOT_FOUND) };
     let mut response = respond::bytes(StatusCode::OK, "application/json", document);
     add_tag(&mut response, &hash);
     if !wanted.is_empty() {
@@ -96,7 +86,7 @@ fn version_three(
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     }
-    Ok(response)
+    response
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +111,11 @@ fn format(headers: &HeaderMap) -> Format {
     formats.into_iter().next().unwrap_or(Format::Other)
 }
 
-fn not_acceptable() -> ApiError {
-    ApiError::not_acceptable("only the following media types are accepted: application/json".to_owned())
+/// What the real server says to those who accept none of the formats: nothing.
+fn not_acceptable() -> Response {
+    let mut response = nothing(StatusCode::NOT_ACCEPTABLE);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 fn nothing(code: StatusCode) -> Response {
@@ -218,9 +211,7 @@ mod tests {
     }
 
     fn code(segments: &[&str], headers: &HeaderMap, query: &str) -> StatusCode {
-        serve(&Catalog::default(), &Remote::default(), segments, headers, &Query::parse(query))
-            .unwrap()
-            .status()
+        serve(&Catalog::default(), &Remote::default(), segments, headers, &Query::parse(query)).status()
     }
 
     #[test]
@@ -247,7 +238,7 @@ mod tests {
             &HeaderMap::new(),
             &Query::parse(""),
         );
-        assert_eq!(none.unwrap().status(), StatusCode::NOT_FOUND);
+        assert_eq!(none.status(), StatusCode::NOT_FOUND);
     }
 
     #[test]
@@ -260,8 +251,7 @@ mod tests {
                 &["openapi", "v2"],
                 &headers,
                 &Query::parse(""),
-            )
-            .unwrap();
+            );
             response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned()
         };
         assert_eq!(kind("application/json, */*"), "application/json");
@@ -273,7 +263,7 @@ mod tests {
             &accept("text/html"),
             &Query::parse(""),
         );
-        assert!(refused.is_err());
+        assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
     }
 
     #[test]

@@ -85,6 +85,7 @@ async fn allowed(attributes: &Attributes<'_>, verb: &str, plural: &str, name: &s
         namespace: attributes.namespace,
         name,
         path: "",
+        field_selector: "",
     };
     let decision = authorization::decide(&attributes.server.parts.authorizers, &asked).await;
     matches!(decision, Decision::Allow(_))

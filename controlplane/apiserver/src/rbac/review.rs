@@ -28,6 +28,7 @@ pub async fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiErr
         let pointer = format!("/spec/resourceAttributes/{field}");
         review.pointer(&pointer).and_then(Value::as_str).unwrap_or_default()
     };
+    let field_selector = field_selector(review);
     let attributes = if resource {
         Attributes {
             user: &user,
@@ -40,6 +41,7 @@ pub async fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiErr
             namespace: of("namespace"),
             name: of("name"),
             path: "",
+            field_selector: &field_selector,
         }
     } else {
         let [verb, path] = ["/spec/nonResourceAttributes/verb", "/spec/nonResourceAttributes/path"].map(text);
@@ -58,6 +60,19 @@ pub async fn review_access(call: &Call, review: &mut Value) -> Result<(), ApiErr
     }
     review["status"] = status;
     Ok(())
+}
+
+/// The field selector of a review, as a request would say it.
+fn field_selector(review: &Value) -> String {
+    let selector = at(review, "/spec/resourceAttributes/fieldSelector");
+    let exact = list_at(selector, "/requirements").iter().filter_map(|requirement| {
+        let values = list_at(requirement, "/values");
+        let is_exact = str_at(requirement, "/operator") == "In" && values.len() == 1;
+        is_exact
+            .then(|| format!("{}={}", str_at(requirement, "/key"), values[0].as_str().unwrap_or_default()))
+    });
+    let raw = Some(str_at(selector, "/rawSelector").to_owned()).filter(|raw| !raw.is_empty());
+    raw.into_iter().chain(exact).collect::<Vec<_>>().join(",")
 }
 
 /// What is said of selectors that cannot be read, in whole or in part: what cannot is not taken into account.

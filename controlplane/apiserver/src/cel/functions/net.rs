@@ -52,7 +52,7 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
         }
         ("prefixLength", [Value::Cidr(cidr)]) => Ok(Value::Int(i64::from(cidr.network.prefix_len()))),
         ("url", [Value::Text(text)]) => match uri::parse_request(text) {
-            Some(uri) => Ok(Value::Url(Arc::new(uri))),
+            Some(whole) => Ok(Value::Url(Arc::new(without_fragment(whole)))),
             None => {
                 let why = uri::refusal(text);
                 Err(Error::other(format!("URL parse error during conversion from string: {why}")))
@@ -67,6 +67,15 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
         ("getQuery", [Value::Url(uri)]) => Ok(query(uri)),
         _ => return None,
     })
+}
+
+/// What is judged as the target of a request is read as what anybody may write, with a fragment.
+fn without_fragment(whole: Uri) -> Uri {
+    let plain = whole.text.split_once('#').and_then(|(plain, _)| uri::parse_request(plain));
+    match plain {
+        Some(plain) => Uri { text: whole.text, ..plain },
+        None => whole,
+    }
 }
 
 fn is_link_local(address: &IpAddr) -> bool {

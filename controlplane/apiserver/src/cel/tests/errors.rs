@@ -79,6 +79,12 @@ fn a_token_too_many_is_left_out_and_one_too_few_is_thought_to_be_there() {
         ],
     );
     wrong("has(self)", &["1:5: invalid argument to has() macro"]);
+    wrong("[1, 2", &["1:6: Syntax error: mismatched input '<EOF>' expecting {']', ','}"]);
+    wrong("[1 2]", &["1:4: Syntax error: extraneous input '2' expecting {']', ','}"]);
+    wrong("{'a': 1", &["1:8: Syntax error: mismatched input '<EOF>' expecting {'}', ','}"]);
+    wrong("{a}", &["1:3: Syntax error: mismatched input '}' expecting ':'"]);
+    wrong("f(1 2)", &["1:5: Syntax error: extraneous input '2' expecting ')'"]);
+    wrong("(1 2)", &["1:4: Syntax error: extraneous input '2' expecting ')'"]);
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn patterns_and_urls() {
         "'123 abc 456'.findAll('[0-9]+') == ['123', '456'] && '123 456'.findAll('[0-9]+', 1) == ['123']",
         "'abc'.findAll('x') == [] && 'a1a2'.findAll('a[0-9]', 0) == [] && 'a1a2'.findAll('a', -1).size() == 2",
         "url('https://user:pw@example.com:80/a/b?x=1&x=2#f').getHost() == 'example.com:80'",
+        "url('https://a/b?c=d#e').getQuery() == {'c': ['d']} && url('https://a/b#c').getEscapedPath() == '/b'",
         "url('https://[::1]:80/').getHostname() == '::1' && url('https://[::1]:80/').getPort() == '80'",
         "url('/path').getScheme() == '' && url('https://a/b c/é').getEscapedPath() == '/b%20c/%C3%A9'",
         "url('https://a/?k1=a&k2=b&k2=c').getQuery() == {'k1': ['a'], 'k2': ['b', 'c']}",

@@ -192,7 +192,7 @@ fn fixed(number: f64, precision: usize) -> String {
 /// `1.500000 × 10⁰³`
 fn scientific(number: f64, width: usize) -> String {
     if let Some(endless) = endless(number) {
-        return format!("{endless:>width$}");
+        return endless;
     }
     let text = format!("{number:.PRECISION$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
