@@ -53,8 +53,8 @@ pub use settings::{
 pub use snapshots::{RestoreFrom, SnapshotStatus, Snapshots, SnapshotsStatus};
 pub use sources::{ConfigSource, KeyRef, ManifestRef, SourceKind};
 pub use status::{
-    CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY, Phase,
-    PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
+    CertificateStatus, Endpoints, EnforcedField, InventoryItem, KubeconfigStatus, MOST_INVENTORY,
+    MOST_QUOTAS, NamespaceQuota, Phase, PolicyStatus, QuotaStatus, SecretKeyRef, VirtualClusterStatus,
 };
 pub use sync::{NAMESPACES, NodeMode, Nodes, Scheduler, Sync, SyncPatch, SyncRule, ToHost};
 pub use tuning::{AdmissionPlugins, Probe, Probes, ServiceMonitor, Switch};

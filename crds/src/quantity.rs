@@ -26,6 +26,40 @@ impl Quantity {
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         Some(self.nanos()?.cmp(&other.nanos()?))
     }
+
+    /// Both together, in the canonical form of Kubernetes; `None` if either is not a quantity. The sum is written as the
+    /// first of them that is not zero is: in powers of 1024 or of 1000.
+    pub fn plus(&self, other: &Self) -> Option<Self> {
+        let (own, more) = (self.nanos()?, other.nanos()?);
+        let kind = if own == 0 { other } else { self };
+        Some(Self(canonical(own.saturating_add(more), kind.0.ends_with('i'))))
+    }
+}
+
+/// An amount in billionths with the largest suffix that leaves a whole number.
+fn canonical(nanos: i128, is_binary: bool) -> String {
+    const NANOS: i128 = 1_000_000_000;
+    const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    if nanos == 0 {
+        return "0".into();
+    }
+    // Parts of one have no suffix in powers of 1024.
+    let (mut amount, step, suffixes) = if is_binary && nanos % NANOS == 0 {
+        (nanos / NANOS, 1024, BINARY.as_slice())
+    } else {
+        (nanos, 1000, DECIMAL.as_slice())
+    };
+    let mut suffixes = suffixes.iter().peekable();
+    let mut suffix = "";
+    while let Some(next) = suffixes.next() {
+        suffix = next;
+        if amount % step != 0 || suffixes.peek().is_none() {
+            break;
+        }
+        amount /= step;
+    }
+    format!("{amount}{suffix}")
 }
 
 impl From<&str> for Quantity {
@@ -156,6 +190,26 @@ mod tests {
         ] {
             assert_eq!(Quantity::from(left).compare(&right.into()), Some(order), "{left} {right}");
         }
+    }
+
+    #[test]
+    fn sums_are_in_canonical_form() {
+        for (left, right, sum) in [
+            ("10", "10", "20"),
+            ("500m", "1", "1500m"),
+            ("1500m", "500m", "2"),
+            ("512Mi", "512Mi", "1Gi"),
+            ("1Gi", "1500Mi", "2524Mi"),
+            ("0", "2Gi", "2Gi"),
+            ("1Ki", "1", "1025"),
+            ("600", "400", "1k"),
+            ("1Gi", "500m", "1073741824500m"),
+            ("0", "0", "0"),
+            ("8E", "8E", "16E"),
+        ] {
+            assert_eq!(Quantity::from(left).plus(&right.into()), Some(sum.into()), "{left} {right}");
+        }
+        assert_eq!(Quantity::from("1").plus(&"x".into()), None);
     }
 
     #[test]

@@ -111,15 +111,42 @@ pub struct InventoryItem {
     pub name: String,
 }
 
-/// The quota of the workloads.
+/// The quota of the workloads, in all namespaces that the cluster has on the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuotaStatus {
-    /// What they may use.
+    /// What they may use together.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::quantities")]
     pub hard: BTreeMap<String, Quantity>,
-    /// What they use.
+    /// What they use together.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::quantities")]
+    pub used: BTreeMap<String, Quantity>,
+    /// Each namespace by itself, as a quota binds there alone; empty if there is but one, and of very many the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = MOST_QUOTAS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub namespaces: Vec<NamespaceQuota>,
+}
+
+/// As many namespaces `status.quota` names at most.
+pub const MOST_QUOTAS: usize = 32;
+
+/// The quota of the workloads in one namespace of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceQuota {
+    /// The namespace on the host.
+    #[schemars(length(max = 63))]
+    pub name: String,
+    /// What they may use there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::quantities")]
+    pub hard: BTreeMap<String, Quantity>,
+    /// What they use there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schemas::quantities")]
     pub used: BTreeMap<String, Quantity>,

@@ -28,7 +28,7 @@ mod tests;
 mod tuning;
 
 pub use argocd::argocd_secret;
-pub use control_plane::{API_PORT, DNS_PORT, Data, Hashes, MALLOC, stateful_set, volume_claim};
+pub use control_plane::{API_PORT, DATA_VOLUME, DNS_PORT, Data, Hashes, MALLOC, stateful_set, volume_claim};
 pub use database::{database_secret, secret_hash};
 pub use doorbell::{DOORBELL, doorbell, doorbells};
 pub use monitor::{

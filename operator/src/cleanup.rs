@@ -4,6 +4,7 @@
 //!
 //! - Every step looks at what is there now, never at what was done before: it may run any number of times, after a
 //!   restart of the operator, with the control plane dead, with the host namespace gone, never made, or of someone else.
+//! - What leads others into the cluster goes first: it may take long until the cluster is gone.
 //! - The finalizer goes last, when nothing of the cluster is left outside its own namespace.
 //! - Waiting is for a watch: the host namespace wakes the cluster when it disappears.
 //! - `vkube.dev/force-delete: "true"` releases the finalizer after one try at everything.
@@ -72,6 +73,7 @@ pub async fn cleanup(cluster: &VirtualCluster, context: &Context) -> Result<Acti
     context.doors.shut(&identity.uid);
     context.secrets.release(&identity.namespace, &identity.uid);
     context.references.release(&identity.uid);
+    context.waiting.leave(&identity.namespace, &identity.name);
     context.backoff.succeeded(&identity.uid);
     if let Some(deleted) = &cluster.metadata.deletion_timestamp {
         context.metrics.deleted(Timestamp::now().duration_since(deleted.0).unsigned_abs());
@@ -97,6 +99,8 @@ async fn remove(
     let key = Key::new::<Namespace>(None, &identity.host_namespace);
     let live = context.host.get(&key).await?;
     let is_ours = live.as_ref().is_some_and(|live| identity.owns(live.metadata.labels.as_ref()));
+    // Argo CD is not to deploy into what is on its way out.
+    withdraw(context, identity, None).await?;
     if is_ours && let Some(wait) = database::remove(cluster, identity, context, policy, forced).await? {
         return Ok(Some(wait));
     }
@@ -108,7 +112,6 @@ async fn remove(
             return Ok(wait);
         }
     }
-    withdraw(context, identity, None).await?;
     remove_labelled(&Key::new::<ClusterRoleBinding>(None, ""), identity, context).await?;
     // The garbage collector removes these too; credentials should not wait for it. Without the rights to, they are
     // gone already, or never were.

@@ -5,6 +5,7 @@
 //! by its path, and so is what cannot be.
 
 mod convert;
+mod demands;
 mod rules;
 mod table;
 #[cfg(test)]
@@ -32,10 +33,23 @@ pub struct Asked {
     pub unknown: Vec<String>,
     /// What cannot be, as `path: why`.
     pub wrong: Vec<String>,
+    /// What each path asks for.
+    wishes: Vec<Wish>,
     /// The domain that the spec itself states, which is fixed for good.
     cluster_domain: String,
     /// Whether values may be those of a Secret, so that none is repeated.
     is_discreet: bool,
+}
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq)]
+struct Wish {
+    /// The path.
+    path: String,
+    /// The field of the spec.
+    field: Vec<String>,
+    /// A spec of this field alone.
+    spec: Value,
 }
 
 /// Reads documents, later ones over earlier ones, and the spec's own over all. Nothing of it counts if anything is `wrong`.
@@ -60,6 +74,7 @@ pub fn read(documents: &[Document], spec: &VirtualClusterSpec) -> Asked {
     if store == Some(BackingStoreType::ExternalDatabase) {
         // The spec's database has no volume, which is there by default.
         asked.spec.remove("backingStore");
+        asked.wishes.retain(|wish| wish.field.first().is_some_and(|section| section != "backingStore"));
     }
     asked
 }
@@ -119,23 +134,17 @@ impl Asked {
         }
     }
 
-    /// Says a field of the spec, unless the value is not one of its type.
-    fn put(&mut self, path: &str, target: &[&str], value: Value) {
-        let alone = target
-            .iter()
-            .rev()
-            .fold(value, |inner, part| Value::Object(Map::from_iter([((*part).to_owned(), inner)])));
-        match serde_json::from_value::<VirtualClusterSpec>(alone.clone()) {
-            Ok(_) => {
-                let mut spec = Value::Object(std::mem::take(&mut self.spec));
-                crate::policy::overlay(&mut spec, &alone);
-                if let Value::Object(spec) = spec {
-                    self.spec = spec;
-                }
-            }
-            Err(_) if self.is_discreet => self.wrong.push(format!("{path}: has not the right type")),
-            Err(error) => self.wrong.push(format!("{path}: {error}")),
+    /// Says a field of the spec. Whether that takes the value, [`Asked::judge`] finds out.
+    fn put(&mut self, path: &str, field: &[&str], value: Value) {
+        let wrap = |inner, part: &&str| Value::Object(Map::from_iter([((*part).to_owned(), inner)]));
+        let alone = field.iter().rev().fold(value, wrap);
+        let mut spec = Value::Object(std::mem::take(&mut self.spec));
+        crate::policy::overlay(&mut spec, &alone);
+        if let Value::Object(spec) = spec {
+            self.spec = spec;
         }
+        let field = field.iter().map(|part| (*part).to_owned()).collect();
+        self.wishes.push(Wish { path: path.to_owned(), field, spec: alone });
     }
 }
 

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::references::References;
 use crate::triggers::SecretWatches;
+use crate::waiting::Waiting;
 
 /// A VirtualCluster as stored: one that does not fit its type must not stop the watch of all.
 pub type Cluster = DeserializeGuard<VirtualCluster>;
@@ -41,6 +42,8 @@ pub struct Context {
     pub secrets: SecretWatches,
     /// Watches of what clusters depend on that is not the operator's.
     pub references: References,
+    /// Clusters that wait for another to go.
+    pub waiting: Waiting,
     /// Where clients of sleeping clusters knock.
     pub doors: Doors,
 }
@@ -54,6 +57,7 @@ impl Context {
         policies: Store<Policy>,
         secrets: SecretWatches,
         references: References,
+        waiting: Waiting,
     ) -> Self {
         let reporter =
             Reporter { controller: "vkube-operator".into(), instance: Some(options.identity.clone()) };
@@ -67,6 +71,7 @@ impl Context {
             policies,
             secrets,
             references,
+            waiting,
         }
     }
 

@@ -99,7 +99,10 @@ fn is_trouble(condition: &Condition) -> bool {
     match condition.type_.as_str() {
         "Stalled" => true,
         "Reconciling" => condition.reason == Reason::ProgressingWithRetry.as_str(),
-        "PolicyAccepted" => condition.status == "Unknown" && condition.reason != Reason::Waiting.as_str(),
+        "PolicyAccepted" => {
+            let is_unknown = condition.status == "Unknown" && condition.reason != Reason::Waiting.as_str();
+            is_unknown || condition.reason == Reason::PolicyAmbiguous.as_str()
+        }
         "ConfigAccepted" => condition.reason == Reason::ConfigMissing.as_str(),
         _ => condition.reason == Reason::ApiUnreachable.as_str(),
     }

@@ -37,13 +37,14 @@ mod run;
 mod serve;
 mod settings;
 mod triggers;
+mod waiting;
 
 pub use build::{API_PORT, DNS_PORT, MALLOC};
 pub use config::markdown as configuration_table;
 pub use error::Error;
 pub use install::{DEFAULT_IMAGE, install_manifests, install_yaml};
 pub use names::{LAST_REQUEST, activity_name};
-pub use options::{InternalAddress, Inwards, KUBERNETES_VERSION, Login, NextTime, Options};
+pub use options::{InternalAddress, Inwards, KUBERNETES_VERSION, Login, NextTime, Options, Refusal};
 pub use pki::Error as CertificateError;
 pub use reason::Reason;
 pub use run::run;

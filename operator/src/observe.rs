@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Request;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
-use k8s_openapi::api::core::v1::{ConfigMap, LoadBalancerIngress, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, LoadBalancerIngress, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::DynamicObject;
 use kube::{Client, ResourceExt};
@@ -144,20 +144,11 @@ fn fault(pod: DynamicObject) -> Option<Fault> {
 }
 
 fn problem(status: &PodStatus) -> Option<Problem> {
-    // These pass by themselves.
-    const HARMLESS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-    let waiting = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-        .find(|waiting| !HARMLESS.contains(&waiting.reason.as_deref().unwrap_or_default()));
-    if let Some(waiting) = waiting {
-        let reason = waiting.reason.as_deref().unwrap_or("Waiting");
-        return Some(Problem::Broken(match &waiting.message {
-            Some(message) => format!("{reason}: {message}"),
-            None => reason.to_owned(),
-        }));
+    // Init containers first: the others wait for them.
+    let inits = status.init_container_statuses.iter().flatten().map(|one| (true, one));
+    let mut all = inits.chain(status.container_statuses.iter().flatten().map(|one| (false, one)));
+    if let Some(problem) = all.find_map(|(is_init, container)| broken(is_init, container)) {
+        return Some(problem);
     }
     let unscheduled = status
         .conditions
@@ -167,6 +158,19 @@ fn problem(status: &PodStatus) -> Option<Problem> {
     let message = unscheduled.message.as_deref().unwrap_or("waits for a node");
     let reason = unscheduled.reason.as_deref().unwrap_or("Unschedulable");
     Some(Problem::Unscheduled(format!("{reason}: {message}")))
+}
+
+/// What holds a container up, unless that passes by itself.
+fn broken(is_init: bool, container: &ContainerStatus) -> Option<Problem> {
+    const HARMLESS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or("Waiting");
+    if HARMLESS.contains(&reason) {
+        return None;
+    }
+    let which = if is_init { format!("init container {}: ", container.name) } else { String::new() };
+    let message = waiting.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+    Some(Problem::Broken(format!("{which}{reason}{message}")))
 }
 
 /// Asks the API server at `address` whether it is ready, and for its version. The error says why not.
@@ -242,6 +246,22 @@ mod tests {
             Some(Problem::Broken("ErrImagePull: no such image".into()))
         );
         assert_eq!(problem(&waiting("ContainerCreating")), None);
+        let init = |state: Value| {
+            let waits = json!({"waiting": {"reason": "PodInitializing"}});
+            let container = |name: &str, state: Value| json!({"name": name, "ready": false, "restartCount": 3, "image": "", "imageID": "", "state": state});
+            status(
+                json!({"initContainerStatuses": [container("first", json!({"terminated": {"exitCode": 0}})),
+                container("seed", state)], "containerStatuses": [container("control-plane", waits)]}),
+            )
+        };
+        let crashing = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
+        assert_eq!(
+            problem(&init(crashing)),
+            Some(Problem::Broken("init container seed: CrashLoopBackOff: back-off 40s".into()))
+        );
+        for harmless in [json!({"running": {}}), json!({"waiting": {"reason": "PodInitializing"}})] {
+            assert_eq!(problem(&init(harmless)), None);
+        }
         let pending = status(json!({"conditions": [{"type": "PodScheduled", "status": "False",
             "reason": "Unschedulable", "message": "0/1 nodes are available"}]}));
         let unscheduled = Problem::Unscheduled("Unschedulable: 0/1 nodes are available".into());

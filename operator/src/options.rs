@@ -48,6 +48,8 @@ pub struct Options {
     pub next_time: NextTime,
     /// What the control plane will not accept of a spec, as `path: why`: expressions, names, what cannot be synchronised.
     pub check: fn(&vkube_crds::VirtualClusterSpec) -> Vec<String>,
+    /// What the CRD has against an object of its kind, in the words of an API server, which has read it otherwise.
+    pub admit: fn(&serde_json::Value) -> Vec<Refusal>,
     /// How the schema of a database is removed with its cluster.
     pub drop_schema: fn(Login) -> BoxFuture<'static, Result<(), String>>,
     /// How a schema that a user named is marked as its cluster's; it says whose it is if it is another's.
@@ -66,6 +68,15 @@ impl std::fmt::Debug for Inwards {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Inwards")
     }
+}
+
+/// A field that an API server refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where, from the top of the object.
+    pub field: String,
+    /// Why, in its words, which may repeat the value.
+    pub why: String,
 }
 
 /// How to get to a schema of a database.
@@ -99,6 +110,7 @@ impl Options {
             cluster_api: false,
             next_time: |schedule, _, _| Err(format!("{schedule:?}: no schedules here")),
             check: |_| Vec::new(),
+            admit: |_| Vec::new(),
             drop_schema: |_| Box::pin(std::future::ready(Err("no databases here".into()))),
             claim_schema: |_| Box::pin(std::future::ready(Ok(None))),
             release_schema: |_| Box::pin(std::future::ready(Ok(()))),

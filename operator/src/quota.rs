@@ -17,7 +17,7 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
-use vkube_crds::{Quantity, QuotaStatus, VirtualCluster};
+use vkube_crds::{MOST_QUOTAS, NamespaceQuota, Quantity, QuotaStatus, VirtualCluster};
 
 use crate::apply::Host;
 use crate::build::{Key, WORKLOAD_QUOTAS};
@@ -89,9 +89,11 @@ impl Pace {
 
 async fn update(host: &Host, cluster: &VirtualCluster) -> Result<(), Error> {
     let Some(status) = &cluster.status else { return Ok(()) };
-    let Some(namespace) = &status.host_namespace else { return Ok(()) };
-    let all = Key::new::<ResourceQuota>(Some(namespace), "");
-    let quota = sum(&host.list(&all, &Identity::of(cluster).uid_selector()).await?);
+    if status.host_namespace.is_none() {
+        return Ok(());
+    }
+    let everywhere = Key::new::<ResourceQuota>(None, "");
+    let quota = sum(&host.list(&everywhere, &Identity::of(cluster).uid_selector()).await?);
     if quota == status.quota {
         return Ok(());
     }
@@ -114,19 +116,41 @@ async fn update(host: &Host, cluster: &VirtualCluster) -> Result<(), Error> {
     }
 }
 
-/// What the quotas of the workloads say together; each counts resources of its own.
+/// What the quotas of the workloads say together. Those of a namespace count resources of their own each; those of another
+/// namespace count the same resources there.
 fn sum(quotas: &[DynamicObject]) -> Option<QuotaStatus> {
-    let mut said = None;
+    let mut each: BTreeMap<String, NamespaceQuota> = BTreeMap::new();
     for quota in quotas.iter().filter(|quota| WORKLOAD_QUOTAS.contains(&quota.name_any().as_str())) {
         let status = quota.data.get("status").cloned().unwrap_or_default();
         let status: ResourceQuotaStatus = serde_json::from_value(status).unwrap_or_default();
-        let all: &mut QuotaStatus = said.get_or_insert_default();
-        for (sum, part) in [(&mut all.hard, status.hard), (&mut all.used, status.used)] {
+        let name = quota.namespace().unwrap_or_default();
+        let one = each.entry(name.clone()).or_insert_with(|| NamespaceQuota { name, ..Default::default() });
+        for (sum, part) in [(&mut one.hard, status.hard), (&mut one.used, status.used)] {
             let amounts: BTreeMap<_, _> = part.unwrap_or_default();
             sum.extend(amounts.into_iter().map(|(resource, amount)| (resource, Quantity(amount.0))));
         }
     }
-    said
+    let mut all = QuotaStatus::default();
+    for one in each.values() {
+        add(&mut all.hard, &one.hard);
+        add(&mut all.used, &one.used);
+    }
+    if each.len() > 1 {
+        all.namespaces = each.into_values().take(MOST_QUOTAS).collect();
+    } else if each.is_empty() {
+        return None;
+    }
+    Some(all)
+}
+
+fn add(sum: &mut BTreeMap<String, Quantity>, more: &BTreeMap<String, Quantity>) {
+    for (resource, amount) in more {
+        match sum.get_mut(resource) {
+            // The host writes quantities, so there always is a sum.
+            Some(before) => *before = before.plus(amount).unwrap_or_else(|| before.clone()),
+            None => drop(sum.insert(resource.clone(), amount.clone())),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +161,7 @@ mod tests {
 
     fn mk(name: &str, status: serde_json::Value) -> DynamicObject {
         let resource = ApiResource::erase::<ResourceQuota>(&());
-        DynamicObject { data: json!({"status": status}), ..DynamicObject::new(name, &resource) }
+        DynamicObject::new(name, &resource).within("home").data(json!({"status": status}))
     }
 
     #[test]
@@ -151,6 +175,32 @@ mod tests {
         let expected = json!({"hard": {"pods": "9", "secrets": "50"}, "used": {"pods": "2", "secrets": "7"}});
         assert_eq!(told, expected);
         assert_eq!(sum(&quotas[2..]), None);
+    }
+
+    #[test]
+    fn quotas_of_several_namespaces_are_told_together_and_each_by_itself() {
+        let amounts = |cpu: &str, memory: &str| json!({"requests.cpu": cpu, "requests.memory": memory});
+        let quota = |namespace: &str, used: serde_json::Value| {
+            mk("vc-compute", json!({"hard": amounts("10", "20Gi"), "used": used})).within(namespace)
+        };
+        let home = quota("home", amounts("500m", "0"));
+        let quotas =
+            [quota("mapped", amounts("2", "512Mi")), home, mk("vc-objects", json!({"hard": {"pods": "9"}}))];
+        let told = serde_json::to_value(sum(&quotas)).unwrap();
+        let expected = json!({
+            "hard": {"pods": "9", "requests.cpu": "20", "requests.memory": "40Gi"},
+            "used": amounts("2500m", "512Mi"),
+            "namespaces": [
+                {"name": "home", "hard": {"pods": "9", "requests.cpu": "10", "requests.memory": "20Gi"},
+                    "used": amounts("500m", "0")},
+                {"name": "mapped", "hard": amounts("10", "20Gi"), "used": amounts("2", "512Mi")},
+            ],
+        });
+        assert_eq!(told, expected);
+        let many: Vec<_> =
+            (0..=MOST_QUOTAS).map(|number| quota(&format!("{number:02}"), amounts("1", "0"))).collect();
+        let told = sum(&many).unwrap();
+        assert_eq!((told.namespaces.len(), told.used["requests.cpu"].0.as_str()), (MOST_QUOTAS, "33"));
     }
 
     #[test]

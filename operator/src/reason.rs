@@ -61,11 +61,13 @@ reasons! {
     NoPolicy,
     /// A policy is in force.
     PolicyApplied,
+    /// A policy is in force that comes before others by its name alone.
+    PolicyAmbiguous,
     /// All of the configuration of vCluster has an effect.
     ConfigApplied,
     /// The configuration of vCluster is in force, but for keys that are unknown or without meaning here.
     ConfigPartlyApplied,
-    /// The configuration of vCluster cannot be read, or a value in it has the wrong type.
+    /// The configuration of vCluster cannot be read, or a value in it is not what the field that it means takes.
     ConfigInvalid,
     /// The Secret or ConfigMap with the configuration, or the key in it, is missing.
     ConfigMissing,

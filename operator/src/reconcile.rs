@@ -31,6 +31,7 @@ mod sleep;
 mod snapshots;
 mod sources;
 mod steps;
+mod volume;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub use route::remove as remove_route;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Settled clusters are looked at this often, in case an event was lost. Jitter spreads them.
 const RESYNC: Duration = Duration::from_secs(1800);
+
+/// Nobody tells when an object that is in the way goes: it is not the operator's, so that it is not watched.
+const CONFLICT_POLL: Duration = Duration::from_secs(60);
 
 /// Why an attempt ended before its last step.
 #[derive(Debug)]
@@ -157,7 +161,7 @@ fn conclude(outcome: Result<(), Stop>, report: &mut Report) -> (Action, Option<E
             (action, None)
         }
         Err(Stop::Stalled(reason, message)) => {
-            let action = within(RESYNC);
+            let action = within(if reason == Reason::NameConflict { CONFLICT_POLL } else { RESYNC });
             report.progress = Progress::Stalled(reason, message);
             (action, None)
         }
@@ -194,6 +198,14 @@ fn is_paused(cluster: &VirtualCluster) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_looked_for_again_and_an_edit_is_waited_for() {
+        let mut report = Report::of(&VirtualCluster::default());
+        let mut after = |reason| conclude(Err(Stop::Stalled(reason, "why".into())), &mut report).0;
+        assert_eq!(after(Reason::NameConflict), Action::requeue(CONFLICT_POLL));
+        assert_eq!(after(Reason::InvalidSpec), Action::requeue(RESYNC));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_that_hangs_is_given_up_and_repeated() {

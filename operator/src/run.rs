@@ -37,6 +37,7 @@ use crate::policies::{self, PolicyContext};
 use crate::references::References;
 use crate::serve::{Report, serve};
 use crate::triggers::{self, PAGE, SecretWatches, Subject, children};
+use crate::waiting::Waiting;
 use crate::{cluster_api, conditions, install, quota, reconcile};
 
 /// Runs the operator until `shutdown`. An error means that it cannot go on; the process should end and be restarted.
@@ -123,9 +124,17 @@ async fn operate(
             .for_each(|_| std::future::ready(()));
 
     let references = References::new(client.clone(), metrics.clone(), wake_one.clone());
-    let secrets = SecretWatches::new(client.clone(), metrics.clone(), wake_one);
-    let context =
-        Context::new(client.clone(), options, metrics.clone(), policies.clone(), secrets, references);
+    let secrets = SecretWatches::new(client.clone(), metrics.clone(), wake_one.clone());
+    let waiting = Waiting::new(wake_one);
+    let context = Context::new(
+        client.clone(),
+        options,
+        metrics.clone(),
+        policies.clone(),
+        secrets,
+        references,
+        waiting.clone(),
+    );
     let context = Arc::new(context);
     let all = clusters.clone();
     let cluster_controller = async {
@@ -133,15 +142,18 @@ async fn operate(
         if policies.wait_until_ready().await.is_err() {
             return;
         }
-        Controller::for_stream(cluster_stream(&client, &metrics, cluster_writer, wake_policies), all.clone())
-            .with_config(controller::Config::default().concurrency(concurrency))
-            .reconcile_all_on(all_woken)
-            .reconcile_on(one_woken)
-            .reconcile_on(child_stream(&client, &metrics, all.clone()))
-            .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-            .run(reconcile::reconcile, reconcile::on_error, context)
-            .for_each(|_| std::future::ready(()))
-            .await;
+        Controller::for_stream(
+            cluster_stream(&client, &metrics, cluster_writer, wake_policies, waiting),
+            all.clone(),
+        )
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_all_on(all_woken)
+        .reconcile_on(one_woken)
+        .reconcile_on(child_stream(&client, &metrics, all.clone()))
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile::reconcile, reconcile::on_error, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
     };
     let mirror = async {
         if all.wait_until_ready().await.is_ok() {
@@ -171,12 +183,13 @@ async fn operate(
 }
 
 /// All clusters; each change that is not of status wakes its cluster. A cluster bound to another policy wakes the
-/// policies, which count.
+/// policies, which count; one that has gone wakes those that waited for that.
 fn cluster_stream(
     client: &Client,
     metrics: &Metrics,
     writer: Writer<Cluster>,
     wake_policies: mpsc::UnboundedSender<()>,
+    waiting: Waiting,
 ) -> impl Stream<Item = Result<Cluster, watcher::Error>> + Send + 'static {
     let mut bound: HashMap<String, Option<String>> = HashMap::new();
     observed::<Cluster>(client, metrics)
@@ -191,6 +204,10 @@ fn cluster_stream(
             if rebound(&mut bound, event) {
                 // The receiver ends with the operator.
                 let _ = wake_policies.unbounded_send(());
+            }
+            // After a list nobody tells which have gone since the one before.
+            if matches!(event, Ok(Event::Delete(_) | Event::InitDone)) {
+                waiting.wake();
             }
         })
         .applied_objects()

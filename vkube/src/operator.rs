@@ -1,10 +1,14 @@
 //! `vkube operator`: reconciles VirtualCluster resources on the host.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use clap::Args;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use vkube_crds::VirtualClusterSpec;
+use vkube_apiserver::custom::{CustomResource, compile::compile, validation};
+use vkube_crds::{VirtualClusterSpec, virtual_cluster_crd};
+use vkube_operator::Refusal;
 
 use crate::{
     cli::Outcome,
@@ -82,6 +86,7 @@ pub async fn run(options: Options) -> Outcome {
         },
         next_time: vkube_controllers::next_time,
         check: problems,
+        admit: refusals,
         drop_schema: crate::controlplane::store::drop_schema,
         claim_schema: crate::controlplane::store::claim_schema,
         release_schema: crate::controlplane::store::release_schema,
@@ -102,4 +107,16 @@ fn problems(spec: &VirtualClusterSpec) -> Vec<String> {
     let mut problems = crate::sync::problems(spec);
     problems.extend(spec.control_plane.iter().flat_map(crate::controlplane::problems));
     problems
+}
+
+/// What an API server with the CRD has against an object of its kind. The CRD is compiled for the first that is asked about.
+fn refusals(object: &Value) -> Vec<Refusal> {
+    static COMPILED: OnceLock<Option<Arc<CustomResource>>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| {
+        // A CRD always has a JSON form.
+        let definition = serde_json::to_value(virtual_cluster_crd()).unwrap_or_default();
+        compile(&definition, &definition["spec"]["names"], 0).pop()
+    });
+    let errors = compiled.iter().flat_map(|resource| validation::create(resource, object).0);
+    errors.map(|error| Refusal { field: error.field, why: error.detail }).collect()
 }

@@ -2,6 +2,7 @@
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/>).
 
 mod authorizer;
+mod certificates;
 mod default_classes;
 mod default_toleration_seconds;
 mod evaluation;
@@ -11,6 +12,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod pod_topology_labels;
 pub mod policy;
 mod priority;
 mod resource_quota;
@@ -178,7 +180,11 @@ fn plugins() -> Vec<Box<dyn Plugin>> {
         Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
         Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
         Box::new(runtime_class::RuntimeClass),
+        Box::new(certificates::CertificateApproval),
+        Box::new(certificates::CertificateSigning),
+        Box::new(certificates::CertificateSubjectRestriction),
         Box::new(default_classes::DefaultIngressClass),
+        Box::new(pod_topology_labels::PodTopologyLabels),
         Box::new(policy::MutatingAdmissionPolicy::default()),
         Box::new(webhook::MutatingAdmissionWebhook::default()),
         Box::new(policy::ValidatingAdmissionPolicy::default()),

@@ -31,8 +31,12 @@ use serde_json::Value;
 use self::checks::Checks;
 use crate::{
     field::Errors,
+    metadata,
     registry::{Subresource, kind::Kind},
-    schema::types::Node,
+    schema::{
+        defaults,
+        types::{Form, Node, Type},
+    },
 };
 
 /// A served version of a CustomResourceDefinition, compiled.
@@ -161,6 +165,17 @@ impl CustomResource {
     /// Whether stored objects are not what this version shows.
     pub fn is_converted(&self) -> bool {
         self.revised || self.stored.is_some()
+    }
+
+    /// Gives a new object the status that the schema has by default. What its creator says of one is dropped, the default
+    /// with it, but whoever reads the object finds the default (as with every read from storage upstream).
+    pub fn default_status(&self, object: &mut Value) {
+        let Form::Object { fields, .. } = &self.schema.structure().form else { return };
+        let Some(node) = fields.get("status").filter(|_| object.get("status").is_none()) else { return };
+        if let Some(mut status) = node.default.clone() {
+            defaults::apply_defaults(&mut status, Type::Custom(node));
+            metadata::set_top(object, "status", Some(status));
+        }
     }
 
     /// The columns of its Table.

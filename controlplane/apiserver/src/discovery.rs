@@ -443,6 +443,9 @@ pub fn answer_version(headers: &HeaderMap) -> Result<Response, ApiError> {
     Ok(respond::document(StatusCode::OK, &version(), Encoding::Json, None))
 }
 
+/// What a build of the release whose API is served says of itself, when it was made from the sources without the stamps
+/// of a release: clients compare the versions, and a tenant is told nothing that another cluster would not say.
+/// `vkube --version` says what this really is.
 fn version() -> Value {
     json!({
         "major": "1",
@@ -452,11 +455,11 @@ fn version() -> Value {
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
         "gitVersion": "v1.36.2",
-        "gitCommit": "",
-        "gitTreeState": "clean",
+        "gitCommit": "$Format:%H$",
+        "gitTreeState": "",
         "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "rustc",
+        "goVersion": "go1.26.6",
+        "compiler": "gc",
         "platform": platform(),
     })
 }

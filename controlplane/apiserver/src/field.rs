@@ -211,6 +211,24 @@ fn with_detail(mut text: String, detail: &str) -> String {
     text
 }
 
+/// A number as Go prints it (`%v`): in the shortest form, with an exponent below 1e-4 and from a million on.
+pub fn float(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".into();
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.into();
+    }
+    let magnitude = number.abs();
+    if magnitude == 0.0 || (1e-4..1e6).contains(&magnitude) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
 /// A string as Go's `%q` shows it.
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);

@@ -29,6 +29,7 @@ use crate::{
     custom,
     flow_control::{self, FlowControl, upkeep},
     follow,
+    health::Step,
     listener::{self, TlsFiles},
     rbac::authorizer::Rbac,
     server::{Parts, Server},
@@ -247,20 +248,24 @@ impl Instance {
             tasks.spawn(batches.run(shutdown.clone()));
         }
         bootstrap::run(&server).await?;
+        server.progress.note(Step::Bootstrapped);
         front_proxy::prepare(&server, options.tls.as_ref().map(|tls| tls.client_ca.as_str())).await?;
         rbac.follow(store.clone(), shutdown.clone()).await?;
         let flow_control = Arc::new(server.parts.flow_control.clone());
         follow::follow(store.clone(), flow_control, shutdown.clone()).await?;
+        server.progress.note(Step::Followed);
         tasks.spawn(upkeep::run(server.clone(), shutdown.clone()));
         server.parts.admission.follow(&server, &shutdown).await?;
+        server.progress.note(Step::Admission);
         if let Some(node) = &node {
             node.follow(store.clone(), shutdown.clone()).await?;
         }
         let definitions = custom::controller::Controller::start(&server).await?;
         tasks.spawn(definitions.run(shutdown.clone()));
+        server.progress.note(Step::Definitions);
         let availability = availability::Controller::start(&server).await?;
         tasks.spawn(availability.run(shutdown.clone()));
-        server.set_ready();
+        server.progress.note(Step::Remotes);
 
         if let Some(listener) = listener {
             let tls = listener::tls(&options.tls.ok_or(Error::NoCertificate)?)?;
@@ -279,6 +284,7 @@ impl Instance {
 
     /// Stops listening, lets requests finish, and closes the store.
     pub async fn stop(self) {
+        self.server.progress.note(Step::Stopping);
         self.shutdown.cancel();
         self.tasks.wait().await;
         self.store.close().await;

@@ -12,6 +12,7 @@ pub mod core;
 pub mod discovery;
 pub mod events;
 pub mod flowcontrol;
+pub mod gates;
 #[cfg(test)]
 mod golden;
 pub mod internal;

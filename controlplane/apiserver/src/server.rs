@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -30,6 +30,7 @@ use crate::{
     catalog::Catalog,
     connect::Connector,
     flow_control::FlowControl,
+    health::Progress,
     impersonation::LastModes,
     metrics::Counters,
     outbound::refusal,
@@ -97,7 +98,8 @@ pub struct Inner {
     pub impersonation: LastModes,
     /// What the server counts about itself.
     pub counters: Counters,
-    ready: AtomicBool,
+    /// What it has come to.
+    pub progress: Progress,
 }
 
 impl std::ops::Deref for Server {
@@ -124,7 +126,7 @@ impl Server {
                 aggregation: Aggregation::default(),
                 impersonation: LastModes::default(),
                 counters: Counters::default(),
-                ready: AtomicBool::new(false),
+                progress: Progress::default(),
             }),
         }
     }
@@ -139,16 +141,6 @@ impl Server {
     /// The server as a service for calls from within the process, which all come from `user`.
     pub fn service(&self, user: User) -> InProcess {
         InProcess { server: self.clone(), user: Arc::new(user) }
-    }
-
-    /// Whether everything that a client may expect is there.
-    pub fn is_ready(&self) -> bool {
-        self.inner.ready.load(Ordering::Acquire)
-    }
-
-    /// Says that the bootstrap is done.
-    pub fn set_ready(&self) {
-        self.inner.ready.store(true, Ordering::Release);
     }
 
     /// Answers one request.

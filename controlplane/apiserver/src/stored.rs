@@ -4,14 +4,10 @@
 //! leave these two out of its items by skipping a prefix of known length; its fields follow in Go's order.
 //! Custom objects have their fields in alphabetical order, as the real server sends them.
 
-use std::fmt;
-
 use bytes::Bytes;
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::{Map, Value, value::RawValue};
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 use vkube_store::{Document, Entry};
 
 use crate::{index, metadata, resource::Definition, schema::json, status::ApiError};
@@ -30,7 +26,7 @@ pub fn encode(object: &mut Value, definition: &Definition) -> Result<Document, A
         Some(version) => metadata::set(object, "resourceVersion", version),
         None => drop(metadata::remove(object, "resourceVersion")),
     }
-    let at = memchr::memmem::find(&bytes, PLACE)
+    let at = memmem::find(&bytes, PLACE)
         .ok_or_else(|| ApiError::internal("an object without a place for its revision"))?;
     let revision_at = at + PLACE.len() - 2;
     bytes.remove(revision_at);
@@ -57,58 +53,61 @@ pub fn without_type(value: &Bytes, type_length: usize) -> &[u8] {
     value.get(type_length..).unwrap_or_default()
 }
 
-/// The metadata of a document of a built-in kind, where it comes right after the type: nothing behind it is looked at.
-pub fn metadata(value: &Bytes, type_length: usize) -> Result<&str, ApiError> {
-    let misplaced = || ApiError::internal("an object without metadata after its type");
-    let metadata = without_type(value, type_length).strip_prefix(b"\"metadata\":").ok_or_else(misplaced)?;
-    let mut reader = serde_json::Deserializer::from_slice(metadata);
-    let metadata: &RawValue = Deserialize::deserialize(&mut reader).map_err(ApiError::internal)?;
-    Ok(metadata.get())
+/// Where the parts of the metadata of a document of a built-in kind stand.
+struct Metadata {
+    start: usize,
+    /// Where it is told who owns which fields, which comes last.
+    owners: usize,
+    /// Behind its closing brace.
+    end: usize,
 }
 
-/// The object of a stored entry but for who owns its fields, which no column of a table shows.
-pub fn decode_without_owners(entry: &Entry) -> Result<Value, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(&entry.value);
-    WithoutOwners { depth: 0 }.deserialize(&mut reader).map_err(ApiError::internal)
-}
-
-/// Reads a value, leaving out `managedFields` of `metadata` of the object that it is.
-#[derive(Clone, Copy)]
-struct WithoutOwners {
-    /// How far into it this is; deeper than metadata there is nothing to leave out.
-    depth: u8,
-}
-
-impl<'de> DeserializeSeed<'de> for WithoutOwners {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        reader.deserialize_map(self)
+impl Metadata {
+    /// Finds them without reading what stands between, since lists do this for each of their items.
+    fn find(value: &[u8], type_length: usize) -> Result<Self, ApiError> {
+        const NAME: &[u8] = b"\"metadata\":";
+        const OWNERS: &[u8] = b",\"managedFields\":[";
+        let misplaced = || ApiError::internal("an object without metadata after its type");
+        let metadata =
+            value.get(type_length..).and_then(|rest| rest.strip_prefix(NAME)).ok_or_else(misplaced)?;
+        let start = type_length + NAME.len();
+        // No text holds these bytes: its quotes are escaped. No other list of metadata has this name.
+        let owners = memmem::find(metadata, OWNERS);
+        let (owners, end) = match owners.and_then(|at| Some((at, at + end_of_owners(&metadata[at..])?))) {
+            Some(found) => found,
+            None => {
+                let mut reader = serde_json::Deserializer::from_slice(metadata);
+                let whole: &RawValue = Deserialize::deserialize(&mut reader).map_err(ApiError::internal)?;
+                (whole.get().len() - 1, whole.get().len())
+            }
+        };
+        Ok(Self { start, owners: start + owners, end: start + end })
     }
 }
 
-impl<'de> Visitor<'de> for WithoutOwners {
-    type Value = Value;
+/// The length of the list of owners and of the brace that ends the metadata behind it. The sets of fields have no lists,
+/// so a bracket closes the list unless it stands in a text, and then no other field follows.
+fn end_of_owners(owners: &[u8]) -> Option<usize> {
+    let is_end = |at: &usize| match owners.get(at + 2..)? {
+        [b',', b'"', name, ..] => name.is_ascii_alphabetic().then_some(()),
+        [b'}'] => Some(()),
+        _ => None,
+    };
+    memmem::find_iter(owners, b"]}").find(|at| is_end(at).is_some()).map(|at| at + 2)
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
+/// The metadata of a document of a built-in kind.
+pub fn metadata(value: &Bytes, type_length: usize) -> Result<&[u8], ApiError> {
+    let found = Metadata::find(value, type_length)?;
+    Ok(&value[found.start..found.end])
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = fields.next_key::<String>()? {
-            let value = match (self.depth, name.as_str()) {
-                (0, "metadata") => fields.next_value_seed(Self { depth: 1 })?,
-                (1, "managedFields") => {
-                    fields.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                _ => fields.next_value()?,
-            };
-            object.insert(name, value);
-        }
-        Ok(Value::Object(object))
-    }
+/// What columns may show of the object of a stored entry of a built-in kind: all but its type and who owns its fields.
+pub fn decode_shown(entry: &Entry, type_length: usize) -> Result<Value, ApiError> {
+    let value = &entry.value;
+    let found = Metadata::find(value, type_length)?;
+    let pieces: [&[u8]; 4] = [b"{", &value[type_length..found.owners], b"}", &value[found.end..]];
+    serde_json::from_slice(&pieces.concat()).map_err(ApiError::internal)
 }
 
 #[cfg(test)]
@@ -132,5 +131,43 @@ mod tests {
         let read: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(read["metadata"]["resourceVersion"], "42");
         assert_eq!(read["data"], object["data"]);
+    }
+
+    #[test]
+    fn metadata_end_where_they_end_whatever_their_texts_say() {
+        let definition = Definition::Builtin(Resource::find("", "v1", "configmaps").unwrap());
+        let length = type_length(&definition);
+        let texts = ["x", "]}", "]},\"a", ",\"managedFields\":["];
+        for text in texts {
+            for owned in
+                [json!({}), json!({format!("v:{text}"): {}, "f:data": {".": {}, format!("f:{text}"): {}}})]
+            {
+                let owners =
+                    json!([{"manager": text, "operation": "Update", "fieldsV1": owned}, {"manager": "y"}]);
+                for (owners, data) in [(Some(&owners), None), (Some(&owners), Some(text)), (None, Some(text))]
+                {
+                    let mut object = json!({
+                        "apiVersion": "v1", "kind": "ConfigMap",
+                        "metadata": {"name": "x", "annotations": {"managedFields": text}},
+                    });
+                    if let Some(owners) = owners {
+                        object["metadata"]["managedFields"] = owners.clone();
+                    }
+                    if let Some(data) = data {
+                        object["data"] = json!({"a": data});
+                    }
+                    let value = encode(&mut object, &definition).unwrap().bytes;
+                    let entry =
+                        Entry { key: String::new(), value, index: Bytes::new(), created: 1, modified: 1 };
+                    let read: Value =
+                        serde_json::from_slice(metadata(&entry.value, length).unwrap()).unwrap();
+                    assert_eq!(read["managedFields"], object["metadata"]["managedFields"]);
+                    let shown = decode_shown(&entry, length).unwrap();
+                    assert_eq!(shown["metadata"]["annotations"], object["metadata"]["annotations"]);
+                    assert_eq!(shown["data"], object["data"]);
+                    assert!(shown["metadata"].get("managedFields").is_none());
+                }
+            }
+        }
     }
 }

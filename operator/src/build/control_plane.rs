@@ -54,6 +54,9 @@ pub fn volume_claim(identity: &Identity, size: &Quantity, class: Option<&str>) -
     }
 }
 
+/// The volume of the pod that has the data.
+pub const DATA_VOLUME: &str = "data";
+
 /// Where the control plane has its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
@@ -213,7 +216,7 @@ fn container(identity: &Identity, settings: &Settings) -> Container {
             ..SecurityContext::default()
         }),
         volume_mounts: Some(vec![
-            VolumeMount { name: "data".into(), mount_path: DATA.into(), ..VolumeMount::default() },
+            VolumeMount { name: DATA_VOLUME.into(), mount_path: DATA.into(), ..VolumeMount::default() },
             VolumeMount {
                 name: "pki".into(),
                 mount_path: PKI.into(),
@@ -284,7 +287,7 @@ fn network_argument(network: &Network) -> String {
 fn data_volume(identity: &Identity, persistent: bool) -> Volume {
     let claim = || PersistentVolumeClaimVolumeSource { claim_name: identity.volume_claim(), read_only: None };
     Volume {
-        name: "data".into(),
+        name: DATA_VOLUME.into(),
         persistent_volume_claim: persistent.then(claim),
         empty_dir: (!persistent).then(EmptyDirVolumeSource::default),
         ..Volume::default()

@@ -26,7 +26,8 @@ pub(super) fn operator_in_host_namespace(identity: &Identity, options: &Options)
     }
 }
 
-/// Lets the operator write kubeconfig Secrets in the VirtualCluster's namespace, and read what the spec refers to. It goes with the VirtualCluster.
+/// Lets the operator write kubeconfig Secrets in the VirtualCluster's namespace, and read what the spec refers to. It goes
+/// with the VirtualCluster.
 pub(super) fn operator_beside_cluster(identity: &Identity, options: &Options) -> RoleBinding {
     RoleBinding {
         metadata: ObjectMeta {

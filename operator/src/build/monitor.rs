@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceSpec};
 use kube::api::ObjectMeta;
 use kube::core::ApiResource;
@@ -15,6 +14,7 @@ use vkube_crds::{ServiceMonitor, annotations, labels};
 use super::control_plane::API_PORT;
 use super::identity::metadata;
 use super::object::{Key, Object};
+use super::secrets::data;
 use super::service::port;
 use crate::names::{Identity, METRICS};
 use crate::pki::{Authority, Pair};
@@ -37,14 +37,13 @@ pub fn metrics_secret(
 ) -> Secret {
     let texts =
         [("ca.crt", &authority.pair.certificate), ("tls.crt", &client.certificate), ("tls.key", &client.key)];
-    let data = texts.map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes())));
     Secret {
         metadata: ObjectMeta {
             annotations: rotation.map(|token| BTreeMap::from([(annotations::ROTATE.to_owned(), token)])),
             ..metadata(identity, &identity.host_namespace, &identity.metrics())
         },
         type_: Some("kubernetes.io/tls".into()),
-        data: Some(data.into()),
+        data: Some(data(texts)),
         ..Secret::default()
     }
 }

@@ -124,6 +124,7 @@ fn kubeconfig(identity: &Identity, server: &str, user: &str, authority: &Authori
     serde_saphyr::to_string(&config).unwrap_or_else(|_| config.to_string())
 }
 
-fn data<const N: usize>(texts: [(&str, &String); N]) -> BTreeMap<String, ByteString> {
+/// Texts, as a Secret holds them.
+pub(super) fn data<const N: usize>(texts: [(&str, &String); N]) -> BTreeMap<String, ByteString> {
     texts.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.clone().into_bytes()))).collect()
 }

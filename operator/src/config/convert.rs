@@ -21,6 +21,19 @@ impl Asked {
         map.into_iter().flatten()
     }
 
+    /// The items of a list; none, and a word, if it is none.
+    pub(super) fn items<'a>(
+        &mut self,
+        path: &str,
+        value: &'a Value,
+    ) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
+        let list = value.as_array();
+        if list.is_none() && !value.is_null() {
+            self.wrong.push(format!("{path}: must be a list"));
+        }
+        list.into_iter().flatten().enumerate()
+    }
+
     /// On, off, or as the program likes.
     pub(super) fn switch(&mut self, path: &str, value: &Value) -> Option<bool> {
         match value {
@@ -36,9 +49,9 @@ impl Asked {
     }
 
     /// Adds to a list of the pod's template.
-    fn add(&mut self, path: &str, list: &str, more: Vec<Value>) {
+    fn add(&mut self, path: &str, list: &str, more: &Value) {
         let mut all = self.listed(list);
-        all.extend(more);
+        all.extend(self.items(path, more).map(|(_, one)| one.clone()));
         self.put(path, &within(list), all.into());
     }
 
@@ -114,12 +127,13 @@ pub(super) fn tls_route(asked: &mut Asked, path: &str, value: &Value) {
         "annotations" => asked.put(at, &["expose", "gateway", "annotations"], value.clone()),
         "parentRefs" => {
             let known = ["name", "namespace", "sectionName"];
-            let parents = value.as_array().into_iter().flatten().map(|parent| {
+            let parents = asked.items(at, value).map(|(_, parent)| {
                 let fields = parent.as_object().into_iter().flatten();
                 let fields = fields.filter(|(key, _)| known.contains(&key.as_str()));
                 Value::Object(fields.map(|(key, value)| (key.clone(), value.clone())).collect())
             });
-            asked.put(at, &["expose", "gateway", "parentRefs"], parents.collect());
+            let parents = parents.collect();
+            asked.put(at, &["expose", "gateway", "parentRefs"], parents);
         }
         "apiVersion" => {}
         _ => asked.idle.push(format!("{at} (see spec.expose.gateway)")),
@@ -153,7 +167,7 @@ fn exposed(
 /// Tolerations in one word each: `key=value:Effect`, `key:Effect`, or `*` for all.
 pub(super) fn tolerations(asked: &mut Asked, path: &str, value: &Value) {
     let mut found = Vec::new();
-    for (index, one) in value.as_array().into_iter().flatten().enumerate() {
+    for (index, one) in asked.items(path, value) {
         match one.as_str().and_then(toleration) {
             Some(one) => found.push(one),
             None => asked.wrong.push(format!("{path}[{index}]: must be key=value:Effect, key:Effect or *")),
@@ -195,18 +209,18 @@ pub(super) fn container(asked: &mut Asked, path: &str, value: &Value) {
 
 /// Containers that run before the control plane.
 pub(super) fn init_containers(asked: &mut Asked, path: &str, value: &Value) {
-    asked.add(path, "initContainers", value.as_array().cloned().unwrap_or_default());
+    asked.add(path, "initContainers", value);
 }
 
 /// Containers beside the control plane.
 pub(super) fn sidecars(asked: &mut Asked, path: &str, value: &Value) {
-    asked.add(path, "containers", value.as_array().cloned().unwrap_or_default());
+    asked.add(path, "containers", value);
 }
 
 /// Names that are answered otherwise.
 pub(super) fn host_names(asked: &mut Asked, path: &str, value: &Value) {
     let mut found = Map::new();
-    for (index, one) in value.as_array().into_iter().flatten().enumerate() {
+    for (index, one) in asked.items(path, value) {
         let text =
             |pointer: &str| one.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
         let service = text("/target/hostService").and_then(|service| service.split_once('/'));
@@ -248,24 +262,29 @@ pub(super) fn egress(asked: &mut Asked, path: &str, value: &Value) {
 
 /// Snapshots by schedule.
 pub(super) fn snapshots(asked: &mut Asked, path: &str, value: &Value) {
-    let Some(schedule) = value.get("schedule").filter(|schedule| !asks_nothing(schedule)) else {
+    if value.get("schedule").is_none_or(asks_nothing) {
         asked.idle.push(format!("{path} (without a schedule none is taken)"));
         return;
-    };
-    let fields = [
-        ("schedule", Some(schedule)),
-        ("timezone", value.get("timezone")),
-        ("keep", value.pointer("/retention/maxSnapshots")),
-    ];
-    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.clone())));
-    asked.put(
-        path,
-        &["snapshots"],
-        Value::Object(present.filter(|(_, value)| !asks_nothing(value)).collect()),
-    );
-    for key in ["/retention/period", "/storage"] {
-        if value.pointer(key).is_some_and(|value| !super::is_off(value)) {
-            asked.idle.push(format!("{path}{} (they are on the cluster's volume)", key.replace('/', ".")));
+    }
+    for (key, value) in asked.entries(path, value) {
+        let at = format!("{path}.{key}");
+        match key.as_str() {
+            _ if asks_nothing(value) => {}
+            "schedule" | "timezone" => asked.put(&at, &["snapshots", key], value.clone()),
+            "retention" => {
+                for (key, value) in asked.entries(&at, value) {
+                    let at = format!("{at}.{key}");
+                    match key.as_str() {
+                        _ if super::is_off(value) => {}
+                        "maxSnapshots" => asked.put(&at, &["snapshots", "keep"], value.clone()),
+                        "period" => asked.idle.push(format!("{at} (see spec.snapshots.keep)")),
+                        _ => asked.unknown.push(at),
+                    }
+                }
+            }
+            "storage" if super::is_off(value) => {}
+            "storage" => asked.idle.push(format!("{at} (they are on the cluster's volume)")),
+            _ => asked.unknown.push(at),
         }
     }
 }

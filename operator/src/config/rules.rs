@@ -58,7 +58,7 @@ pub(super) fn rule(asked: &mut Asked, path: &str, way: &str, resource: &str, val
 /// Changes to objects. References are the same here; expressions are in another language.
 fn patches(asked: &mut Asked, path: &str, way: &str, resource: &str, value: &Value) {
     let mut found = Vec::new();
-    for (index, patch) in value.as_array().into_iter().flatten().enumerate() {
+    for (index, patch) in asked.items(path, value) {
         match (patch.get("path"), patch.pointer("/reference/kind")) {
             (Some(at), Some(kind)) => found.push(json!({"path": at, "reference": kind})),
             _ => asked.idle.push(format!(
@@ -185,26 +185,44 @@ pub(super) fn scheduler(asked: &mut Asked, path: &str, value: &Value) {
     }
 }
 
-/// The host's metrics of the tenant's pods and nodes.
+/// The host's metrics of the tenant's pods and nodes, both or neither.
 pub(super) fn metrics(asked: &mut Asked, path: &str, value: &Value) {
-    let Some(on) = value.get("enabled").and_then(|on| asked.switch(&format!("{path}.enabled"), on)) else {
-        return;
-    };
-    asked.put(path, &["sync", FROM_HOST, "pods.metrics.k8s.io", "enabled"], on.into());
+    let enabled = value.get("enabled").and_then(|on| asked.switch(&format!("{path}.enabled"), on));
+    if let Some(on) = enabled {
+        asked.put(path, &["sync", FROM_HOST, "pods.metrics.k8s.io", "enabled"], on.into());
+    }
+    for (key, below) in asked.entries(path, value) {
+        let at = format!("{path}.{key}");
+        match key.as_str() {
+            "nodes" | "pods" if below.as_bool() == Some(false) && enabled == Some(true) => {
+                asked.idle.push(format!("{at} (both are shown, or neither)"));
+            }
+            "enabled" | "nodes" | "pods" => {}
+            // Where the host has them is the host's to say.
+            "apiService" => {}
+            _ => asked.unknown.push(at),
+        }
+    }
 }
 
 /// Services under further names on the host; without a namespace, in the cluster's own.
 pub(super) fn services_to_host(asked: &mut Asked, path: &str, value: &Value) {
-    let there = |name: &str| if name.contains('/') { name.to_owned() } else { format!("/{name}") };
-    let here = |name: &str| if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
     services(asked, path, TO_HOST, value, here, there);
 }
 
 /// Services of the host; without a namespace, of the cluster's own.
 pub(super) fn services_from_host(asked: &mut Asked, path: &str, value: &Value) {
-    let there = |name: &str| if name.contains('/') { name.to_owned() } else { format!("/{name}") };
-    let here = |name: &str| if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
     services(asked, path, FROM_HOST, value, there, here);
+}
+
+/// A Service in the virtual cluster.
+fn here(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("default/{name}") }
+}
+
+/// A Service on the host.
+fn there(name: &str) -> String {
+    if name.contains('/') { name.to_owned() } else { format!("/{name}") }
 }
 
 fn services(
@@ -212,11 +230,11 @@ fn services(
     path: &str,
     way: &str,
     value: &Value,
-    from: impl Fn(&str) -> String,
-    to: impl Fn(&str) -> String,
+    from: fn(&str) -> String,
+    to: fn(&str) -> String,
 ) {
     let mut found = Map::new();
-    for (index, pair) in value.as_array().into_iter().flatten().enumerate() {
+    for (index, pair) in asked.items(path, value) {
         match (pair.get("from").and_then(Value::as_str), pair.get("to").and_then(Value::as_str)) {
             (Some(source), Some(target)) => {
                 found.insert(from(source), to(target).into());

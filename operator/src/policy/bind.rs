@@ -14,8 +14,8 @@ use vkube_crds::{PolicySettings, VirtualCluster, VirtualClusterPolicy};
 pub enum Binding {
     /// None.
     Unbound,
-    /// This one.
-    Bound(Arc<VirtualClusterPolicy>),
+    /// This one, by its name alone before these, which fit the cluster as well.
+    Bound(Arc<VirtualClusterPolicy>, Vec<String>),
     /// The one that the cluster names does not exist.
     Missing(String),
     /// The one that the cluster names is not for it.
@@ -40,21 +40,23 @@ pub fn bind(
         return match named {
             None => Binding::Missing(reference.name.clone()),
             Some(policy) if matches(policy, cluster, namespace_labels).unwrap_or(true) => {
-                Binding::Bound(policy.clone())
+                Binding::Bound(policy.clone(), Vec::new())
             }
             Some(_) => Binding::NotAllowed(reference.name.clone()),
         };
     }
     let best = |candidate: &dyn Fn(&VirtualClusterPolicy) -> bool| {
-        policies
-            .iter()
-            .filter(|policy| usable(policy) && candidate(policy))
-            .min_by_key(|policy| (Reverse(policy.spec.priority.unwrap_or(0)), policy.name_any()))
-            .cloned()
+        let rank = |policy: &VirtualClusterPolicy| Reverse(policy.spec.priority.unwrap_or(0));
+        let mut fitting: Vec<_> =
+            policies.iter().filter(|policy| usable(policy) && candidate(policy)).collect();
+        fitting.sort_by_key(|policy| (rank(policy), policy.name_any()));
+        let (first, others) = fitting.split_first()?;
+        let rivals = others.iter().take_while(|other| rank(other) == rank(first));
+        Some(Binding::Bound((*first).clone(), rivals.map(|rival| rival.name_any()).collect()))
     };
     best(&|policy| matches(policy, cluster, namespace_labels) == Some(true))
         .or_else(|| best(&|policy| policy.spec.default == Some(true)))
-        .map_or(Binding::Unbound, Binding::Bound)
+        .unwrap_or(Binding::Unbound)
 }
 
 /// Whether the policy's selector matches; `None` if it has none. A selector that cannot be read matches nothing.

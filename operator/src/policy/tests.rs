@@ -25,7 +25,10 @@ fn bound_to(spec: Value, namespace: &[(&str, &str)], policies: &[Arc<VirtualClus
     let labels = namespace.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     match bind(&mk_cluster(spec), &labels, policies) {
         Binding::Unbound => "nothing".into(),
-        Binding::Bound(policy) => policy.metadata.name.clone().unwrap(),
+        Binding::Bound(policy, rivals) => {
+            let names: Vec<_> = policy.metadata.name.iter().cloned().chain(rivals).collect();
+            names.join(" before ")
+        }
         Binding::Missing(name) => format!("missing {name}"),
         Binding::NotAllowed(name) => format!("not allowed {name}"),
     }
@@ -64,7 +67,7 @@ fn the_higher_priority_wins_and_ties_go_to_the_first_name() {
     };
     let dev = [("tier", "dev")];
     assert_eq!(bound_to(json!({}), &dev, &[with("a", 1), with("b", 2)]), "b");
-    assert_eq!(bound_to(json!({}), &dev, &[with("b", 2), with("a", 2)]), "a");
+    assert_eq!(bound_to(json!({}), &dev, &[with("b", 2), with("a", 2), with("c", 1)]), "a before b");
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn a_policy_being_deleted_keeps_its_clusters_and_takes_no_new_ones() {
             "observedGeneration": 1}}))
         .unwrap(),
     );
-    assert!(matches!(bind(&cluster, &BTreeMap::new(), &policies), Binding::Bound(_)));
+    assert!(matches!(bind(&cluster, &BTreeMap::new(), &policies), Binding::Bound(..)));
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The certificate authority and the serving certificate.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use std::collections::{BTreeMap, BTreeSet};
 use vkube_crds::{CertificateStatus, annotations};
 
 use super::steps::{Attempt, Services};
-use super::{Report, Stop};
+use super::{Report, Stop, sources};
 use crate::build::{self, Key, Object};
 use crate::conditions::Check;
 use crate::error::Error;
@@ -123,9 +124,7 @@ pub(super) fn pair(live: &DynamicObject, certificate: &str, key: &str) -> Option
 }
 
 fn text(live: &DynamicObject, key: &str) -> Option<String> {
-    let value = live.data.get("data")?.get(key)?;
-    let bytes: k8s_openapi::ByteString = serde_json::from_value(value.clone()).ok()?;
-    String::from_utf8(bytes.0).ok()
+    String::from_utf8(sources::bytes(live, "data", key)?).ok()
 }
 
 /// Whether the annotation asks for a rotation that the Secret does not remember.

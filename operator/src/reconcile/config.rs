@@ -1,13 +1,12 @@
 //! The configuration of vCluster that a cluster has, in terms of its spec.
 
-use serde_json::{Map, Value};
 use vkube_crds::VirtualCluster;
 
 use super::{Report, Stop, sources};
 use crate::apply::Applied;
 use crate::build;
 use crate::conditions::Check;
-use crate::config;
+use crate::config::{self, Asked};
 use crate::context::Context;
 use crate::document::Document;
 use crate::names::Identity;
@@ -18,23 +17,46 @@ pub(super) async fn ensure(
     context: &Context,
     cluster: &VirtualCluster,
     report: &mut Report,
-) -> Result<Map<String, Value>, Stop> {
+) -> Result<Asked, Stop> {
     let spec = &cluster.spec;
     if spec.config.is_none() && spec.config_from.is_empty() {
-        return Ok(Map::new());
+        return Ok(Asked::default());
     }
     let documents = documents(context, cluster, report).await?;
-    let asked = config::read(&documents, spec);
+    let mut asked = config::read(&documents, spec);
+    if asked.wrong.is_empty() {
+        asked.judge(cluster, context.options.admit);
+    }
     if !asked.wrong.is_empty() {
-        let message = asked.wrong.join("; ");
-        report.checks.config = Check::Failed(Reason::ConfigInvalid, message.clone());
-        return Err(Stop::Stalled(Reason::ConfigInvalid, message));
+        return Err(invalid(&asked.wrong, report));
     }
     report.checks.config = match asked.without_effect() {
         None => Check::Passed(Reason::ConfigApplied, "every key has an effect".into()),
         Some(keys) => Check::Passed(Reason::ConfigPartlyApplied, keys),
     };
-    Ok(asked.spec)
+    Ok(asked)
+}
+
+/// What cannot be built of a spec, told as what is wrong with the configuration as far as that asks for it.
+pub(super) fn unbuildable(asked: &Asked, wrong: Vec<String>, report: &mut Report) -> Stop {
+    let (mut of_config, mut of_spec) = (Vec::new(), Vec::new());
+    for wrong in wrong {
+        match asked.blame(&wrong) {
+            Some(blamed) => of_config.push(blamed),
+            None => of_spec.push(wrong),
+        }
+    }
+    if of_config.is_empty() {
+        return Stop::Stalled(Reason::InvalidSpec, of_spec.join("; "));
+    }
+    of_config.extend(of_spec);
+    invalid(&of_config, report)
+}
+
+fn invalid(wrong: &[String], report: &mut Report) -> Stop {
+    let message = wrong.join("; ");
+    report.checks.config = Check::Failed(Reason::ConfigInvalid, message.clone());
+    Stop::Stalled(Reason::ConfigInvalid, message)
 }
 
 /// The documents of Secrets and ConfigMaps, which the operator needs rights to read and watch.

@@ -65,7 +65,13 @@ async fn claim(
         return Ok(());
     }
     let login = Login { files, schema: database.schema.clone(), owner: identity.uid.clone() };
-    match (attempt.context.options.claim_schema)(login).await {
+    let waiting = &attempt.context.waiting;
+    waiting.enter(&identity.namespace, &identity.name);
+    let claimed = (attempt.context.options.claim_schema)(login).await;
+    if !matches!(claimed, Ok(Some(_))) {
+        waiting.leave(&identity.namespace, &identity.name);
+    }
+    match claimed {
         Ok(None) => Ok(()),
         Ok(Some(other)) => {
             let message = format!(

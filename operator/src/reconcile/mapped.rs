@@ -9,9 +9,9 @@ use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ObjectMeta, PostParams};
 use vkube_crds::{Answer, annotations, answers_name, claims_name, is_namespace};
 
-use super::Stop;
 use super::namespace::{adopt, is_retained};
 use super::steps::Attempt;
+use super::{CONFLICT_POLL, Report, Stop};
 use crate::apply::Applied;
 use crate::build::{self, Key, Object};
 use crate::context::Context;
@@ -40,7 +40,11 @@ fn origin(live: &DynamicObject) -> Option<&str> {
 }
 
 /// Makes what is asked for, removes what is not any more, and answers.
-pub(super) async fn ensure(attempt: &Attempt<'_>, policy: Option<&str>) -> Result<(), Stop> {
+pub(super) async fn ensure(
+    attempt: &Attempt<'_>,
+    policy: Option<&str>,
+    report: &mut Report,
+) -> Result<(), Stop> {
     let Some(mapped) = &attempt.settings.mapped else { return Ok(()) };
     let (context, identity) = (attempt.context, &attempt.identity);
     let key = Key::new::<ConfigMap>(Some(&identity.host_namespace), &claims_name(&identity.name));
@@ -51,7 +55,7 @@ pub(super) async fn ensure(attempt: &Attempt<'_>, policy: Option<&str>) -> Resul
     let mut answers = BTreeMap::new();
     for (namespace, uid) in &claims {
         let answer = match mapped.map.host(namespace) {
-            Some(host) => provide(attempt, mapped, policy, (namespace, uid), &host).await?,
+            Some(host) => provide(attempt, mapped, policy, (namespace, uid), &host, report).await?,
             None => Some(Answer::Refused(format!("no mapping leads namespace {namespace} to the host"))),
         };
         answers.extend(answer.map(|answer| (namespace.clone(), answer)));
@@ -77,6 +81,7 @@ async fn provide(
     policy: Option<&str>,
     (namespace, uid): (&str, &str),
     host: &str,
+    report: &mut Report,
 ) -> Result<Option<Answer>, Stop> {
     let (context, identity) = (attempt.context, &attempt.identity);
     let refused = |why: &str| Ok(Some(Answer::Refused(format!("namespace {host} on the host {why}"))));
@@ -95,6 +100,7 @@ async fn provide(
     let place = place(identity, host);
     let is_ours = identity.owns(live.metadata.labels.as_ref());
     if origin(&live) != Some(namespace) || !(is_ours || is_retained(&live, identity)) {
+        report.look_again(CONFLICT_POLL);
         return refused("exists already and belongs to somebody else");
     }
     if live.metadata.deletion_timestamp.is_some() {

@@ -28,13 +28,11 @@ pub(super) async fn ensure(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let (host, identity) = (&attempt.context.host, &attempt.identity);
-    let key = build::metrics_key(identity);
-    let live = attempt.live(&key).await?;
+    let live = attempt.live(&build::metrics_key(identity)).await?;
     let Some(asked) = &attempt.settings.tuning.monitor else {
         if live.is_some() {
             remove(host, identity).await?;
-            host.remove(&build::metrics_service_key(identity), identity).await?;
-            host.remove(&key, identity).await?;
+            forbid(host, identity).await?;
         }
         return Ok(());
     };
@@ -44,8 +42,7 @@ pub(super) async fn ensure(
             let message = format!("the host does not serve {SERVICE_MONITORS} of {MONITORING_GROUP}");
             report.checks.monitored = Check::Failed(Reason::MonitoringApiMissing, message);
         }
-        host.remove(&build::metrics_service_key(identity), identity).await?;
-        return Ok(host.remove(&key, identity).await?);
+        return Ok(forbid(host, identity).await?);
     };
     let kept = live.as_ref().and_then(|live| pair(live, "tls.crt", "tls.key"));
     let rotate = requested(attempt, annotations::ROTATE, live.as_ref());
@@ -62,6 +59,12 @@ pub(super) async fn ensure(
     attempt.apply_all(vec![service, build::service_monitor(identity, asked, &version)]).await?;
     report.checks.monitored = Check::applied("a ServiceMonitor leads Prometheus to the control plane");
     Ok(())
+}
+
+/// Removes what a ServiceMonitor leads to, and the certificate.
+async fn forbid(host: &Host, identity: &Identity) -> Result<(), Error> {
+    host.remove(&build::metrics_service_key(identity), identity).await?;
+    host.remove(&build::metrics_key(identity), identity).await
 }
 
 /// Removes the ServiceMonitor, where there may be one.

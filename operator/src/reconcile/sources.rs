@@ -43,7 +43,8 @@ pub(super) async fn text(
     })
 }
 
-fn bytes(live: &DynamicObject, field: &str, key: &str) -> Option<Vec<u8>> {
+/// What a key of such a field of a Secret or ConfigMap holds.
+pub(super) fn bytes(live: &DynamicObject, field: &str, key: &str) -> Option<Vec<u8>> {
     let encoded = live.data.get(field)?.get(key)?.clone();
     serde_json::from_value::<ByteString>(encoded).ok().map(|bytes| bytes.0)
 }

@@ -1,24 +1,22 @@
 //! The steps of an attempt, in order.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::api::DynamicObject;
 use kube::{Resource as _, ResourceExt};
-use vkube_crds::{
-    Endpoints, ExposeType, InventoryItem, PolicyStatus, Quantity, VirtualCluster, VirtualClusterPolicy,
-};
+use vkube_crds::{Endpoints, ExposeType, InventoryItem, PolicyStatus, VirtualCluster, VirtualClusterPolicy};
 
 use super::certificates::{self, Certificates};
 use super::{Report, Stop, kubeconfigs, mapped, monitor, namespace, publish, route, sleep, snapshots};
-use super::{argocd, bootstrap, config, control_plane, database, files, gates, lifetime, sources};
+use super::{argocd, bootstrap, config, control_plane, database, files, gates, lifetime, sources, volume};
 use crate::apply::Applied;
 use crate::build::{self, Data, Hashes, Key, Object};
 use crate::conditions::Check;
+use crate::config::Asked;
 use crate::context::Context;
 use crate::error::Error;
 use crate::events;
@@ -39,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) cluster: &'a VirtualCluster,
     pub(super) identity: Identity,
     pub(super) settings: Settings,
+    /// What the cluster asks for by a configuration of vCluster.
+    pub(super) asked: Asked,
     /// What is on the host for the cluster, as far as this attempt has seen.
     made: Mutex<BTreeSet<InventoryItem>>,
     /// Whether the host namespace was made by this attempt, so that nothing in it needs to be read.
@@ -51,9 +51,10 @@ pub(super) async fn attempt(
     cluster: &VirtualCluster,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let (settings, policy) = resolve(context, cluster, report).await?;
+    let (settings, asked, policy) = resolve(context, cluster, report).await?;
     let identity = Identity::of(cluster);
-    let mut attempt = Attempt { context, cluster, identity, settings, made: Mutex::default(), fresh: false };
+    let made = Mutex::default();
+    let mut attempt = Attempt { context, cluster, identity, settings, asked, made, fresh: false };
     let outcome = take(&mut attempt, policy.as_deref(), report).await;
     let made = attempt.made.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.inventory = inventory::after(&report.inventory, made, outcome.is_ok());
@@ -72,7 +73,7 @@ async fn take(attempt: &mut Attempt<'_>, policy: Option<&str>, report: &mut Repo
     attempt.fresh = fresh?;
     grant(attempt).await?;
     let services = guard(attempt, report).await?;
-    mapped::ensure(attempt, policy).await?;
+    mapped::ensure(attempt, policy, report).await?;
     let certificates = certificates::ensure(attempt, &services, report).await?;
     let data = data(attempt, report).await?;
     let files = files::ensure(attempt, report).await?;
@@ -103,7 +104,7 @@ async fn resolve(
     context: &Context,
     cluster: &VirtualCluster,
     report: &mut Report,
-) -> Result<(Settings, Option<String>), Stop> {
+) -> Result<(Settings, Asked, Option<String>), Stop> {
     let policies = context.policies();
     let by_namespace = policies.iter().any(|policy| {
         policy.spec.selector.as_ref().is_some_and(|selector| selector.namespace_selector.is_some())
@@ -114,9 +115,9 @@ async fn resolve(
     } else {
         BTreeMap::new()
     };
-    let policy = match policy::bind(cluster, &labels, &policies) {
-        Binding::Unbound => None,
-        Binding::Bound(policy) => Some(policy),
+    let (policy, rivals) = match policy::bind(cluster, &labels, &policies) {
+        Binding::Unbound => (None, Vec::new()),
+        Binding::Bound(policy, rivals) => (Some(policy), rivals),
         Binding::Missing(name) => {
             // What was built under it stays as it is: without it we do not know what is allowed.
             let message = format!("VirtualClusterPolicy {name} does not exist");
@@ -130,13 +131,13 @@ async fn resolve(
         }
     };
     let configured = config::ensure(context, cluster, report).await?;
-    let merged = policy::merge(&cluster.spec, configured, policy.as_deref());
+    let merged = policy::merge(&cluster.spec, configured.spec.clone(), policy.as_deref());
     let effective = merged.map_err(|error| Stop::Stalled(Reason::InvalidSpec, error.to_string()))?;
     report.expect(&effective.spec);
     let constraints = policy.as_ref().and_then(|policy| policy.spec.constraints.clone()).unwrap_or_default();
     let asked = VirtualCluster { spec: effective.spec, ..cluster.clone() };
     let settings = settings::validate(&asked, &context.options, &constraints.max_resource_quota)
-        .map_err(|wrong| Stop::Stalled(Reason::InvalidSpec, wrong.join("; ")))?;
+        .map_err(|wrong| config::unbuildable(&configured, wrong, report))?;
     let mut violations = policy::constrain(&settings, &constraints, &context.options.image);
     let own_namespace = cluster.namespace().unwrap_or_default();
     let exportable = &constraints.allowed_export_namespaces;
@@ -156,18 +157,21 @@ async fn resolve(
         observed_generation: policy.metadata.generation.unwrap_or_default(),
         enforced_fields: effective.enforced,
     });
-    report.checks.policy = accepted(policy.as_deref());
-    Ok((settings, policy.map(|policy| policy.name_any())))
+    report.checks.policy = accepted(policy.as_deref(), &rivals);
+    Ok((settings, configured, policy.map(|policy| policy.name_any())))
 }
 
-fn accepted(policy: Option<&VirtualClusterPolicy>) -> Check {
-    match policy {
-        None => Check::Passed(Reason::NoPolicy, "no policy applies".into()),
-        Some(policy) => Check::Passed(
-            Reason::PolicyApplied,
-            format!("VirtualClusterPolicy {} is in force", policy.name_any()),
-        ),
+fn accepted(policy: Option<&VirtualClusterPolicy>, rivals: &[String]) -> Check {
+    let Some(policy) = policy else { return Check::Passed(Reason::NoPolicy, "no policy applies".into()) };
+    let message = format!("VirtualClusterPolicy {} is in force", policy.name_any());
+    if rivals.is_empty() {
+        return Check::Passed(Reason::PolicyApplied, message);
     }
+    let rivals = rivals.join(", ");
+    Check::Passed(
+        Reason::PolicyAmbiguous,
+        format!("{message}; of the same priority and later by name: {rivals}"),
+    )
 }
 
 /// Says at once that a new generation is being worked on, so that nobody takes the old state for the new one's.
@@ -285,49 +289,10 @@ fn external_url(settings: &Settings, service: Option<&DynamicObject>) -> Option<
 async fn data(attempt: &Attempt<'_>, report: &mut Report) -> Result<Data, Stop> {
     match &attempt.settings.database {
         Some(database) => database::ensure(attempt, database, report).await.map(Data::Database),
-        None => volume(attempt, report).await.map(|is_kept| if is_kept { Data::Volume } else { Data::Pod }),
+        None => volume::ensure(attempt, report)
+            .await
+            .map(|is_kept| if is_kept { Data::Volume } else { Data::Pod }),
     }
-}
-
-/// Puts the volume in place; returns whether the data is in one. A claim that exists is always used, and keeps its
-/// class and at least its size.
-async fn volume(attempt: &Attempt<'_>, report: &mut Report) -> Result<bool, Stop> {
-    let identity = &attempt.identity;
-    let key = Key::new::<PersistentVolumeClaim>(Some(&identity.host_namespace), &identity.volume_claim());
-    let live = attempt.live(&key).await?;
-    let text =
-        |path: &str| live.as_ref().and_then(|live| live.data.pointer(path)?.as_str().map(ToOwned::to_owned));
-    let present = text("/spec/resources/requests/storage").map(Quantity);
-    let (wanted, size) = match (attempt.settings.volume.clone(), present) {
-        (None, None) => {
-            report.checks.store =
-                Check::Passed(Reason::Ephemeral, "data is kept in the pod and lost with it".into());
-            return Ok(false);
-        }
-        (None, Some(present)) => (settings::Volume::default(), present),
-        (Some(wanted), Some(present)) if present.compare(&wanted.size) == Some(Ordering::Greater) => {
-            if attempt.asks_for_size() {
-                let message = format!(
-                    "backingStore.volume.size: {} is less than the volume's {}; volumes only grow",
-                    wanted.size.0, present.0
-                );
-                return Err(Stop::Stalled(Reason::InvalidSpec, message));
-            }
-            (wanted, present)
-        }
-        (Some(wanted), _) => (wanted.clone(), wanted.size),
-    };
-    let class = text("/spec/storageClassName").or(wanted.storage_class);
-    let claim = build::volume_claim(identity, &size, class.as_deref());
-    let applied = attempt.context.host.apply_over(live, Object::of(claim), identity).await?;
-    let live = attempt.ours(applied)?;
-    let phase = live.data.pointer("/status/phase").and_then(|phase| phase.as_str()).unwrap_or("Pending");
-    report.checks.store = if phase == "Bound" {
-        Check::Passed(Reason::VolumeBound, "the volume is bound".into())
-    } else {
-        Check::Pending(format!("the volume is {phase}"))
-    };
-    Ok(true)
 }
 
 /// Asks the API server through its Service.
@@ -418,11 +383,5 @@ impl Attempt<'_> {
             status.observed_generation == self.cluster.metadata.generation
                 && status.conditions.iter().all(|condition| condition.type_ != "Reconciling")
         })
-    }
-
-    /// Whether the cluster itself, not a default, states the volume's size.
-    fn asks_for_size(&self) -> bool {
-        let store = self.cluster.spec.backing_store.as_ref();
-        store.and_then(|store| store.volume.as_ref()).is_some_and(|volume| volume.size.is_some())
     }
 }

@@ -1,11 +1,11 @@
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
-use crate::world::{TENANTS, World, text};
+use crate::world::{TENANTS, World, host_namespace, text};
 
 async fn allow(world: &World, namespaces: Value) {
     let policy = json!({"metadata": {"name": "exports"}, "spec": {"default": true,
@@ -82,9 +82,20 @@ async fn nothing_is_left_beside_argo_cd_of_a_deleted_cluster() {
     world.create("demo", json!({"export": {"argocd": {"enabled": true}}})).await;
     let cluster = world.ready("demo").await;
     assert_eq!(residue(&world, &cluster).await, 2);
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    let configs = world.within::<ConfigMap>(&host_namespace(&cluster));
+    configs.create(&PostParams::default(), &serde_json::from_value(held).unwrap()).await.unwrap();
     world.clusters().delete("demo", &DeleteParams::default()).await.unwrap();
+    let waits = |cluster: Option<&VirtualCluster>| {
+        let conditions = cluster.and_then(|cluster| cluster.status.as_ref()).map(|status| &status.conditions);
+        conditions.is_some_and(|all| {
+            all.iter().any(|one| one.type_ == "Deleting" && one.message.contains("waiting for namespace"))
+        })
+    };
+    world.until(world.clusters(), "demo", "waiting for its namespace", waits).await;
+    assert_eq!(residue(&world, &cluster).await, 0, "nobody is led into a cluster that is going");
+    world.merge(&configs, "held", json!({"metadata": {"finalizers": null}})).await;
     world.gone(world.clusters(), "demo").await;
-    assert_eq!(residue(&world, &cluster).await, 0);
     world.stop().await;
 }
 

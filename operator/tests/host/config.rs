@@ -1,9 +1,9 @@
 //! Clusters that bring a configuration of vCluster.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Secret, Service};
 use kube::ResourceExt;
-use kube::api::PostParams;
-use serde_json::json;
+use kube::api::{ListParams, PostParams};
+use serde_json::{Value, json};
 use vkube_crds::{VirtualCluster, VirtualClusterPolicy};
 
 use crate::world::{TENANTS, World, host_namespace};
@@ -88,6 +88,23 @@ async fn what_is_wrong_with_a_configuration_is_told_and_put_right_without_a_touc
         })
     };
     world.until(world.clusters(), "demo", "told of the path", told).await;
+    world.merge(&maps, "base", map("sleep: {auto: {afterInactivity: soon}}")).await;
+    let refused = |cluster: Option<&VirtualCluster>| {
+        let conditions = cluster.and_then(|cluster| cluster.status.as_ref()).map(|status| &status.conditions);
+        conditions.is_some_and(|all| {
+            all.iter().any(|one| {
+                // A Secret is among the documents, so no value is repeated.
+                (one.type_.as_str(), one.status.as_str(), one.reason.as_str(), one.message.as_str())
+                    == (
+                        "ConfigAccepted",
+                        "False",
+                        "ConfigInvalid",
+                        "sleep.auto.afterInactivity: is not what spec.lifecycle.sleep.after takes",
+                    )
+            })
+        })
+    };
+    world.until(world.clusters(), "demo", "told of what the CRD refuses", refused).await;
 
     world
         .merge(&maps, "base", map("policies: {podSecurityStandard: restricted}\ntelemetry: {enabled: true}"))
@@ -112,5 +129,51 @@ async fn what_is_wrong_with_a_configuration_is_told_and_put_right_without_a_touc
     world.merge(&maps, "base", map("a: b: c")).await;
     world.condition("demo", "Ready", "False", "ConfigInvalid").await;
     assert!(is("privileged")(Some(&world.all::<Namespace>().get(&namespace).await.unwrap())));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_spec_may_not_change_a_configuration_does_not_change_either() {
+    let world = World::start().await;
+    let volume = |claim: Value| json!({"config": {"controlPlane": {"statefulSet": {"persistence": {"volumeClaim": claim}}}}});
+    world.create("kept", volume(json!({"storageClass": "fast", "size": "2Gi"}))).await;
+    world.create("fleeting", volume(json!({"enabled": false}))).await;
+    world.ready("kept").await;
+    world.condition("fleeting", "BackingStoreReady", "True", "Ephemeral").await;
+    let fleeting = world.ready("fleeting").await;
+    let claim = "controlPlane.statefulSet.persistence.volumeClaim";
+    for (name, change, told) in [
+        (
+            "kept",
+            json!({"enabled": false, "storageClass": null, "size": null}),
+            format!("{claim}.enabled: spec.backingStore.volume.enabled: is immutable"),
+        ),
+        (
+            "kept",
+            json!({"enabled": null, "storageClass": "slow"}),
+            format!("{claim}.storageClass: spec.backingStore.volume.storageClassName: is immutable"),
+        ),
+        (
+            "kept",
+            json!({"storageClass": "fast", "size": "1Gi"}),
+            format!(
+                "{claim}.size: spec.backingStore.volume.size: 1Gi is less than the volume's 2Gi; volumes only grow"
+            ),
+        ),
+        (
+            "fleeting",
+            json!({"enabled": true}),
+            format!("{claim}.enabled: spec.backingStore.volume.enabled: is immutable"),
+        ),
+    ] {
+        world.merge(&world.clusters(), name, json!({"spec": volume(change)})).await;
+        let cluster = world.condition(name, "Stalled", "True", "ConfigInvalid").await;
+        assert_eq!(message(&cluster, "ConfigAccepted"), told);
+    }
+    // One that no longer says so goes on as it is, with its data in the pod.
+    world.merge(&world.clusters(), "fleeting", json!({"spec": {"config": null}})).await;
+    world.ready("fleeting").await;
+    let claims = world.within::<PersistentVolumeClaim>(&host_namespace(&fleeting));
+    assert!(claims.list(&ListParams::default()).await.unwrap().items.is_empty());
     world.stop().await;
 }

@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, Secret, S
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::world::{TENANTS, World, host_namespace};
@@ -71,6 +71,28 @@ async fn what_is_edited_is_put_back() {
             .is_some_and(|namespace| namespace.labels()["pod-security.kubernetes.io/enforce"] == "baseline")
     };
     world.until(namespaces, &namespace, "put back", closed).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_manager_keeps_what_is_its_own_and_loses_what_it_takes() {
+    let world = World::start().await;
+    world.create("demo", json!({})).await;
+    let namespace = host_namespace(&world.ready("demo").await);
+    let quotas = world.within::<ResourceQuota>(&namespace);
+    let body = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "vc-compute",
+        "annotations": {"example.com/cost-center": "42"}, "labels": {"vkube.dev/managed": "false"}},
+        "spec": {"hard": {"pods": "9999"}}});
+    quotas.patch("vc-compute", &PatchParams::apply("finance").force(), &Patch::Apply(body)).await.unwrap();
+    let back = |quota: Option<&ResourceQuota>| {
+        quota.is_some_and(|quota| {
+            let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+            hard.is_some_and(|hard| hard["pods"].0 == "100") && quota.labels()["vkube.dev/managed"] == "true"
+        })
+    };
+    world.until(quotas.clone(), "vc-compute", "put back", back).await;
+    assert_eq!(quotas.get("vc-compute").await.unwrap().annotations()["example.com/cost-center"], "42");
+    assert_eq!(world.reconciled("demo").await, Vec::<String>::new(), "what is another's is no drift");
     world.stop().await;
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
-use vkube_crds::Phase;
+use vkube_crds::{Phase, VirtualCluster};
 
 use crate::world::{TENANTS, World, host_namespace, text};
 
@@ -249,6 +249,23 @@ async fn what_cannot_be_deployed_is_told_with_its_cause() {
     let cluster = world.condition("demo", "Ready", "False", "PodFailing").await;
     let ready = cluster.status.unwrap().conditions.into_iter().find(|condition| condition.type_ == "Ready");
     assert_eq!(ready.unwrap().message, "ImagePullBackOff: no such image");
+
+    // One that goes before holds the control plane up as well, and says so first.
+    let init = json!({"status": {"initContainerStatuses": [{"name": "seed", "image": "x", "imageID": "", "ready": false,
+        "restartCount": 4, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}}]}});
+    pods.patch_status("demo-0", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(init))
+        .await
+        .unwrap();
+    let told = |cluster: Option<&VirtualCluster>| {
+        let conditions = cluster.and_then(|cluster| cluster.status.as_ref()).map(|status| &status.conditions);
+        let seed = "init container seed: CrashLoopBackOff: back-off 40s";
+        conditions.is_some_and(|all| {
+            ["Ready", "ControlPlaneReady"].iter().all(|type_| {
+                all.iter().any(|one| one.type_ == *type_ && one.reason == "PodFailing" && one.message == seed)
+            })
+        })
+    };
+    world.until(world.clusters(), "demo", "told of its init container", told).await;
     world.stop().await;
 }
 
@@ -300,5 +317,28 @@ async fn the_way_to_ready_is_told_in_events() {
     assert!(found.iter().any(|reason| reason == "Provisioning"), "{found:?}");
     let set = world.within::<StatefulSet>(&host_namespace(&world.clusters().get("demo").await.unwrap()));
     assert_eq!(set.get("demo").await.unwrap().spec.unwrap().replicas, Some(1));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_renewed_before_they_end_though_nobody_asks() {
+    let world = World::start().await;
+    // Due twenty seconds after they are issued, and a long time before they end.
+    world.create("demo", json!({"certificates": {"validity": "1h", "renewBefore": "3580s"}})).await;
+    let ends = |cluster: &VirtualCluster| {
+        let status = cluster.status.clone().unwrap_or_default();
+        let serving = status.certificates.into_iter().find(|one| one.name == "serving");
+        (serving.and_then(|one| one.not_after), status.kubeconfig.and_then(|one| one.not_after))
+    };
+    let first = world.ready("demo").await;
+    let (serving, kubeconfig) = ends(&first);
+    assert!(serving.is_some() && kubeconfig.is_some());
+    let before = text(&world.secret(TENANTS, "demo-kubeconfig").await, "value");
+    let later = |cluster: Option<&VirtualCluster>| {
+        let (new_serving, new_kubeconfig) = cluster.map(ends).unwrap_or_default();
+        new_serving > serving && new_kubeconfig > kubeconfig
+    };
+    world.until(world.clusters(), "demo", "given new certificates", later).await;
+    assert_ne!(text(&world.secret(TENANTS, "demo-kubeconfig").await, "value"), before);
     world.stop().await;
 }

@@ -19,6 +19,7 @@ mod examples;
 mod exposure;
 mod faults;
 mod gates;
+mod health;
 mod inventory;
 mod lifecycle;
 mod malformed;

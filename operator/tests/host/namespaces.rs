@@ -1,11 +1,13 @@
 //! Host namespaces that virtual ones have for themselves. The test asks for them as a control plane does.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, Pod, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
-use vkube_crds::{Answer, answers_name, claims_name};
+use vkube_crds::{Answer, Quantity, VirtualCluster, answers_name, claims_name};
 
 use crate::world::{World, host_namespace};
 
@@ -120,6 +122,19 @@ async fn a_mapped_namespace_is_made_bounded_and_opened_to_its_control_plane_alon
     let other = world.account("vc-other", "vc-demo");
     assert!(Api::<Pod>::namespaced(other, place).list(&all).await.is_err());
     assert_eq!(world.reconciled("demo").await, Vec::<String>::new(), "what is there is not written again");
+
+    // What may be used and is, in both namespaces together and in each.
+    let pods = |amounts: &BTreeMap<String, Quantity>| amounts.get("pods").map(|pods| pods.0.clone());
+    let told = |cluster: Option<&VirtualCluster>| {
+        let quota = cluster.and_then(|cluster| cluster.status.as_ref()?.quota.as_ref());
+        quota.is_some_and(|quota| {
+            let each: Vec<_> =
+                quota.namespaces.iter().map(|one| (one.name.as_str(), pods(&one.used))).collect();
+            (pods(&quota.hard), pods(&quota.used)) == (Some("200".into()), Some("1".into()))
+                && each == [(place, Some("1".into())), (home.as_str(), Some("0".into()))]
+        })
+    };
+    world.until(world.clusters(), "demo", "told of both quotas", told).await;
     world.stop().await;
 }
 

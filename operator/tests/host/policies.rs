@@ -127,3 +127,26 @@ async fn a_policy_that_cannot_be_applied_says_so() {
     world.until(world.all(), "wrong", "stalled", stalled).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_comes_first_by_its_name_alone_is_told() {
+    let world = World::start().await;
+    let policies = world.all::<VirtualClusterPolicy>();
+    let dev = json!({"selector": {"namespaceSelector": {"matchLabels": {"tier": "dev"}}}, "priority": 5});
+    for name in ["second", "first"] {
+        create(&world, name, dev.clone()).await;
+    }
+    world.create("demo", json!({})).await;
+    let cluster = world.condition("demo", "PolicyAccepted", "True", "PolicyAmbiguous").await;
+    let conditions = &cluster.status.as_ref().unwrap().conditions;
+    let told = conditions.iter().find(|one| one.type_ == "PolicyAccepted").unwrap();
+    let message = "VirtualClusterPolicy first is in force; of the same priority and later by name: second";
+    assert_eq!(told.message, message);
+    let cluster = world.ready("demo").await;
+    assert_eq!(cluster.status.unwrap().policy.unwrap().name, "first");
+
+    world.merge(&policies, "second", json!({"spec": {"priority": 9}})).await;
+    world.condition("demo", "PolicyAccepted", "True", "PolicyApplied").await;
+    assert_eq!(world.ready("demo").await.status.unwrap().policy.unwrap().name, "second");
+    world.stop().await;
+}

@@ -27,11 +27,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 use vkube_apiserver::body::Response;
+use vkube_apiserver::custom::{compile::compile, validation};
 use vkube_apiserver::instance::{self, Instance};
 use vkube_apiserver::server::InProcess;
 use vkube_apiserver::user::User;
-use vkube_crds::VirtualCluster;
-use vkube_operator::{Error, Inwards, Options};
+use vkube_crds::{VirtualCluster, virtual_cluster_crd};
+use vkube_operator::{Error, Inwards, Options, Refusal};
 
 use crate::faults::{Faults, Verdict, refusal};
 
@@ -105,6 +106,7 @@ impl World {
             leader_election: false,
             probe: false,
             next_time: vkube_controllers::next_time,
+            admit: refusals,
             ..Options::new("vkube:test")
         };
         change(&mut options);
@@ -368,6 +370,14 @@ impl World {
     pub fn mirrored(&self) -> usize {
         self.log.since(0).iter().filter(|line| line.contains(MIRROR)).count()
     }
+}
+
+/// What the CRD has against a cluster.
+fn refusals(cluster: &Value) -> Vec<Refusal> {
+    let crd = serde_json::to_value(virtual_cluster_crd()).unwrap();
+    let compiled = compile(&crd, &crd["spec"]["names"], 0).remove(0);
+    let errors = validation::create(&compiled, cluster).0;
+    errors.into_iter().map(|error| Refusal { field: error.field, why: error.detail }).collect()
 }
 
 pub fn text(secret: &Secret, key: &str) -> String {

@@ -1,10 +1,12 @@
 //! `vkube describe NAME`: everything about a virtual cluster that a person wants to know, in one page.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, Client, ResourceExt, api::ListParams};
-use vkube_crds::{QuotaStatus, VirtualCluster};
+use vkube_crds::{Quantity, QuotaStatus, VirtualCluster};
 
 use super::{
     Target,
@@ -82,13 +84,19 @@ fn page(cluster: &VirtualCluster, events: &[Event], now: Timestamp) -> String {
     }
     section(&mut text, "Certificates:", &certificates);
 
+    let QuotaStatus { hard, used, namespaces } = status.quota.unwrap_or_default();
     let mut quota = Table::new(&["resource", "used", "hard"]);
-    let QuotaStatus { hard, used } = status.quota.unwrap_or_default();
-    for (resource, hard) in hard {
-        let used = used.get(&resource).map_or_else(|| "?".to_owned(), |used| used.0.clone());
-        quota.add(vec![resource, used, hard.0]);
+    for row in amounts(&hard, &used) {
+        quota.add(row.into());
     }
     section(&mut text, "Quota:", &quota);
+    let mut each = Table::new(&["namespace", "resource", "used", "hard"]);
+    for one in &namespaces {
+        for [resource, used, hard] in amounts(&one.hard, &one.used) {
+            each.add(vec![one.name.clone(), resource, used, hard]);
+        }
+    }
+    section(&mut text, "Quota by namespace:", &each);
 
     let mut enforced = Table::new(&["field", "requested", "effective"]);
     for field in status.policy.iter().flat_map(|policy| &policy.enforced_fields) {
@@ -109,6 +117,17 @@ fn page(cluster: &VirtualCluster, events: &[Event], now: Timestamp) -> String {
     section(&mut text, "Conditions:", &conditions);
     section(&mut text, "Events:", &told(events, now));
     text
+}
+
+/// Each resource, how much of it is used, and how much may be.
+fn amounts(
+    hard: &BTreeMap<String, Quantity>,
+    used: &BTreeMap<String, Quantity>,
+) -> impl Iterator<Item = [String; 3]> {
+    hard.iter().map(|(resource, hard)| {
+        let used = used.get(resource).map_or_else(|| "?".to_owned(), |used| used.0.clone());
+        [resource.clone(), used, hard.0.clone()]
+    })
 }
 
 /// Events, the oldest first.
@@ -161,7 +180,9 @@ mod tests {
                 "phase": "Running", "replicas": 1, "readyReplicas": 1,
                 "policy": {"name": "standard", "uid": "u", "observedGeneration": 1, "enforcedFields": [
                     {"path": "isolation.podSecurity", "requested": "privileged", "effective": "baseline"}]},
-                "quota": {"hard": {"pods": "100", "requests.cpu": "8"}, "used": {"pods": "3"}},
+                "quota": {"hard": {"pods": "100", "requests.cpu": "8"}, "used": {"pods": "3"}, "namespaces": [
+                    {"name": "vc-tenants-demo", "hard": {"pods": "50"}, "used": {"pods": "3"}},
+                    {"name": "demo-team-a", "hard": {"pods": "50"}, "used": {"pods": "0"}}]},
                 "conditions": [{"type": "Ready", "status": "True", "reason": "Running", "message": "well",
                     "lastTransitionTime": "2026-01-01T00:00:10Z"}],
             },
@@ -187,6 +208,10 @@ Quota:
   RESOURCE       USED   HARD
   pods           3      100
   requests.cpu   ?      8
+Quota by namespace:
+  NAMESPACE         RESOURCE   USED   HARD
+  vc-tenants-demo   pods       3      50
+  demo-team-a       pods       0      50
 Overruled by the policy:
   FIELD                   REQUESTED    EFFECTIVE
   isolation.podSecurity   privileged   baseline

@@ -77,6 +77,11 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> Evaluation<'a> {
+    /// What is left of the budget.
+    pub fn left(&self) -> u64 {
+        self.budget
+    }
+
     /// The value of an expression.
     pub fn value(&mut self, expression: &'a Lazy) -> Result<Value<'a>, Failure> {
         let program = expression

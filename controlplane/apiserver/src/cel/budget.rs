@@ -98,8 +98,9 @@ pub fn of_call(function: &str, method: bool, arguments: &[Value<'_>], result: &V
         | "semver"
         | "isSemver"
         | "strings.quote"
-        | "format" => once(),
-        "startsWith" | "endsWith" => once(),
+        | "format"
+        | "startsWith"
+        | "endsWith" => once(),
         "ip" if matches!(first, Value::Cidr(_)) => 1,
         "ip" => once(),
         "replace" | "split" | "ip.isCanonical" => scaled(size, 2.0 * TRAVERSAL),
@@ -122,8 +123,7 @@ pub fn of_call(function: &str, method: bool, arguments: &[Value<'_>], result: &V
             ("bytes", Value::Text(_)) | ("string", Value::Bytes(_)) => once(),
             _ => 1,
         },
-        "slice" | "lists.range" => list_of(1.0, self::size(result)),
-        "reverse" => list_of(1.0, self::size(result)),
+        "slice" | "lists.range" | "reverse" => list_of(1.0, self::size(result)),
         "flatten" => list_of(depth(rest), size),
         "distinct" | "sort" => compared_with_itself(first),
         "@sortByAssociatedKeys" => rest.first().map_or(1, compared_with_itself),

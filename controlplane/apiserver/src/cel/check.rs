@@ -334,30 +334,43 @@ impl<'t> Checker<'t> {
         }
     }
 
-    /// The type of several values, which should be of the same one.
-    fn same(&mut self, at: usize, before: Option<Type>, ty: Type) -> Type {
-        match before {
-            Some(before) if before != ty => {
-                if !self.in_format {
-                    let why = format!("expected type '{}' but found '{}'", before.shown(), ty.shown());
-                    self.doubt(at, why);
-                }
-                Type::Dyn
+    /// Takes one more of several values, which should be of the type of the first. Of a list, only the first that is not
+    /// is told.
+    fn also(&mut self, alike: &mut Option<Alike>, value: &Expression, ty: Type, in_list: bool) {
+        let open = match &value.kind {
+            Kind::List(items) => items.is_empty(),
+            Kind::Map(entries) => entries.is_empty(),
+            _ => false,
+        };
+        let Some(alike) = alike else {
+            *alike = Some(Alike { first: ty.clone(), open, common: ty, differs: false });
+            return;
+        };
+        let same_kind = std::mem::discriminant(&alike.first) == std::mem::discriminant(&ty);
+        if alike.first == ty || (same_kind && (open || alike.open)) {
+            if alike.open && !open {
+                (alike.first, alike.open) = (ty.clone(), false);
+                alike.common = if alike.differs { Type::Dyn } else { ty };
             }
-            _ => ty,
+            return;
         }
+        if !self.in_format && !(in_list && alike.differs) {
+            let why = format!("expected type '{}' but found '{}'", alike.first.shown(), ty.shown());
+            self.doubt(value.at, why);
+        }
+        (alike.common, alike.differs) = (Type::Dyn, true);
     }
 
     fn list(&mut self, items: &'t [Item]) -> Known<'t> {
-        let (mut ty, mut size, mut total) = (None, None::<Size>, cost::LIST);
+        let (mut alike, mut size, mut total) = (None, None::<Size>, cost::LIST);
         for item in items {
             let known = self.item(item);
             total = total.saturating_add(known.cost);
             let own = known.size();
             size = Some(size.map_or(own, |size| size.union(own)));
-            ty = Some(self.same(item.value.at, ty, known.ty));
+            self.also(&mut alike, &item.value, known.ty, true);
         }
-        let mut list = Known::made(Type::list(ty.unwrap_or(Type::Dyn)), total);
+        let mut list = Known::made(Type::list(common(alike)), total);
         list.size = Some(Size::exactly(items.len() as u64));
         let value = size.unwrap_or(Size::exactly(0));
         list.entries = Some(Entries { key: Size::exactly(1), value, list: true });
@@ -367,15 +380,14 @@ impl<'t> Checker<'t> {
     fn map(&mut self, entries: &'t [(Expression, Item)]) -> Known<'t> {
         let (mut types, mut sizes, mut total) = ((None, None), None::<(Size, Size)>, cost::MAP);
         for (key, item) in entries {
-            let (at, value_at) = (key.at, item.value.at);
-            let (key, value) = (self.of(key), self.item(item));
-            total = total.saturating_add(key.cost).saturating_add(value.cost);
-            let own = (key.size(), value.size());
+            let (known, value) = (self.of(key), self.item(item));
+            total = total.saturating_add(known.cost).saturating_add(value.cost);
+            let own = (known.size(), value.size());
             sizes = Some(sizes.map_or(own, |(keys, values)| (keys.union(own.0), values.union(own.1))));
-            types.0 = Some(self.same(at, types.0, key.ty));
-            types.1 = Some(self.same(value_at, types.1, value.ty));
+            self.also(&mut types.0, key, known.ty, false);
+            self.also(&mut types.1, &item.value, value.ty, false);
         }
-        let ty = Type::map(types.0.unwrap_or(Type::Dyn), types.1.unwrap_or(Type::Dyn));
+        let ty = Type::map(common(types.0), common(types.1));
         let mut map = Known::made(ty, total);
         map.size = Some(Size::exactly(entries.len() as u64));
         let (key, value) = sizes.unwrap_or((Size::exactly(0), Size::exactly(0)));
@@ -424,6 +436,22 @@ impl<'t> Checker<'t> {
         self.variables.truncate(before);
         result
     }
+}
+
+/// The type of values that should be of one.
+struct Alike {
+    /// That of the first.
+    first: Type,
+    /// Whether those were empty lists or maps, which are of any type of lists or maps.
+    open: bool,
+    /// That of all.
+    common: Type,
+    /// Whether some were of another.
+    differs: bool,
+}
+
+fn common(alike: Option<Alike>) -> Type {
+    alike.map_or(Type::Dyn, |alike| alike.common)
 }
 
 fn literal(value: &Value<'_>) -> Known<'static> {

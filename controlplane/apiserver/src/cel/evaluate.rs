@@ -74,7 +74,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 None => {
                     let operand = self.operand(operand)?;
                     let selected = select(&operand, field, *optional)?;
-                    self.step(&operand, selected)
+                    self.step(selected)
                 }
             },
             Kind::Has { operand, field } => self.has(operand, field),
@@ -82,7 +82,7 @@ impl<'a, 'e> Evaluator<'a, 'e> {
                 let operand = self.operand(operand)?;
                 let index = self.free(index)?;
                 let found = at(&operand, &index, *optional)?;
-                self.step(&operand, found)
+                self.step(found)
             }
             Kind::Call { function, method, arguments } => self.call(expression, function, *method, arguments),
             Kind::List(items) => {
@@ -184,10 +184,9 @@ impl<'a, 'e> Evaluator<'a, 'e> {
         Ok(value)
     }
 
-    /// Takes what a step has cost; one from nothing into nothing has not been taken.
-    fn step(&mut self, from: &Value<'a>, to: Value<'a>) -> Result<Value<'a>, Error> {
-        let taken = !matches!((from, &to), (_, Value::Optional(None)));
-        self.budget.spend(if taken { cost::ACCESS } else { 0 })?;
+    /// Takes what a step has cost; one into nothing has not been taken.
+    fn step(&mut self, to: Value<'a>) -> Result<Value<'a>, Error> {
+        self.budget.spend(if matches!(to, Value::Optional(None)) { 0 } else { cost::ACCESS })?;
         Ok(to)
     }
 

@@ -1,6 +1,7 @@
 //! The functions of expressions: CEL's own, its extensions, and those of Kubernetes
 //! (<https://kubernetes.io/docs/reference/using-api/cel/>).
 
+mod addresses;
 pub mod arithmetic;
 mod conversions;
 mod formats;

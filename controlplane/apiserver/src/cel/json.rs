@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::{
@@ -12,7 +11,10 @@ use super::{
     parse,
     value::{Array, Object, Value},
 };
-use crate::custom::checks::{Checks, formats};
+use crate::{
+    custom::checks::{Checks, formats},
+    schema::time,
+};
 
 /// A value of a document.
 pub fn value<'a>(json: &'a Json, schema: Option<&'a Checks>) -> Value<'a> {
@@ -40,8 +42,8 @@ fn formatted(text: &str, format: &str) -> Option<Value<'static>> {
     match format {
         "byte" => STANDARD.decode(text).ok().map(|bytes| Value::Bytes(bytes.into())),
         "duration" => formats::duration(text).map(Value::Duration),
-        "date" => format!("{text}T00:00:00Z").parse().ok().map(Value::Timestamp),
-        "date-time" => text.parse::<Timestamp>().ok().map(Value::Timestamp),
+        "date" => time::read(&format!("{text}T00:00:00Z")).map(Value::Timestamp),
+        "date-time" => time::read(text).map(Value::Timestamp),
         _ => None,
     }
 }
@@ -57,7 +59,7 @@ pub fn document(value: &Value<'_>) -> Result<Json, Error> {
         Value::Text(text) => (&**text).into(),
         Value::Bytes(bytes) => STANDARD.encode(bytes).into(),
         Value::Duration(nanoseconds) => times::shown(*nanoseconds).into(),
-        Value::Timestamp(time) => time.to_string().into(),
+        Value::Timestamp(time) => times::instant(*time).into(),
         Value::List(items) => Json::Array(items.iter().map(document).collect::<Result<_, _>>()?),
         Value::Array(array) => array.items.to_vec().into(),
         Value::Object(object) => object.map.clone().into(),
@@ -104,22 +106,4 @@ pub fn escape(name: &str) -> Option<String> {
     }
     let escaped = name.replace("__", "__underscores__");
     Some(escaped.replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
-}
-
-/// A double as Go's `%v` shows it.
-pub fn double(number: f64) -> String {
-    if number.is_nan() {
-        return "NaN".into();
-    }
-    if number.is_infinite() {
-        return if number > 0.0 { "+Inf" } else { "-Inf" }.into();
-    }
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
-        let text = format!("{number:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    number.to_string()
 }

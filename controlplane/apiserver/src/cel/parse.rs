@@ -4,6 +4,7 @@ mod macros;
 
 use self::macros::Expanded;
 use super::{
+    functions,
     syntax::{Expression, Item, Kind, Operator},
     token::{Token, tokens},
     value::Value,
@@ -17,8 +18,8 @@ const MAX_SIZE: usize = 100_000;
 
 const TOO_DEEP: &str = "expression recursion limit exceeded";
 
-/// Where functions live that are called with a dot but have no target.
-pub const NAMESPACES: &[&str] = &["optional", "sets", "lists", "strings", "format", "ip", "jsonpatch"];
+/// So many times a parser goes on after an error.
+const MAX_RECOVERIES: usize = 30;
 
 /// What may begin an operand, as errors show it.
 const OPERAND: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
@@ -58,12 +59,18 @@ pub fn is_reserved(word: &str) -> bool {
 
 /// Why a text is no expression: cel-go's words, with the line and a mark below the place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ERROR: <input>:{line}:{column}: {why}\n | {source_line}\n | {}^", ".".repeat(column - 1))]
+#[error("ERROR: <input>:{line}:{column}: {why}\n | {source_line}\n | {}^{}", ".".repeat(column - 1), shown(more))]
 pub struct SyntaxError {
     line: usize,
     column: usize,
     why: String,
     source_line: String,
+    /// What else is wrong, further on.
+    more: Vec<SyntaxError>,
+}
+
+fn shown(more: &[SyntaxError]) -> String {
+    more.iter().map(|error| format!("\n{error}")).collect()
 }
 
 impl SyntaxError {
@@ -76,7 +83,16 @@ impl SyntaxError {
             column: before[line_start..].chars().count() + 1,
             why: why.into(),
             source_line: text[line_start..].lines().next().unwrap_or_default().to_owned(),
+            more: Vec::new(),
         }
+    }
+
+    /// All that is wrong, in the order of the text; nothing if nothing is.
+    fn all(mut errors: Vec<Self>) -> Option<Self> {
+        errors.sort_by_key(|error| (error.line, error.column));
+        let mut errors = errors.into_iter();
+        let first = errors.next()?;
+        Some(Self { more: errors.collect(), ..first })
     }
 }
 
@@ -87,21 +103,26 @@ pub fn parse(text: &str, bindings: bool) -> Result<Expression, SyntaxError> {
         let why = format!("expression code point size exceeds limit: size: {size}, limit {MAX_SIZE}");
         return Err(SyntaxError::new("", 0, why));
     }
-    let mut parser = Parser { text, tokens: tokens(text)?, next: 0, depth: 0, bound: Vec::new(), bindings };
-    let expression = parser.expression()?;
-    match parser.peek() {
-        Token::End => Ok(expression),
-        other => {
-            let why = format!("Syntax error: extraneous input '{}' expecting <EOF>", shown(other));
-            Err(parser.error(why))
-        }
+    let (tokens, errors) = tokens(text);
+    let mut parser =
+        Parser { text, tokens, errors, next: 0, failed: None, depth: 0, bound: Vec::new(), bindings };
+    let expression = parser.whole();
+    if let Err(error) = &expression
+        && parser.failed != Some(parser.next)
+    {
+        parser.errors.push(error.clone());
     }
+    SyntaxError::all(parser.errors).map_or(expression, Err)
 }
 
 struct Parser<'t> {
     text: &'t str,
     tokens: Vec<(usize, Token)>,
+    /// What is wrong so far.
+    errors: Vec<SyntaxError>,
     next: usize,
+    /// The token that was the last to be wrong. More is said only when others have been right.
+    failed: Option<usize>,
     depth: usize,
     /// The variables of the macros around.
     bound: Vec<Box<str>>,
@@ -109,20 +130,26 @@ struct Parser<'t> {
     bindings: bool,
 }
 
-fn shown(token: &Token) -> String {
-    match token {
-        Token::Name(name) | Token::Quoted(name) => name.clone(),
-        Token::Int(n) => n.to_string(),
-        Token::Uint(n) => format!("{n}u"),
-        Token::Double(n) => n.to_string(),
-        Token::Text(text) => format!("{text:?}"),
-        Token::Bytes(_) => "b\"...\"".into(),
-        Token::Sign(sign) => (*sign).into(),
-        Token::End => "<EOF>".into(),
-    }
-}
-
 impl Parser<'_> {
+    fn whole(&mut self) -> Result<Expression, SyntaxError> {
+        let expression = self.expression()?;
+        if self.peek() == &Token::End {
+            return Ok(expression);
+        }
+        let is_last = matches!(self.tokens.get(self.next + 1), Some((_, Token::End)));
+        let what = if is_last { "extraneous" } else { "mismatched" };
+        Err(self.error(format!("Syntax error: {what} input '{}' expecting <EOF>", self.shown())))
+    }
+
+    /// The next token as it is written.
+    fn shown(&self) -> &str {
+        let end = self.tokens.get(self.next + 1).map_or(self.text.len(), |(at, _)| *at);
+        match self.peek() {
+            Token::End => "<EOF>",
+            _ => self.text[self.at()..end].trim_end(),
+        }
+    }
+
     fn peek(&self) -> &Token {
         self.tokens.get(self.next).map_or(&Token::End, |(_, token)| token)
     }
@@ -151,7 +178,7 @@ impl Parser<'_> {
         if self.accept(sign) {
             return Ok(());
         }
-        let why = format!("Syntax error: mismatched input '{}' expecting '{sign}'", shown(self.peek()));
+        let why = format!("Syntax error: mismatched input '{}' expecting '{sign}'", self.shown());
         Err(self.error(why))
     }
 
@@ -291,10 +318,14 @@ impl Parser<'_> {
 
     fn field(&mut self) -> Result<String, SyntaxError> {
         match self.take() {
-            Token::Name(name) | Token::Quoted(name) => Ok(name),
+            Token::Name(name) => Ok(name),
+            Token::Quoted => {
+                self.next -= 1;
+                Err(self.error("unsupported syntax: '`'"))
+            }
             other => {
                 self.next -= 1;
-                let next = if other == Token::End { String::new() } else { shown(&other) };
+                let next = if other == Token::End { "" } else { self.shown() };
                 let why = format!("Syntax error: no viable alternative at input '.{next}'");
                 Err(self.error(why))
             }
@@ -321,13 +352,40 @@ impl Parser<'_> {
             }
             Token::Sign("[") => Kind::List(self.items()?),
             Token::Sign("{") => Kind::Map(self.entries()?),
-            other => {
+            _ => {
                 self.next -= 1;
-                let why = format!("Syntax error: mismatched input '{}' expecting {OPERAND}", shown(&other));
-                return Err(self.error(why));
+                return self.no_operand();
             }
         };
         self.make(at, kind)
+    }
+
+    /// What is done where an operand should begin. A token too many is left out; else what follows goes on as if there
+    /// had been one.
+    fn no_operand(&mut self) -> Result<Expression, SyntaxError> {
+        let at = self.at();
+        let is_extra = self.peek() != &Token::End
+            && self.tokens.get(self.next + 1).is_some_and(|(_, token)| match token {
+                Token::Name(name) => name != "in",
+                Token::Sign(sign) => matches!(*sign, "[" | "{" | "(" | "." | "-" | "!"),
+                Token::Quoted | Token::End => false,
+                _ => true,
+            });
+        self.depth += 1;
+        if self.errors.len() >= MAX_RECOVERIES || self.depth > MAX_DEPTH {
+            return Err(self.error(format!("error recovery attempt limit exceeded: {MAX_RECOVERIES}")));
+        }
+        let what = if is_extra { "extraneous" } else { "mismatched" };
+        let why = format!("Syntax error: {what} input '{}' expecting {OPERAND}", self.shown());
+        if self.failed != Some(self.next) {
+            self.errors.push(self.error(why));
+        }
+        self.failed = Some(self.next);
+        if is_extra {
+            self.next += 1;
+            return self.unary();
+        }
+        self.make(at, Kind::Literal(Value::Null))
     }
 
     fn name(&mut self, name: &str, at: usize) -> Result<Expression, SyntaxError> {
@@ -337,7 +395,7 @@ impl Parser<'_> {
             "null" => Kind::Literal(Value::Null),
             "in" => {
                 self.next -= 1;
-                return Err(self.error("Syntax error: mismatched input 'in' expecting IDENTIFIER"));
+                return self.no_operand();
             }
             _ if RESERVED.contains(&name) => {
                 return Err(SyntaxError::new(self.text, at, format!("reserved identifier: {name}")));
@@ -347,12 +405,13 @@ impl Parser<'_> {
                 let open = self.at();
                 self.next += 1;
                 let mut arguments = self.arguments()?;
-                if name == "has" {
-                    return match arguments.pop().map(|a| a.kind) {
-                        Some(Kind::Select { operand, field, optional: false }) if arguments.is_empty() => {
+                if name == "has" && arguments.len() == 1 {
+                    let argument = arguments.remove(0);
+                    return match argument.kind {
+                        Kind::Select { operand, field, optional: false } => {
                             self.make(open, Kind::Has { operand, field })
                         }
-                        _ => Err(SyntaxError::new(self.text, at, "invalid argument to has() macro")),
+                        _ => Err(SyntaxError::new(self.text, argument.at, "invalid argument to has() macro")),
                     };
                 }
                 return self.make(open, Kind::Call { function: name.into(), method: false, arguments });
@@ -448,10 +507,11 @@ impl Parser<'_> {
         }
         let mut arguments = self.arguments()?;
         if let Kind::Variable(namespace) = &target.kind
-            && NAMESPACES.contains(&&**namespace)
             && !self.bound.contains(namespace)
+            && let function = format!("{namespace}.{name}")
+            && functions::is_known(&function)
         {
-            let function = format!("{namespace}.{name}").into();
+            let function = function.into();
             return self.make(at, Kind::Call { function, method: false, arguments });
         }
         arguments.insert(0, target);

@@ -4,6 +4,7 @@ use super::*;
 use crate::custom::checks::Checks;
 
 mod costs;
+mod errors;
 mod library;
 
 fn evaluate(text: &str, this: &Json, schema: &Json) -> Result<String, String> {
@@ -157,7 +158,6 @@ fn wrong_expressions_are_told_where_they_are_wrong() {
     assert!(error("1 +").contains("mismatched input '<EOF>' expecting {'[', '{', '(', '.', "));
     assert!(error("nope(").contains("mismatched input '<EOF>' expecting {'[', '{', '(', ')', '.', "));
     assert!(error("(1").contains("expecting ')'"));
-    assert!(error("'abc").contains("unterminated string"));
     assert!(error(&"(".repeat(300)).contains("recursion limit"));
     assert!(error(&format!("x{}", ".x".repeat(300))).contains("recursion limit"));
     assert!(Program::parse(&vec!["x"; 10_000].join(" || ")).is_ok());

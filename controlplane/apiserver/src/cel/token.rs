@@ -7,8 +7,8 @@ use super::parse::SyntaxError;
 pub enum Token {
     /// A name; also the words `true`, `false`, `null` and `in`.
     Name(String),
-    /// A name in backticks.
-    Quoted(String),
+    /// A name in backticks, which Kubernetes does not enable.
+    Quoted,
     /// A whole number.
     Int(i64),
     /// A whole number with `u`.
@@ -30,52 +30,93 @@ const SIGNS: &[&str] = &[
     "*", "/", "%", "!",
 ];
 
-/// The tokens of a text, each with its offset; the last is the end.
-pub fn tokens(text: &str) -> Result<Vec<(usize, Token)>, SyntaxError> {
-    let mut tokens = Vec::new();
+/// So many errors are told.
+const MAX_ERRORS: usize = 30;
+
+/// The tokens of a text, each with its offset, of which the last is the end; and what is no token. That is left out, or
+/// is another literal in its place, so that what follows can be judged.
+pub fn tokens(text: &str) -> (Vec<(usize, Token)>, Vec<SyntaxError>) {
+    let (mut tokens, mut errors) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
         if c.is_ascii_whitespace() {
             at += 1;
-        } else if rest.starts_with("//") {
+            continue;
+        }
+        if rest.starts_with("//") {
             at += rest.find('\n').unwrap_or(rest.len());
-        } else if let Some((token, length)) = string(rest, at, text)? {
-            tokens.push((at, token));
-            at += length;
+            continue;
+        }
+        let found = if let Some(read) = string(rest) {
+            read.map(|(token, length)| (Some(token), length))
         } else if c.is_ascii_alphabetic() || c == '_' {
             let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            tokens.push((at, Token::Name(rest[..length].into())));
-            at += length;
-        } else if let Some((token, length)) = number(rest).map_err(|why| SyntaxError::new(text, at, why))? {
-            tokens.push((at, token));
-            at += length;
+            Ok((Some(Token::Name(rest[..length].into())), length))
+        } else if let Some((token, length)) = number(rest) {
+            if let Err(why) = &token
+                && errors.len() < MAX_ERRORS
+            {
+                errors.push(SyntaxError::new(text, at, *why));
+            }
+            Ok((Some(token.unwrap_or(Token::Int(0))), length))
         } else if let Some(name) =
             rest.strip_prefix('`').and_then(|r| r.split_once('`')).map(|(name, _)| name)
         {
-            tokens.push((at, Token::Quoted(name.into())));
-            at += name.len() + 2;
+            Ok((Some(Token::Quoted), name.len() + 2))
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
-            tokens.push((at, Token::Sign(sign)));
-            at += sign.len();
+            Ok((Some(Token::Sign(sign)), sign.len()))
         } else {
-            return Err(SyntaxError::new(text, at, format!("token recognition error at: '{c}'")));
+            // What could have begun a sign of two characters takes the next one along.
+            let unknown = rest.chars().take(if matches!(c, '=' | '&' | '|') { 2 } else { 1 });
+            Err(Fault::Unrecognized(unknown.map(char::len_utf8).sum()))
+        };
+        match found {
+            Ok((token, length)) => {
+                tokens.extend(token.map(|token| (at, token)));
+                at += length;
+            }
+            Err(Fault::Unrecognized(length)) => {
+                if errors.len() < MAX_ERRORS {
+                    let why = format!("Syntax error: token recognition error at: '{}'", &rest[..length]);
+                    errors.push(SyntaxError::new(text, at, why));
+                }
+                at += length;
+            }
+            Err(Fault::Wrong(offset, length, why)) => {
+                if errors.len() < MAX_ERRORS {
+                    errors.push(SyntaxError::new(text, at + offset, why));
+                }
+                tokens.push((at, Token::Int(0)));
+                at += length;
+            }
         }
     }
     tokens.push((text.len(), Token::End));
-    Ok(tokens)
+    (tokens, errors)
 }
 
-fn number(text: &str) -> Result<Option<(Token, usize)>, String> {
+/// Why something is no token.
+enum Fault {
+    /// So many bytes cannot be the beginning of one.
+    Unrecognized(usize),
+    /// Something in it, from an offset on, has no meaning; it takes so many bytes.
+    Wrong(usize, usize, &'static str),
+}
+
+type Number = (Result<Token, &'static str>, usize);
+
+fn number(text: &str) -> Option<Number> {
     let bytes = text.as_bytes();
     let fraction = bytes[0] == b'.' && bytes.get(1).is_some_and(u8::is_ascii_digit);
     if !bytes[0].is_ascii_digit() && !fraction {
-        return Ok(None);
+        return None;
     }
-    if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    if let Some(digits) = hex.filter(|digits| digits.starts_with(|c: char| c.is_ascii_hexdigit())) {
         let length = digits.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(digits.len());
-        let value = u64::from_str_radix(&digits[..length], 16).map_err(|_| "invalid int literal")?;
-        return whole(value, &digits[length..], length + 2).map(Some);
+        let value = u64::from_str_radix(&digits[..length], 16).ok();
+        return Some(whole(value, &digits[length..], length + 2));
     }
     let count = |from: usize| bytes[from..].iter().take_while(|c| c.is_ascii_digit()).count();
     let mut length = count(0);
@@ -93,70 +134,93 @@ fn number(text: &str) -> Result<Option<(Token, usize)>, String> {
         }
     }
     if double {
-        let value = text[..length].parse().map_err(|_| "invalid double literal")?;
-        return Ok(Some((Token::Double(value), length)));
+        let value = text[..length].parse().ok().filter(|value: &f64| value.is_finite());
+        return Some((value.map(Token::Double).ok_or("invalid double literal"), length));
     }
-    let value = text[..length].parse().map_err(|_| "invalid int literal")?;
-    whole(value, &text[length..], length).map(Some)
+    Some(whole(text[..length].parse().ok(), &text[length..], length))
 }
 
-fn whole(value: u64, rest: &str, length: usize) -> Result<(Token, usize), String> {
+fn whole(value: Option<u64>, rest: &str, length: usize) -> Number {
     if rest.starts_with(['u', 'U']) {
-        return Ok((Token::Uint(value), length + 1));
+        return (value.map(Token::Uint).ok_or("invalid uint literal"), length + 1);
     }
     // The magnitude of the smallest number only exists with its sign, which the parser puts before it.
     let value =
-        if value == 1 << 63 { i64::MIN } else { i64::try_from(value).map_err(|_| "invalid int literal")? };
-    Ok((Token::Int(value), length))
+        value.and_then(|value| if value == 1 << 63 { Some(i64::MIN) } else { i64::try_from(value).ok() });
+    (value.map(Token::Int).ok_or("invalid int literal"), length)
 }
 
-/// A text or bytes, with its prefixes and quotes.
-fn string(rest: &str, at: usize, text: &str) -> Result<Option<(Token, usize)>, SyntaxError> {
+/// A text or bytes, with its prefixes and quotes; nothing if there is none.
+fn string(rest: &str) -> Option<Result<(Token, usize), Fault>> {
     // Marks are two at most: looking no further keeps long texts linear.
-    let Some(prefix) = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\'')) else { return Ok(None) };
+    let prefix = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\''))?;
     let marks = rest[..prefix].to_ascii_lowercase();
     let (raw, bytes) = match marks.as_str() {
         "" => (false, false),
         "r" => (true, false),
         "b" => (false, true),
         "rb" | "br" => (true, true),
-        _ => return Ok(None),
+        _ => return None,
     };
+    Some(quoted(rest, prefix, raw, bytes))
+}
+
+fn quoted(rest: &str, prefix: usize, raw: bool, bytes: bool) -> Result<(Token, usize), Fault> {
     let body = &rest[prefix..];
     let one = &body[..1];
     let triple = one.repeat(3);
     let quote = if body.starts_with(&triple) { triple.as_str() } else { one };
-    let mut out = Vec::new();
+    let (mut out, mut wrong) = (Vec::new(), None);
     let mut position = quote.len();
     loop {
         let here = &body[position..];
-        let Some(c) = here.chars().next() else {
-            return Err(SyntaxError::new(text, at, "unterminated string literal".to_owned()));
-        };
+        let Some(c) = here.chars().next() else { return Err(Fault::Unrecognized(rest.len())) };
         if here.starts_with(quote) {
             position += quote.len();
             break;
         }
         if c == '\n' && quote.len() == 1 {
-            return Err(SyntaxError::new(text, at, "unterminated string literal".to_owned()));
+            return Err(Fault::Unrecognized(prefix + position + 1));
         }
         if c == '\\' && !raw {
-            let length = escape(&here[1..], bytes, &mut out).ok_or_else(|| {
-                SyntaxError::new(text, at + prefix + position, "invalid escape sequence".to_owned())
+            let length = escape_length(&here[1..]).map_err(|failing| {
+                let failing = failing.min(here.len() - 1);
+                let last = here[1 + failing..].chars().next().map_or(0, char::len_utf8);
+                Fault::Unrecognized(prefix + position + 1 + failing + last)
             })?;
+            if escape(&here[1..], bytes, &mut out).is_none() {
+                wrong.get_or_insert(prefix + position);
+            }
             position += 1 + length;
         } else {
             out.extend_from_slice(&here.as_bytes()[..c.len_utf8()]);
             position += c.len_utf8();
         }
     }
+    let length = prefix + position;
+    if let Some(offset) = wrong {
+        return Err(Fault::Wrong(offset, length, "invalid escape sequence"));
+    }
     let token = if bytes {
         Token::Bytes(out)
     } else {
-        let invalid = || SyntaxError::new(text, at, "invalid UTF-8".to_owned());
-        Token::Text(String::from_utf8(out).map_err(|_| invalid())?)
+        Token::Text(String::from_utf8(out).map_err(|_| Fault::Wrong(0, length, "invalid UTF-8"))?)
     };
-    Ok(Some((token, prefix + position)))
+    Ok((token, length))
+}
+
+/// How long an escape is after its backslash; or where the first character is that cannot be in it.
+fn escape_length(text: &str) -> Result<usize, usize> {
+    let (start, length, is_digit): (_, _, fn(&u8) -> bool) = match text.bytes().next() {
+        Some(b'x' | b'X') => (1, 2, u8::is_ascii_hexdigit),
+        Some(b'u') => (1, 4, u8::is_ascii_hexdigit),
+        Some(b'U') => (1, 8, u8::is_ascii_hexdigit),
+        Some(b'0'..=b'3') => (0, 3, |byte| (b'0'..=b'7').contains(byte)),
+        Some(c) if b"ntrabfv\\'\"`?".contains(&c) => return Ok(1),
+        _ => return Err(0),
+    };
+    let digits = text.bytes().skip(start).take(length).take_while(is_digit).count();
+    if digits == length { Ok(start + length) } else { Err(start + digits) }
 }
 
 /// Appends what an escape stands for; the number of bytes that it takes after the backslash.

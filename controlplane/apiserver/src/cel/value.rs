@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cmp::Ordering, fmt, net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::{Error, functions::semver::Version, json};
@@ -12,6 +12,7 @@ use crate::{
         checks::{Checks, ListKind},
         uri::Uri,
     },
+    field,
     schema::quantity::Quantity,
 };
 
@@ -42,8 +43,8 @@ pub enum Value<'a> {
     Object(Object<'a>),
     /// `google.protobuf.Duration`, in nanoseconds
     Duration(i64),
-    /// `google.protobuf.Timestamp`
-    Timestamp(Timestamp),
+    /// `google.protobuf.Timestamp`, in UTC.
+    Timestamp(DateTime),
     /// `optional_type`
     Optional(Option<Arc<Self>>),
     /// A type.
@@ -386,7 +387,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => text.to_string(),
             Self::Int(n) => n.to_string(),
             Self::Uint(n) => n.to_string(),
-            Self::Double(n) => json::double(*n),
+            Self::Double(n) => field::float(*n),
             Self::Bool(b) => b.to_string(),
             other => other.type_name().into(),
         }

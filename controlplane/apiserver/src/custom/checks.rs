@@ -36,8 +36,6 @@ pub struct Checks {
     pub logic: Option<Box<Logic>>,
     /// How the items of a list differ.
     pub list: ListKind,
-    /// Its fields are replaced only together.
-    pub atomic: bool,
     /// It holds a whole Kubernetes object.
     pub embedded: bool,
     /// Fields that it does not name are kept.
@@ -157,7 +155,6 @@ impl Checks {
                 }
                 _ => ListKind::Atomic,
             },
-            atomic: str_at(schema, "/x-kubernetes-map-type") == "atomic",
             embedded: bool_at(schema, "/x-kubernetes-embedded-resource"),
             preserves: bool_at(schema, "/x-kubernetes-preserve-unknown-fields"),
             rules: list_at(schema, "/x-kubernetes-validations")

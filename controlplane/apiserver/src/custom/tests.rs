@@ -117,6 +117,45 @@ async fn a_definition_is_served_once_established_and_takes_its_objects_along() {
 }
 
 #[tokio::test]
+async fn rules_of_change_hold_inside_of_maps_that_are_replaced_as_a_whole() {
+    let server = Fixture::start().await;
+    let major = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self == oldSelf", "message": "stays"}]});
+    let catalog =
+        json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"major": major}});
+    server.define(&widgets(&json!({"type": "object", "properties": {"catalog": catalog}}))).await;
+    server.create(WIDGETS, &widget("w", &json!({"catalog": {"major": 1}}))).await;
+    let change = json!({"spec": {"catalog": {"major": 2}}});
+    let (status, refused) = server.call(Method::PATCH, &format!("{WIDGETS}/w"), &change).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert_eq!(refused["details"]["causes"][0]["field"], "spec.catalog.major");
+    server.0.stop().await;
+}
+
+#[tokio::test]
+async fn a_new_object_has_the_default_status_whatever_its_creator_says() {
+    let server = Fixture::start().await;
+    let mut definition = widgets(&json!({"type": "object"}));
+    let status = "/spec/versions/0/schema/openAPIV3Schema/properties/status";
+    *definition.pointer_mut(status).unwrap() = json!({
+        "type": "object", "default": {"observedGeneration": -1}, "properties": {
+            "observedGeneration": {"type": "integer"}, "phase": {"type": "string", "default": "Pending"}},
+    });
+    server.define(&definition).await;
+    let mut said = widget("w", &json!({}));
+    said["status"] = json!({"observedGeneration": 7, "phase": "Done"});
+    let expected = json!({"observedGeneration": -1, "phase": "Pending"});
+    assert_eq!(server.create(WIDGETS, &said).await["status"], expected);
+    let path = format!("{WIDGETS}/w");
+    assert_eq!(server.get(&path).await.1["status"], expected);
+
+    let told = json!({"status": {"observedGeneration": 1}});
+    server.call(Method::PATCH, &format!("{path}/status"), &told).await;
+    server.call(Method::PATCH, &path, &json!({"spec": {}, "status": {"observedGeneration": 9}})).await;
+    assert_eq!(server.get(&path).await.1["status"], json!({"observedGeneration": 1, "phase": "Pending"}));
+    server.0.stop().await;
+}
+
+#[tokio::test]
 async fn a_whole_number_is_an_integer_once_it_is_stored() {
     let server = Fixture::start().await;
     let spec = json!({"type": "object", "properties": {"size": {"type": "integer"}}});

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::field::quoted;
+
 /// A parsed URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
@@ -30,9 +32,9 @@ pub fn parse_request(text: &str) -> Option<Uri> {
         Some(0) if text.starts_with(':') => return None,
         _ => (String::new(), text),
     };
-    let whole = rest.split_once('#').map_or(rest, |(rest, _)| rest);
-    let (rest, query) = whole.split_once('?').unwrap_or((whole, ""));
-    if !rest.starts_with('/') {
+    // Requests have no fragment: a hash is a character like others.
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !rest.starts_with('/') && text != "*" {
         // `mailto:x` has no path but is absolute.
         let opaque = !scheme.is_empty();
         return opaque.then(|| Uri {
@@ -43,15 +45,16 @@ pub fn parse_request(text: &str) -> Option<Uri> {
             query: query.into(),
         });
     }
-    let (host, path) = match rest.strip_prefix("//") {
-        Some(after) if !scheme.is_empty() || !rest.starts_with("///") => {
+    let (user, host, path) = match rest.strip_prefix("//") {
+        Some(after) if !scheme.is_empty() => {
             let end = after.find('/').unwrap_or(after.len());
             let (authority, path) = after.split_at(end);
-            (authority.rsplit_once('@').map_or(authority, |(_, host)| host), path)
+            let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+            (user, host, path)
         }
-        _ => ("", rest),
+        _ => ("", "", rest),
     };
-    let valid = is_host(host) && is_escaped(path);
+    let valid = is_user(user) && is_host(host) && is_escaped(path, usize::MAX);
     valid.then(|| Uri {
         text: text.into(),
         scheme,
@@ -59,6 +62,57 @@ pub fn parse_request(text: &str) -> Option<Uri> {
         escaped_path: escaped(path),
         query: query.into(),
     })
+}
+
+/// User, host and port.
+pub fn authority(text: &str) -> &str {
+    let after = text.split_once("//").map_or("", |(_, after)| after);
+    after.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+/// Why Go cannot parse a URL.
+pub fn fault(text: &str) -> Option<String> {
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Some("net/url: invalid control character in URL".into());
+    }
+    if text.starts_with(':') {
+        return Some("missing protocol scheme".into());
+    }
+    let authority = authority(text);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.starts_with('[') && !host.contains(']') {
+        return Some("missing ']' in host".into());
+    }
+    let port = host.get(host.rfind(']').unwrap_or(0)..).and_then(|end| end.rfind(':').map(|at| &end[at..]));
+    if let Some(port) = port.filter(|port| port[1..].bytes().any(|byte| !byte.is_ascii_digit())) {
+        return Some(format!("invalid port {} after host", quoted(port)));
+    }
+    if let Some(bad) = host.chars().find(|c| " \\^`{}|".contains(*c)) {
+        return Some(format!("invalid character {} in host name", quoted(&bad.to_string())));
+    }
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let escape = path.match_indices('%').map(|(at, _)| &path[at..]).find(|escape| !is_escaped(escape, 1))?;
+    let end = escape.char_indices().nth(3).map_or(escape.len(), |(end, _)| end);
+    Some(format!("invalid URL escape {}", quoted(&escape[..end])))
+}
+
+/// Why Go takes a text for neither an absolute URL nor an absolute path.
+pub fn refusal(text: &str) -> String {
+    let after = text.split_once("//").map_or("", |(_, after)| after);
+    let authority = after.split(['/', '?']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let why = match text {
+        "" => "empty url".to_owned(),
+        _ if !is_user(user) => "net/url: invalid userinfo".into(),
+        _ if host.contains('#') => "invalid character \"#\" in host name".into(),
+        text => fault(text).unwrap_or_else(|| "invalid URI for request".into()),
+    };
+    format!("parse {}: {why}", quoted(text))
+}
+
+fn is_user(user: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
+    user.chars().all(valid) && is_escaped(user, usize::MAX)
 }
 
 fn is_host(host: &str) -> bool {
@@ -70,7 +124,7 @@ fn is_host(host: &str) -> bool {
         port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|c| c.is_ascii_digit()));
     let literal = name.starts_with('[') == name.ends_with(']');
     let valid = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
-    port_fine && literal && name.chars().all(valid) && is_escaped(name)
+    port_fine && literal && name.chars().all(valid) && is_escaped(name, usize::MAX)
 }
 
 /// A path as Go escapes it: as it was written unless something in it has to be escaped.
@@ -89,10 +143,9 @@ fn escaped(path: &str) -> String {
     out
 }
 
-/// Whether each percent sign starts an escape.
-fn is_escaped(text: &str) -> bool {
-    let mut parts = text.split('%');
-    parts.next();
+/// Whether each percent sign starts an escape, of the first so many.
+fn is_escaped(text: &str, first: usize) -> bool {
+    let mut parts = text.split('%').skip(1).take(first);
     parts.all(|part| part.len() >= 2 && part.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit))
 }
 
@@ -141,7 +194,27 @@ mod tests {
         assert_eq!(uri.escaped_path, "/a%20b");
         assert_eq!(uri.query_values(), [("k".into(), vec!["v w".into(), "x".into()])]);
         assert_eq!(parse_request("/path").unwrap().escaped_path, "/path");
-        assert!(parse_request("relative/path").is_none());
-        assert!(parse_request("https://a b").is_none());
+        assert_eq!(parse_request("//path").unwrap().host, "");
+        assert_eq!(parse_request("https://a/b#c").unwrap().escaped_path, "/b%23c");
+        assert_eq!(parse_request("*").unwrap().escaped_path, "*");
+        for none in ["relative/path", "https://a b", "https://a#b", "http://#%blah$#@", "http://%zz@a"] {
+            assert!(parse_request(none).is_none(), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_told_as_go_tells_it() {
+        for (text, why) in [
+            ("", "empty url"),
+            ("x", "invalid URI for request"),
+            (":", "missing protocol scheme"),
+            ("http://a:b/", "invalid port \":b\" after host"),
+            ("http://[::1/", "missing ']' in host"),
+            ("http://a/%zz/%20", "invalid URL escape \"%zz\""),
+            ("http://a b/", "invalid character \" \" in host name"),
+        ] {
+            assert!(parse_request(text).is_none(), "{text}");
+            assert_eq!(refusal(text), format!("parse {text:?}: {why}"));
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::{
     custom::webhook,
     documents, metadata,
     options::WriteOptions,
+    registry::gates,
+    resource::Definition,
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -51,6 +53,7 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     let hollow = hollow_out(&definition, &mut object)?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
+    gates::close(definition.group(), definition.plural(), &mut object, None);
     call.warnings.extend(definition.rules().early_warnings(&object));
     definition.rules().prepare_create(&mut object, &call.writer(options.dry_run));
     let mut errors = validation::metadata::create(&object, &definition);
@@ -64,6 +67,9 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     let filled = hollow.filled(&object);
     consent(call, &definition, Operation::Create, None, filled.as_ref().unwrap_or(&object), options).await?;
     settle(&definition, &mut object);
+    if let Definition::Custom(custom) = &definition {
+        custom.default_status(&mut object);
+    }
     let shown = webhook::is_asked(&definition).then(|| object.clone());
     object = webhook::convert(&call.server, object, &definition, &stored_definition).await?;
 

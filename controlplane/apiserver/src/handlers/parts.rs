@@ -17,6 +17,7 @@ pub fn keep_rest(object: &mut Value, old: &Value, subresource: &str) {
             for list in ["containers", "initContainers"] {
                 resize(&mut kept, object, list);
             }
+            take(&mut kept, object, &["spec", "resources"]);
         }
         "finalize" => {
             metadata::set_top(object, "status", old.get("status").cloned());

@@ -15,6 +15,7 @@ use crate::{
     field::{Errors, Path},
     managed_fields, metadata,
     options::unsigned,
+    registry::gates,
     resource::Definition,
     schema::{decode::hollow::Hollow, json},
     service_allocation::addresses,
@@ -182,6 +183,7 @@ async fn store_update(
     }
     let hollow = hollow_out(definition, &mut object)?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
+    gates::close(definition.group(), definition.plural(), &mut object, Some(old));
     match subresource.as_str() {
         "status" => rules.prepare_status_write(&mut object, old, &call.writer(options.dry_run)),
         "" | "scale" => rules.prepare_update(&mut object, old, &call.writer(options.dry_run)),

@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Number, Value};
 
+use crate::field;
+
 /// The name of the Go type that holds a decoded value (`%T`).
 pub fn type_name(value: &Value) -> &'static str {
     match value {
@@ -134,20 +136,9 @@ pub fn quoted(text: &str) -> String {
     out
 }
 
-/// A number: fractions in the shortest form, with an exponent below 1e-4 and from 1e21 on.
+/// A number, of which Go knows whole ones from others.
 pub fn number(n: &Number) -> String {
-    let Some(float) = n.as_f64().filter(|_| n.is_f64()) else { return n.to_string() };
-    let magnitude = float.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
-        let text = format!("{float:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = match exponent.strip_prefix('-') {
-            Some(digits) => ('-', digits),
-            None => ('+', exponent),
-        };
-        return format!("{mantissa}e{sign}{digits:0>2}");
-    }
-    float.to_string()
+    n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), field::float)
 }
 
 #[cfg(test)]
@@ -173,9 +164,12 @@ mod tests {
 
     #[test]
     fn prints_floats_as_go_does() {
-        for (value, text) in
-            [(json!(1.5), "1.5"), (json!(2.0), "2"), (json!(1e21), "1e+21"), (json!(1.5e-7), "1.5e-07")]
-        {
+        for (value, text) in [
+            (json!(1.5), "1.5"),
+            (json!(2.0), "2"),
+            (json!(1_234_567.5), "1.2345675e+06"),
+            (json!(1.5e-7), "1.5e-07"),
+        ] {
             assert_eq!(plain(&value), text);
         }
     }

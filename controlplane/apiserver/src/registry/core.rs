@@ -1,5 +1,6 @@
 //! The kinds of the core group.
 
+mod annotated;
 pub mod binding;
 pub mod component_status;
 pub mod config_map;

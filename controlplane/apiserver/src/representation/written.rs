@@ -110,21 +110,21 @@ impl Writer {
 
     fn metadata(&self, entry: &Entry, version: &str, out: &mut Vec<u8>) -> Result<(), ApiError> {
         let metadata = stored::metadata(&entry.value, self.type_length)?;
-        let pieces = [
-            "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/",
-            version,
-            "\",\"metadata\":",
+        let pieces: [&[u8]; 5] = [
+            b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/",
+            version.as_bytes(),
+            b"\",\"metadata\":",
             metadata,
-            "}",
+            b"}",
         ];
         for piece in pieces {
-            out.extend_from_slice(piece.as_bytes());
+            out.extend_from_slice(piece);
         }
         Ok(())
     }
 
     fn row(&self, entry: &Entry, version: &str, out: &mut Vec<u8>) -> Result<(), ApiError> {
-        let object = stored::decode_without_owners(entry)?;
+        let object = stored::decode_shown(entry, self.type_length)?;
         let json = |value: &Vec<Value>, out: &mut Vec<u8>| {
             serde_json::to_writer(out, value).map_err(ApiError::internal)
         };

@@ -1,11 +1,13 @@
 //! Times as `metav1.Time` and `metav1.MicroTime` read and show them: RFC 3339 in UTC, with seconds or with
-//! exactly six decimals. Errors are those of Go's `time.Parse`.
+//! exactly six decimals. Errors are those of Go's `time.Parse`. Here all times are in UTC.
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use jiff::{SignedDuration, civil::DateTime};
 use serde_json::Value;
 
 const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 const MICRO_LAYOUT: &str = "2006-01-02T15:04:05.000000Z07:00";
+
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
 /// Text that is no time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,35 +44,46 @@ pub enum TimeError {
 
 /// Reads a `Time` and shows it; Go's zero time is `null`.
 pub fn normalize(text: &str) -> Result<Value, TimeError> {
-    let time = Parser { text, rest: text, layout: LAYOUT }.parse()?;
-    Ok(show(time.datetime, time.offset, seconds))
+    Ok(show(Parser { text, rest: text, layout: LAYOUT }.parse()?, seconds))
 }
 
 /// Reads a `MicroTime` and shows it; Go's zero time is `null`.
 pub fn normalize_micro(text: &str) -> Result<Value, TimeError> {
-    let time = Parser { text, rest: text, layout: MICRO_LAYOUT }.parse()?;
-    Ok(show(time.datetime, time.offset, micros))
+    Ok(show(Parser { text, rest: text, layout: MICRO_LAYOUT }.parse()?, micros))
+}
+
+/// Reads a time with as many decimals as it has.
+pub fn read(text: &str) -> Option<DateTime> {
+    Parser { text, rest: text, layout: LAYOUT }.parse().ok().flatten()
+}
+
+/// How far a time lies from 1970: seconds, and nanoseconds that count forward before 1970, too.
+pub fn since_epoch(time: DateTime) -> (i64, i32) {
+    let apart = time.duration_since(EPOCH);
+    let (seconds, nanos) = (apart.as_secs(), apart.subsec_nanos());
+    if nanos < 0 { (seconds - 1, nanos + 1_000_000_000) } else { (seconds, nanos) }
+}
+
+/// The time that lies so far from 1970.
+pub fn at(seconds: i64, nanos: i32) -> Option<DateTime> {
+    let nanos = SignedDuration::from_nanos(i64::from(nanos));
+    EPOCH.checked_add(SignedDuration::from_secs(seconds).checked_add(nanos)?).ok()
 }
 
 /// A `Time` as it is shown.
-pub fn seconds(time: Timestamp) -> String {
+pub fn seconds(time: DateTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A `MicroTime` as it is shown.
-pub fn micros(time: Timestamp) -> String {
+pub fn micros(time: DateTime) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
-fn show(datetime: DateTime, offset: Offset, form: fn(Timestamp) -> String) -> Value {
-    let Ok(time) = offset.to_timestamp(datetime) else { return Value::Null };
+fn show(time: Option<DateTime>, form: fn(DateTime) -> String) -> Value {
+    let Some(time) = time else { return Value::Null };
     let text = form(time);
     if text.starts_with("0001-01-01T00:00:00") { Value::Null } else { text.into() }
-}
-
-struct Parsed {
-    datetime: DateTime,
-    offset: Offset,
 }
 
 struct Parser<'t> {
@@ -80,7 +93,8 @@ struct Parser<'t> {
 }
 
 impl Parser<'_> {
-    fn parse(mut self) -> Result<Parsed, TimeError> {
+    /// The time; none where UTC has left the years of four digits.
+    fn parse(mut self) -> Result<Option<DateTime>, TimeError> {
         let year = self.number(4, "2006")?;
         self.literal("-")?;
         let month = self.number(2, "01")?;
@@ -105,7 +119,7 @@ impl Parser<'_> {
         let datetime =
             DateTime::new(year as i16, month as i8, day as i8, hour as i8, minute as i8, second as i8, nanos);
         let datetime = datetime.map_err(|_| TimeError::Range { text: self.text.into(), part: "day" })?;
-        Ok(Parsed { datetime, offset })
+        Ok(datetime.checked_sub(offset).ok())
     }
 
     fn number(&mut self, width: usize, part: &'static str) -> Result<u16, TimeError> {
@@ -140,10 +154,10 @@ impl Parser<'_> {
         nine.parse().unwrap_or(0)
     }
 
-    fn offset(&mut self) -> Result<Offset, TimeError> {
+    fn offset(&mut self) -> Result<SignedDuration, TimeError> {
         if let Some(rest) = self.rest.strip_prefix('Z') {
             self.rest = rest;
-            return Ok(Offset::UTC);
+            return Ok(SignedDuration::ZERO);
         }
         let fault = self.fault("Z07:00");
         let bytes = self.rest.as_bytes();
@@ -154,10 +168,12 @@ impl Parser<'_> {
         let (Some(a), Some(b), Some(c), Some(d)) = (digit(1), digit(2), digit(4), digit(5)) else {
             return Err(fault);
         };
-        let seconds = (a * 10 + b) * 3600 + (c * 10 + d) * 60;
-        let offset = Offset::from_seconds(if *sign == b'-' { -seconds } else { seconds });
+        let (hours, minutes) = (a * 10 + b, c * 10 + d);
         self.rest = &self.rest[6..];
-        offset.map_err(|_| TimeError::Range { text: self.text.into(), part: "time zone offset hour" })
+        self.within(hours <= 24, "time zone offset hour")?;
+        self.within(minutes <= 60, "time zone offset minute")?;
+        let seconds = i64::from(hours * 3600 + minutes * 60);
+        Ok(SignedDuration::from_secs(if *sign == b'-' { -seconds } else { seconds }))
     }
 
     fn within(&self, inside: bool, part: &'static str) -> Result<(), TimeError> {
@@ -179,6 +195,7 @@ mod tests {
         assert_eq!(normalize("2024-01-02T03:04:05.678+02:00").unwrap(), "2024-01-02T01:04:05Z");
         assert_eq!(normalize_micro("2024-01-02T03:04:05.600000Z").unwrap(), "2024-01-02T03:04:05.600000Z");
         assert_eq!(normalize("0001-01-01T00:00:00Z").unwrap(), Value::Null);
+        assert_eq!(normalize("9999-12-31T23:59:59Z").unwrap(), "9999-12-31T23:59:59Z");
     }
 
     #[test]

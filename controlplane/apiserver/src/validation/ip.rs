@@ -1,5 +1,5 @@
 //! Addresses and CIDRs, read as Go reads them: leading zeros and IPv4 addresses inside of IPv6 ones are old
-//! habits that stay allowed where they were.
+//! habits that are still understood, but no longer accepted.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -40,57 +40,62 @@ pub fn canonical_cidr(text: &str) -> Option<String> {
     Some(network.to_string())
 }
 
-/// A field that takes any address that Go reads.
-pub fn address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+/// A field that takes addresses which all programs read alike (`StrictIPCIDRValidation`, KEP-4858); returns whether
+/// this is one.
+pub fn address(errors: &mut Errors, path: &Path<'_>, text: &str) -> bool {
     if parse(text).is_none() {
         errors.invalid_str(path, text, NO_ADDRESS);
+        return false;
     }
-}
-
-/// A field that takes addresses in their shortest form only.
-pub fn strict_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
-    let Some(address) = parse(text) else {
-        return errors.invalid_str(path, text, NO_ADDRESS);
-    };
     match text.parse::<IpAddr>() {
         Err(_) => errors.invalid_str(path, text, "must not have leading 0s"),
         Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
             errors.invalid_str(path, text, "must not be an IPv4-mapped IPv6 address");
         }
-        Ok(_) if address.to_string() != text => {
-            errors.invalid_str(path, text, &format!("must be in canonical form (\"{address}\")"));
-        }
-        Ok(_) => {}
+        Ok(_) => return true,
+    }
+    false
+}
+
+/// A field that takes addresses in their shortest form only.
+pub fn strict_address(errors: &mut Errors, path: &Path<'_>, text: &str) {
+    if address(errors, path, text)
+        && let Some(parsed) = parse(text).filter(|parsed| parsed.to_string() != text)
+    {
+        errors.invalid_str(path, text, &format!("must be in canonical form (\"{parsed}\")"));
     }
 }
 
-/// A field that takes any CIDR that Go reads.
-pub fn cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
-    if parse_cidr(text).is_none() {
+/// A field that takes networks which all programs read alike (`StrictIPCIDRValidation`, KEP-4858); returns whether
+/// this is one.
+pub fn cidr(errors: &mut Errors, path: &Path<'_>, text: &str) -> bool {
+    let Some((address, prefix)) = parse_cidr(text) else {
         errors.invalid_str(path, text, NO_CIDR);
+        return false;
+    };
+    let Some((given, length)) = text.split_once('/') else { return false };
+    let zeros = length.len() > 1 && length.starts_with('0');
+    match given.parse::<IpAddr>() {
+        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
+            errors.invalid_str(path, text, "must not have an IPv4-mapped IPv6 address");
+        }
+        Ok(_) if !zeros => {
+            if ipnet::IpNet::new(address, prefix).is_ok_and(|net| net.addr() == net.network()) {
+                return true;
+            }
+            errors.invalid_str(path, text, "must not have bits set beyond the prefix length");
+        }
+        _ => errors.invalid_str(path, text, "must not have leading 0s in IP or prefix length"),
     }
+    false
 }
 
 /// A field that takes CIDRs in their shortest form only.
 pub fn strict_cidr(errors: &mut Errors, path: &Path<'_>, text: &str) {
-    let Some((address, prefix)) = parse_cidr(text) else {
-        return errors.invalid_str(path, text, NO_CIDR);
-    };
-    let Some((given, _)) = text.split_once('/') else { return };
-    match given.parse::<IpAddr>() {
-        Err(_) => errors.invalid_str(path, text, "must not have leading 0s in IP or prefix length"),
-        Ok(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_some() => {
-            errors.invalid_str(path, text, "must not have an IPv4-mapped IPv6 address");
-        }
-        Ok(_) if ipnet::IpNet::new(address, prefix).is_ok_and(|net| net.addr() != net.network()) => {
-            errors.invalid_str(path, text, "must not have bits set beyond the prefix length");
-        }
-        Ok(_) => match canonical_cidr(text) {
-            Some(canonical) if canonical != text => {
-                errors.invalid_str(path, text, &format!("must be in canonical form (\"{canonical}\")"));
-            }
-            _ => {}
-        },
+    if cidr(errors, path, text)
+        && let Some(canonical) = canonical_cidr(text).filter(|canonical| canonical != text)
+    {
+        errors.invalid_str(path, text, &format!("must be in canonical form (\"{canonical}\")"));
     }
 }
 
@@ -197,5 +202,37 @@ mod tests {
         assert_eq!(parse("256.0.0.1"), None);
         assert_eq!(canonical_cidr("10.1.2.3/8").as_deref(), Some("10.0.0.0/8"));
         assert_eq!(parse_cidr("10.0.0.0/33"), None);
+    }
+
+    fn told(check: impl Fn(&mut Errors, &Path<'_>) -> bool) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&mut errors, &Path::new("p"));
+        errors.0.iter().map(|error| error.detail.clone()).collect()
+    }
+
+    #[test]
+    fn addresses_that_programs_read_in_different_ways_are_refused() {
+        let of = |text: &'static str| told(move |errors, path| address(errors, path, text));
+        assert_eq!(of("10.0.0.1"), [""; 0]);
+        assert_eq!(of("2001:DB8::1"), [""; 0]);
+        assert_eq!(of("010.0.0.1"), ["Invalid value: \"010.0.0.1\": must not have leading 0s"]);
+        assert_eq!(
+            of("::ffff:10.0.0.1"),
+            ["Invalid value: \"::ffff:10.0.0.1\": must not be an IPv4-mapped IPv6 address"]
+        );
+    }
+
+    #[test]
+    fn networks_have_no_bits_beyond_their_prefix() {
+        let of = |text: &'static str| told(move |errors, path| cidr(errors, path, text));
+        assert_eq!(of("10.0.0.0/8"), [""; 0]);
+        assert_eq!(
+            of("10.0.0.1/8"),
+            ["Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length"]
+        );
+        assert_eq!(
+            of("10.0.0.0/08"),
+            ["Invalid value: \"10.0.0.0/08\": must not have leading 0s in IP or prefix length"]
+        );
     }
 }

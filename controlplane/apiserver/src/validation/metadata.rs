@@ -100,10 +100,17 @@ fn common(object: &Value, definition: &Definition, errors: &mut Errors) {
     }
 }
 
-/// Custom objects, and the kinds that make kinds, take any finalizer.
+/// Custom objects, and the kinds of which the real server checks no more than the metadata of any object, take any
+/// finalizer.
 fn wants_known_finalizers(definition: &Definition) -> bool {
-    !matches!(definition, Definition::Custom(_))
-        && !matches!(definition.group(), "apiextensions.k8s.io" | "apiregistration.k8s.io")
+    const ANY: &[&str] = &[
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "coordination.k8s.io",
+        "policy",
+    ];
+    !matches!(definition, Definition::Custom(_)) && !ANY.contains(&definition.group())
 }
 
 fn is_unknown(finalizer: &str) -> bool {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{formats, names};
 use crate::{
-    custom::uri::parse_request,
+    custom::uri::{authority, fault, parse_request},
     field::{Errors, Path, quoted},
     registry::access::{int_at, str_at},
 };
@@ -39,30 +39,6 @@ pub fn url(errors: &mut Errors, path: &Path<'_>, url: &str) {
     if !query.is_empty() {
         errors.invalid_str(path, query, "query parameters are not permitted in the URL");
     }
-}
-
-/// User, host and port.
-fn authority(text: &str) -> &str {
-    let after = text.split_once("//").map_or("", |(_, after)| after);
-    after.split(['/', '?']).next().unwrap_or_default()
-}
-
-/// Why Go cannot parse a URL.
-fn fault(text: &str) -> Option<String> {
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
-        return Some("net/url: invalid control character in URL".into());
-    }
-    if text.starts_with(':') {
-        return Some("missing protocol scheme".into());
-    }
-    let authority = authority(text);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if let Some(bad) = host.chars().find(|c| " \\^`{}|".contains(*c)) {
-        return Some(format!("invalid character {} in host name", quoted(&bad.to_string())));
-    }
-    let port = host.get(host.rfind(']').unwrap_or(0)..).and_then(|end| end.find(':').map(|at| &end[at..]));
-    port.filter(|port| port[1..].bytes().any(|byte| !byte.is_ascii_digit()))
-        .map(|port| format!("invalid port {} after host", quoted(port)))
 }
 
 /// Judges the Service of a webhook. The real server takes its name and its namespace for each other.

@@ -1,7 +1,7 @@
 //! ValidatingAdmissionPolicy
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/>).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::BoxFuture;
 use http::StatusCode;
@@ -229,12 +229,19 @@ impl Dispatch<'_, '_> {
             Some(Ok(resource)) => Some(resource),
             None => None,
         };
+        let mut annotations = Annotations::new();
         for binding in &hook.bindings {
             match binding.matches(attributes, object).await {
-                Ok(true) => self.binding(policy, binding, &matched, parameters.as_ref()).await?,
+                Ok(true) => {
+                    let parameters = parameters.as_ref();
+                    self.binding(policy, binding, &matched, parameters, &mut annotations).await?;
+                }
                 Ok(false) => {}
                 Err(error) => self.misconfigured(policy, Some(binding), error.message),
             }
+        }
+        for (key, values) in annotations {
+            audit::annotate(&format!("{}/{key}", policy.name), || values.join(", "));
         }
         Ok(())
     }
@@ -245,6 +252,7 @@ impl Dispatch<'_, '_> {
         binding: &Binding,
         matched: &Definition,
         parameters: Option<&Definition>,
+        annotations: &mut Annotations,
     ) -> Result<(), ApiError> {
         let (attributes, object) = (self.attributes, self.object);
         let parameters = match (parameters, &binding.reference) {
@@ -272,14 +280,17 @@ impl Dispatch<'_, '_> {
                 authorizer: &authorizer,
                 variables: &policy.variables,
             };
-            let (findings, annotations) = policy.judge(&subject);
+            let (findings, annotated) = policy.judge(&subject);
             for finding in findings {
                 self.act(policy, binding, finding);
             }
-            for annotation in annotations {
+            for annotation in annotated {
                 match annotation {
                     Ok((key, value)) => {
-                        audit::annotate(&format!("{}/{key}", policy.name), || value);
+                        let values = annotations.entry(key).or_default();
+                        if !values.contains(&value) {
+                            values.push(value);
+                        }
                     }
                     Err(why) => self.deny(policy, Some(binding), why, Reason::Invalid),
                 }
@@ -317,36 +328,60 @@ impl Dispatch<'_, '_> {
     }
 }
 
-/// The audit annotations of an evaluation: keys and values, or why there is none.
-type Annotations = Vec<Result<(Box<str>, String), String>>;
+/// The audit annotations of a request by their keys: the values that differ, from all bindings and parameters.
+type Annotations = BTreeMap<Box<str>, Vec<String>>;
+
+/// Those of an evaluation: keys and values, or why there is none.
+type Annotated = Vec<Result<(Box<str>, String), String>>;
 
 impl Policy<Validating> {
     /// Everything that the policy finds wrong, and its audit annotations.
-    fn judge(&self, subject: &Subject<'_>) -> (Vec<Finding>, Annotations) {
-        let failed = |index, message| Finding { message, reason: Reason::Invalid, index };
+    fn judge(&self, subject: &Subject<'_>) -> (Vec<Finding>, Annotated) {
         match self.conditions.hold(subject, self.fails) {
             Ok(true) => {}
             Ok(false) => return (Vec::new(), Vec::new()),
-            Err(why) => return (vec![failed(0, why)], Vec::new()),
+            Err(why) => return (self.failed(0, &why).collect(), Vec::new()),
         }
         let mut evaluation = subject.evaluation(BUDGET);
-        let mut findings = Vec::new();
-        for (index, validation) in self.body.validations.iter().enumerate() {
+        let mut results = Vec::with_capacity(self.body.validations.len());
+        for validation in &self.body.validations {
             match evaluation.value(&validation.expression) {
-                Ok(cel::Value::Bool(true)) => {}
-                Ok(_) => {
-                    let message = validation.message(&mut evaluation);
+                Ok(value) => results.push(Ok(matches!(value, cel::Value::Bool(true)))),
+                Err(failure @ Failure::Budget) => return (self.failed(0, &failure).collect(), Vec::new()),
+                Err(failure) => results.push(Err(failure)),
+            }
+        }
+        let messages = if results.contains(&Ok(false)) {
+            self.body.messages(subject, evaluation.left())
+        } else {
+            Ok(Vec::new())
+        };
+        let mut findings = Vec::new();
+        for (index, result) in results.into_iter().enumerate() {
+            match (result, &messages) {
+                (Err(failure), _) => findings.extend(self.failed(index, &failure)),
+                (Ok(_), Err(failure)) => {
+                    findings.extend(self.failed(index, &format!("failed messageExpression: {failure}")));
+                }
+                (Ok(true), _) => {}
+                (Ok(false), Ok(messages)) => {
+                    let validation = &self.body.validations[index];
+                    let message = validation.message(messages[index].as_deref());
                     findings.push(Finding { message, reason: validation.reason, index });
                 }
-                Err(_) if !self.fails => {}
-                Err(failure @ Failure::Budget) => return (vec![failed(0, failure.to_string())], Vec::new()),
-                Err(failure) => findings.push(failed(index, failure.to_string())),
             }
         }
         let mut evaluation = subject.evaluation(BUDGET);
         let annotations = self.body.annotations.iter();
         let annotations = annotations.filter_map(|annotation| self.annotation(annotation, &mut evaluation));
         (findings, annotations.collect())
+    }
+
+    /// What is found if a validation has no answer.
+    fn failed(&self, index: usize, why: &impl ToString) -> impl Iterator<Item = Finding> {
+        let finding =
+            self.fails.then(|| Finding { message: why.to_string(), reason: Reason::Invalid, index });
+        finding.into_iter()
     }
 
     fn annotation<'a>(
@@ -372,20 +407,94 @@ impl Policy<Validating> {
     }
 }
 
-impl Validation {
-    /// What is said of a violation: what the message expression makes, the message, or the expression.
-    fn message<'a>(&'a self, evaluation: &mut Evaluation<'a>) -> String {
-        if let Some(expression) = &self.message_expression
-            && let Ok(cel::Value::Text(text)) = evaluation.value(expression)
-        {
-            let text = text.trim();
-            if !text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n') {
-                return text.to_owned();
-            }
+impl Validating {
+    /// What the message expressions of all validations make, as far as it can be used, within a budget. They know
+    /// nothing of rights.
+    fn messages(&self, subject: &Subject<'_>, budget: u64) -> Result<Vec<Option<String>>, Failure> {
+        let subject = Subject { authorizer: &cel::Value::Null, ..*subject };
+        let mut evaluation = subject.evaluation(budget);
+        let mut messages = Vec::with_capacity(self.validations.len());
+        for validation in &self.validations {
+            messages.push(match validation.message_expression.as_ref().map(|made| evaluation.value(made)) {
+                Some(Ok(cel::Value::Text(text))) => usable(&text).map(str::to_owned),
+                Some(Err(failure @ Failure::Budget)) => return Err(failure),
+                None | Some(Ok(_) | Err(Failure::Expression(_))) => None,
+            });
         }
-        match &self.message {
-            Some(message) => message.to_string(),
+        Ok(messages)
+    }
+}
+
+/// What an expression has made, if it can be a message.
+fn usable(text: &str) -> Option<&str> {
+    let text = text.trim();
+    (!text.is_empty() && text.len() <= MAX_MESSAGE && !text.contains('\n')).then_some(text)
+}
+
+impl Validation {
+    /// What is said of a violation: what the message expression has made, the message, or the expression.
+    fn message(&self, made: Option<&str>) -> String {
+        match made.or(self.message.as_deref()) {
+            Some(message) => message.to_owned(),
             None => format!("failed expression: {}", self.expression.text().trim()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a policy finds wrong with an object `{"a": 1}`.
+    fn found(failure_policy: &str, validations: &[Value]) -> Vec<String> {
+        let spec = json!({"failurePolicy": failure_policy, "validations": validations});
+        let policy = Policy::<Validating>::read(&json!({"metadata": {"name": "p"}, "spec": spec}));
+        let (findings, _) = policy.judge(&Subject {
+            object: &json!({"a": 1}),
+            old: &Value::Null,
+            request: &json!({}),
+            namespace: &Value::Null,
+            parameter: &Value::Null,
+            authorizer: &cel::Value::Null,
+            variables: &[],
+        });
+        findings.into_iter().map(|finding| format!("{}: {}", finding.index, finding.message)).collect()
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_made_gives_way_to_the_one_that_is_written() {
+        let said = |mut validation: Value| {
+            validation["expression"] = "object.a == 2".into();
+            found("Fail", &[validation]).remove(0)
+        };
+        assert_eq!(said(json!({"messageExpression": "'a is ' + string(object.a)"})), "0: a is 1");
+        assert_eq!(said(json!({"message": " m ", "messageExpression": "object.b"})), "0: m");
+        assert_eq!(said(json!({"message": "m", "messageExpression": "'a\\nb'"})), "0: m");
+        assert_eq!(said(json!({"messageExpression": "'  '"})), "0: failed expression: object.a == 2");
+    }
+
+    #[test]
+    fn messages_that_cost_more_than_is_left_fail_what_was_fine_too() {
+        let dear = "string(lists.range(900000).size())";
+        let mut validations = vec![json!({"expression": "object.a == 1", "messageExpression": dear}); 12];
+        assert_eq!(found("Fail", &validations), [""; 0]);
+        validations[3]["expression"] = "object.a == 2".into();
+        validations[5]["expression"] = "object.b == 2".into();
+        let findings = found("Fail", &validations);
+        let spent = "failed messageExpression: validation failed due to running out of cost budget, no further validation rules will be run";
+        assert_eq!(findings.len(), 12);
+        assert_eq!(findings[0], format!("0: {spent}"));
+        assert_eq!(findings[5], "5: expression 'object.b == 2' resulted in error: no such key: b");
+        assert_eq!(found("Ignore", &validations), [""; 0]);
+    }
+
+    #[test]
+    fn a_policy_that_may_fail_finds_nothing_when_its_budget_is_spent() {
+        let mut validations = vec![json!({"expression": "lists.range(900000).size() > 0"}); 13];
+        validations[0]["expression"] = "object.a == 2".into();
+        assert_eq!(found("Ignore", &validations), [""; 0]);
+        let spent =
+            "0: validation failed due to running out of cost budget, no further validation rules will be run";
+        assert_eq!(found("Fail", &validations), [spent]);
     }
 }

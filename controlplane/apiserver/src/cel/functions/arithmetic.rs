@@ -1,6 +1,11 @@
 //! `+ - * / %`
 
-use super::super::{Error, syntax::Operator, value::Value};
+use jiff::{SignedDuration, civil::DateTime};
+
+use super::{
+    super::{Error, syntax::Operator, value::Value},
+    times,
+};
 
 /// Applies an arithmetic operator.
 pub fn apply<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error> {
@@ -82,9 +87,8 @@ fn subtract<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>, Error>
     }
 }
 
-fn moved<'a>(time: jiff::Timestamp, nanoseconds: i64) -> Result<Value<'a>, Error> {
-    let by = jiff::SignedDuration::from_nanos(nanoseconds);
-    time.checked_add(by).map(Value::Timestamp).map_err(|_| Error::other("timestamp overflow"))
+fn moved<'a>(time: DateTime, nanoseconds: i64) -> Result<Value<'a>, Error> {
+    times::within(time.checked_add(SignedDuration::from_nanos(nanoseconds)).ok())
 }
 
 fn duration_overflow() -> Error {

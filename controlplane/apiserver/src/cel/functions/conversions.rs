@@ -1,12 +1,10 @@
 //! Conversions between types.
 
-use jiff::Timestamp;
-
 use super::{
-    super::{Error, json, value::Value},
+    super::{Error, value::Value},
     times,
 };
-use crate::custom::checks::formats::go_duration;
+use crate::{custom::checks::formats::go_duration, field, schema::time};
 
 /// The functions of this library.
 pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<'a>, Error>> {
@@ -40,7 +38,7 @@ fn int<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
         Value::Uint(n) => i64::try_from(*n).map(Value::Int).map_err(|_| Error::Overflow),
         Value::Double(n) if n.is_finite() && n.abs() < 9.223_372_036_854_775e18 => Ok(Value::Int(*n as i64)),
         Value::Double(_) => Err(Error::Overflow),
-        Value::Timestamp(time) => Ok(Value::Int(time.as_second())),
+        Value::Timestamp(time) => Ok(Value::Int(time::since_epoch(*time).0)),
         Value::Duration(nanoseconds) => Ok(Value::Int(*nanoseconds)),
         Value::Text(text) => text.parse().map(Value::Int).map_err(|_| conversion("int")),
         _ => Err(Error::NoSuchOverload),
@@ -84,11 +82,11 @@ fn string<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     Ok(Value::text(match value {
         Value::Text(_) => return Ok(value.clone()),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) => value.to_text(),
-        Value::Double(n) => json::double(*n),
+        Value::Double(n) => field::float(*n),
         Value::Bytes(bytes) => String::from_utf8(bytes.to_vec())
             .map_err(|_| Error::other("invalid UTF-8 in bytes, cannot convert to string"))?,
         Value::Duration(nanoseconds) => times::shown(*nanoseconds),
-        Value::Timestamp(time) => time.to_string(),
+        Value::Timestamp(time) => times::instant(*time),
         Value::Ip(address) => address.to_string(),
         Value::Cidr(cidr) => format!("{}/{}", cidr.address, cidr.network.prefix_len()),
         Value::Type(name) => (*name).to_owned(),
@@ -110,12 +108,11 @@ fn duration<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
 fn timestamp<'a>(value: &Value<'a>) -> Result<Value<'a>, Error> {
     match value {
         Value::Timestamp(_) => Ok(value.clone()),
-        Value::Int(seconds) => Timestamp::from_second(*seconds)
-            .map(Value::Timestamp)
-            .map_err(|_| Error::other("timestamp overflow")),
-        Value::Text(text) => {
-            text.parse().map(Value::Timestamp).map_err(|_| conversion("google.protobuf.Timestamp"))
-        }
+        Value::Int(seconds) => times::within(time::at(*seconds, 0)),
+        Value::Text(text) => match time::read(text) {
+            None => Err(conversion("google.protobuf.Timestamp")),
+            some => times::within(some),
+        },
         _ => Err(Error::NoSuchOverload),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use ipnet::IpNet;
-
-use super::super::{
-    Error,
-    value::{Cidr, Value},
+use super::{
+    super::{
+        Error,
+        value::{Cidr, Value},
+    },
+    addresses::{self, Zoned},
 };
 use crate::custom::uri::{self, Uri};
 
@@ -52,9 +53,10 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
         ("prefixLength", [Value::Cidr(cidr)]) => Ok(Value::Int(i64::from(cidr.network.prefix_len()))),
         ("url", [Value::Text(text)]) => match uri::parse_request(text) {
             Some(uri) => Ok(Value::Url(Arc::new(uri))),
-            None => Err(Error::other(format!(
-                "URL parse error during conversion from string: parse {text:?}: invalid URI for request"
-            ))),
+            None => {
+                let why = uri::refusal(text);
+                Err(Error::other(format!("URL parse error during conversion from string: {why}")))
+            }
         },
         ("isURL", [Value::Text(text)]) => bool(uri::parse_request(text).is_some()),
         ("getScheme", [Value::Url(uri)]) => text(&uri.scheme),
@@ -76,31 +78,36 @@ fn is_link_local(address: &IpAddr) -> bool {
 
 /// Addresses are read strictly: no leading zeros, no zones, no IPv4 inside of IPv6.
 fn address(text: &str) -> Result<IpAddr, Error> {
-    let parsed: IpAddr = text
-        .parse()
-        .map_err(|_| Error::other(format!("IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP")))?;
-    match parsed {
+    match addresses::parse(text) {
+        Err(why) => {
+            Err(Error::other(format!("IP Address {text:?} parse error during conversion from string: {why}")))
+        }
+        Ok(Zoned { zone: true, .. }) => {
+            Err(Error::other(format!("IP address {text:?} with zone value is not allowed")))
+        }
+        Ok(Zoned { address, .. }) => unmapped(address, text),
+    }
+}
+
+fn unmapped(address: IpAddr, text: &str) -> Result<IpAddr, Error> {
+    match address {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
             Err(Error::other(format!("IPv4-mapped IPv6 address {text:?} is not allowed")))
         }
-        parsed => Ok(parsed),
+        address => Ok(address),
     }
 }
 
 fn cidr(text: &str) -> Result<Cidr, Error> {
-    let failed = || {
-        Error::other(format!(
-            "network address parse error during conversion from string: network address parse error during conversion from string: netip.ParsePrefix({text:?}): no '/'"
-        ))
-    };
-    let (ip, prefix) = text.split_once('/').ok_or_else(failed)?;
-    let address = address(ip)?;
-    let strict = prefix.bytes().all(|c| c.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
-    let length = prefix.parse().ok().filter(|_| strict);
-    let network = length.and_then(|length| IpNet::new(address, length).ok()).ok_or_else(|| {
-        Error::other(format!("network address parse error during conversion from string: network address parse error during conversion from string: netip.ParsePrefix({text:?}): bad bits after slash: {prefix:?}"))
+    let prefix = addresses::parse_prefix(text).map_err(|why| {
+        let parsing = "network address parse error during conversion from string";
+        Error::other(format!("{parsing}: {parsing}: {why}"))
     })?;
-    Ok(Cidr { address, network: network.trunc() })
+    let mapped = |error: Error| {
+        Error::other(format!("network address parse error during conversion from string: {error}"))
+    };
+    let address = unmapped(prefix.addr(), text).map_err(mapped)?;
+    Ok(Cidr { address, network: prefix.trunc() })
 }
 
 fn covers(outer: &Cidr, inner: &Cidr) -> bool {

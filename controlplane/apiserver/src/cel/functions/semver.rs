@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use super::super::{Error, value::Value};
+use crate::field::quoted;
 
 /// A semantic version. Build metadata does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,30 +19,36 @@ enum Identifier {
 }
 
 impl Version {
-    /// Parses a version.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-        let (numbers, prerelease) = text.split_once('-').map_or((text, None), |(n, p)| (n, Some(p)));
-        let valid = |id: &str| !id.is_empty() && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-        if build.is_some_and(|build| !build.split('.').all(valid)) {
-            return None;
+    /// Parses a version; or says what is wrong with it, as `blang/semver` does.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("Version string empty".into());
         }
-        let mut parts = numbers.split('.');
-        let mut next = || parts.next().and_then(number);
-        let numbers = [next()?, next()?, next()?];
-        if parts.next().is_some() {
-            return None;
+        let mut parts = text.splitn(3, '.');
+        let (Some(major), Some(minor), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("No Major.Minor.Patch elements found".into());
+        };
+        let (major, minor) = (number("major", major)?, number("minor", minor)?);
+        let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
+        let (patch, before) =
+            rest.split_once('-').map_or((rest, None), |(rest, before)| (rest, Some(before)));
+        let patch = number("patch", patch)?;
+        let prerelease = before.into_iter().flat_map(|before| before.split('.')).map(identifier);
+        let prerelease = prerelease.collect::<Result<_, _>>()?;
+        for part in build.into_iter().flat_map(|build| build.split('.')) {
+            match part {
+                "" => return Err("Build meta data is empty".into()),
+                part if !part.bytes().all(is_of_identifier) => {
+                    return Err(format!("Invalid character(s) found in build meta data {}", quoted(part)));
+                }
+                _ => {}
+            }
         }
-        let identifiers = prerelease.into_iter().flat_map(|p| p.split('.')).map(|id| match id {
-            id if !valid(id) => None,
-            id if id.bytes().all(|c| c.is_ascii_digit()) => number(id).map(Identifier::Number),
-            id => Some(Identifier::Text(id.into())),
-        });
-        Some(Self { numbers, prerelease: identifiers.collect::<Option<_>>()? })
+        Ok(Self { numbers: [major, minor, patch], prerelease })
     }
 
     /// Parses what people write for a version: `v1.2`, `01.2.3`.
-    fn parse_loosely(text: &str) -> Option<Self> {
+    fn parse_loosely(text: &str) -> Result<Self, String> {
         let text = text.strip_prefix('v').unwrap_or(text);
         let mut parts: Vec<String> = text
             .splitn(3, '.')
@@ -52,16 +59,48 @@ impl Version {
             })
             .collect();
         if parts.len() < 3 && parts.last().is_some_and(|part| part.contains(['+', '-'])) {
-            return None;
+            return Err("short version cannot contain PreRelease/Build meta data".into());
         }
         parts.resize(3, "0".into());
         Self::parse(&parts.join("."))
     }
 }
 
-fn number(text: &str) -> Option<u64> {
-    let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| plain)
+fn number(name: &str, text: &str) -> Result<u64, String> {
+    if !text.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(format!("Invalid character(s) found in {name} number {}", quoted(text)));
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        let (first, rest) = name.split_at(1);
+        let name = format!("{}{rest}", first.to_ascii_uppercase());
+        return Err(format!("{name} number must not contain leading zeroes {}", quoted(text)));
+    }
+    text.parse().map_err(|_| {
+        let why = if text.is_empty() { "invalid syntax" } else { "value out of range" };
+        format!("strconv.ParseUint: parsing {}: {why}", quoted(text))
+    })
+}
+
+fn identifier(text: &str) -> Result<Identifier, String> {
+    if text.is_empty() {
+        return Err("Prerelease is empty".into());
+    }
+    if !text.bytes().all(|c| c.is_ascii_digit()) {
+        return if text.bytes().all(is_of_identifier) {
+            Ok(Identifier::Text(text.into()))
+        } else {
+            Err(format!("Invalid character(s) found in prerelease {}", quoted(text)))
+        };
+    }
+    if text.len() > 1 && text.starts_with('0') {
+        let text = quoted(text);
+        return Err(format!("Numeric PreRelease version must not contain leading zeroes {text}"));
+    }
+    number("", text).map(Identifier::Number)
+}
+
+fn is_of_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 impl PartialOrd for Version {
@@ -91,9 +130,9 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
     Some(match (function, arguments) {
         ("semver", [Value::Text(text)]) => made(Version::parse(text)),
         ("semver", [Value::Text(text), Value::Bool(loosely)]) => made(read(text, *loosely)),
-        ("isSemver", [Value::Text(text)]) => Ok(Value::Bool(Version::parse(text).is_some())),
+        ("isSemver", [Value::Text(text)]) => Ok(Value::Bool(Version::parse(text).is_ok())),
         ("isSemver", [Value::Text(text), Value::Bool(loosely)]) => {
-            Ok(Value::Bool(read(text, *loosely).is_some()))
+            Ok(Value::Bool(read(text, *loosely).is_ok()))
         }
         ("major", [Value::Semver(version)]) => part(version, 0),
         ("minor", [Value::Semver(version)]) => part(version, 1),
@@ -105,11 +144,34 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
     })
 }
 
-fn read(text: &str, loosely: bool) -> Option<Version> {
+fn read(text: &str, loosely: bool) -> Result<Version, String> {
     if loosely { Version::parse_loosely(text) } else { Version::parse(text) }
 }
 
-fn made<'a>(version: Option<Version>) -> Result<Value<'a>, Error> {
-    let version = version.ok_or_else(|| Error::other("No Major.Minor.Patch elements found"))?;
-    Ok(Value::Semver(Arc::new(version)))
+fn made<'a>(version: Result<Version, String>) -> Result<Value<'a>, Error> {
+    version.map(|version| Value::Semver(Arc::new(version))).map_err(Error::Other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_version_is_told_as_the_real_server_tells_it() {
+        for (text, why) in [
+            ("", "Version string empty"),
+            ("1.2", "No Major.Minor.Patch elements found"),
+            ("v1.2.3", "Invalid character(s) found in major number \"v1\""),
+            ("01.2.3", "Major number must not contain leading zeroes \"01\""),
+            ("1.2.x", "Invalid character(s) found in patch number \"x\""),
+            ("1.2.3.4", "Invalid character(s) found in patch number \"3.4\""),
+            ("1.2.3-", "Prerelease is empty"),
+            ("1.2.3-01", "Numeric PreRelease version must not contain leading zeroes \"01\""),
+            ("1.2.3-a_b", "Invalid character(s) found in prerelease \"a_b\""),
+            ("1.2.3+a..b", "Build meta data is empty"),
+        ] {
+            assert_eq!(Version::parse(text), Err(why.to_owned()));
+        }
+        assert!(Version::parse("1.2.3-rc.1+b.2").is_ok());
+    }
 }

@@ -1,7 +1,7 @@
 //! The parts of times and durations.
 
 use jiff::{
-    Timestamp,
+    SignedDuration, Timestamp,
     civil::DateTime,
     tz::{Offset, TimeZone},
 };
@@ -15,7 +15,7 @@ pub fn call<'a>(function: &str, arguments: &[Value<'a>]) -> Option<Result<Value<
         return None;
     }
     match arguments {
-        [Value::Timestamp(time)] => part(function, Offset::UTC.to_datetime(*time)),
+        [Value::Timestamp(time)] => part(function, *time),
         [Value::Timestamp(time), Value::Text(zone)] => match local(*time, zone) {
             Ok(local) => part(function, local),
             Err(error) => Some(Err(error)),
@@ -51,25 +51,38 @@ fn part<'a>(function: &str, time: DateTime) -> Option<Result<Value<'a>, Error>> 
 }
 
 /// A time in a zone that is given by its name, or as an offset such as `-08:00`.
-fn local(time: Timestamp, zone: &str) -> Result<DateTime, Error> {
+fn local(time: DateTime, zone: &str) -> Result<DateTime, Error> {
     if matches!(zone, "" | "UTC") {
-        return Ok(Offset::UTC.to_datetime(time));
+        return Ok(time);
     }
+    let later = |seconds| time.checked_add(SignedDuration::from_secs(seconds)).map_err(|_| overflow());
     let Some((hours, minutes)) = zone.split_once(':') else {
         let unknown = || Error::other(format!("unknown time zone {zone}"));
         let found = TimeZone::get(zone).ok().filter(|found| found.iana_name() == Some(zone));
-        return Ok(found.ok_or_else(unknown)?.to_datetime(time));
+        let time = Offset::UTC.to_timestamp(time).unwrap_or(Timestamp::MAX);
+        return later(i64::from(found.ok_or_else(unknown)?.to_offset(time).seconds()));
     };
     let number = |text: &str| {
         let why = || Error::other(format!("strconv.Atoi: parsing {}: invalid syntax", quoted(text)));
         text.parse::<i32>().map_err(|_| why())
     };
-    let (hours, minutes) = (number(hours)?, number(minutes)?);
-    let minutes = if hours < 0 { -minutes } else { minutes };
-    let seconds = hours.checked_mul(3600).zip(minutes.checked_mul(60));
-    let seconds = seconds.and_then(|(hours, minutes)| hours.checked_add(minutes));
-    let offset = seconds.and_then(|seconds| Offset::from_seconds(seconds).ok());
-    Ok(offset.ok_or_else(|| Error::other(format!("unknown time zone {zone}")))?.to_datetime(time))
+    let (hours, minutes) = (i64::from(number(hours)?), i64::from(number(minutes)?));
+    later(hours * 3600 + if hours < 0 { -minutes } else { minutes } * 60)
+}
+
+/// A time, if it lies in the years from 1 to 9999, which are all that there are
+/// (<https://github.com/google/cel-spec/blob/master/doc/langdef.md#timestamps>).
+pub fn within<'a>(time: Option<DateTime>) -> Result<Value<'a>, Error> {
+    time.filter(|time| time.year() >= 1).map(Value::Timestamp).ok_or_else(overflow)
+}
+
+fn overflow() -> Error {
+    Error::other("timestamp overflow")
+}
+
+/// A time as CEL shows it.
+pub fn instant(time: DateTime) -> String {
+    format!("{time}Z")
 }
 
 /// A duration as CEL shows it: in seconds.

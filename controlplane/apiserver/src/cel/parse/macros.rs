@@ -112,7 +112,7 @@ impl Parser<'_> {
         Some(name)
     }
 
-    /// How many commas there are up to the parenthesis that closes this call.
+    /// How many arguments there are up to the parenthesis that closes this call.
     fn arguments_ahead(&self) -> usize {
         if matches!(self.peek(), Token::Sign(")")) {
             return 0;

@@ -104,7 +104,7 @@ fn formats_of_texts() {
         "'%d %d'.format([-5, 7u]) == '-5 7' && '%b %b %b'.format([5, -5, true]) == '101 -101 1'",
         "'%x %X %x %o'.format([255, 'hi', b'hi', 8]) == 'ff 6869 6869 10'",
         "'%.2f %f'.format([1234567.891, 2.0]) == '1,234,567.89 2.000000' && '%.0f'.format([-1234.4]) == '-1,234'",
-        "'%.3e'.format([1052.0329]) == '1.052\u{202f}×\u{202f}10⁰³' && '%e'.format([0.00015]) == '1.500000\u{202f}×\u{202f}10⁻⁰⁴'",
+        "'%.3e'.format([1052.0329]) == '1.052033\u{202f}×\u{202f}10⁰³' && '%e'.format([0.00015]) == '1.500000\u{202f}×\u{202f}10⁻⁰⁴'",
         "'%f %f %e'.format([double('NaN'), 'Infinity', '-Infinity']) == 'NaN ∞ -∞'",
     ]);
     fail(&[
@@ -262,6 +262,7 @@ fn times_and_conversions() {
         "timestamp(0) == timestamp('1970-01-01T00:00:00Z') && int(timestamp('1970-01-01T00:01:00Z')) == 60",
         "timestamp('2024-07-01T12:00:00Z').getHours('America/New_York') == 8 && timestamp('2024-07-01T12:00:00Z').getHours('-02:30') == 9",
         "timestamp('2024-01-01T00:00:00Z').getDayOfWeek() == 1 && timestamp('2024-01-01T00:00:00Z').getDate() == 1",
+        "string(timestamp('9999-12-31T23:59:59.9Z')) == '9999-12-31T23:59:59.9Z' && int(timestamp('1969-12-31T23:59:59.5Z')) == -1",
         "int('-5') == -5 && uint('5') == 5u && double('1e3') == 1000.0 && string(1u) == '1' && bool('t') && int(2.9) == 2",
         "string(b'abc') == 'abc' && bytes('é') == b'é' && string(true) == 'true' && type(1) == int && dyn(1) == 1",
     ]);
@@ -274,6 +275,13 @@ fn times_and_conversions() {
         ("1 / 0", "division by zero"),
         ("1 % 0", "modulus by zero"),
         ("timestamp('x')", "type conversion error from 'string' to 'google.protobuf.Timestamp'"),
+        (
+            "timestamp('2024-01-01 00:00:00Z')",
+            "type conversion error from 'string' to 'google.protobuf.Timestamp'",
+        ),
+        ("timestamp(-62135596801)", "timestamp overflow"),
+        ("timestamp('0001-01-01T00:00:00Z') - duration('1ns')", "timestamp overflow"),
+        ("timestamp('9999-12-31T23:59:59Z') + duration('1s')", "timestamp overflow"),
         ("timestamp(0).getHours('Nowhere')", "unknown time zone Nowhere"),
         ("timestamp(0).getHours('a:00')", "strconv.Atoi: parsing \"a\": invalid syntax"),
         ("dyn('a') + 1", "no such overload"),

@@ -1,7 +1,6 @@
 //! Protobuf to JSON documents.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{
@@ -141,7 +140,7 @@ fn scalar(wire: Wire<'_>, scalar: Scalar) -> Result<Value, ProtobufError> {
             }
             let members = members(wire)?;
             let form = if scalar == Scalar::Time { time::seconds } else { time::micros };
-            let time = Timestamp::new(members.first, members.second as i32);
+            let time = time::at(members.first, members.second as i32);
             time.map_or(Value::Null, |time| form(time).into())
         }
         Scalar::Duration => format!("{:#}", jiff::SignedDuration::from_nanos(members(wire)?.first)).into(),

@@ -1,12 +1,12 @@
 //! JSON documents to protobuf.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::wire;
 use crate::schema::{
     table::AnyForm,
+    time,
     types::{Field, Object, Scalar, Shape, Type},
 };
 
@@ -112,12 +112,10 @@ fn scalar(value: &Value, scalar: Scalar, tag: u32, out: &mut Vec<u8>) {
             wire::bytes(out, 3, text().as_bytes());
         }),
         Scalar::Time | Scalar::MicroTime => wire::message(out, tag, |out| {
-            if let Ok(time) = text().parse::<Timestamp>() {
-                // Before 1970, too, the fraction counts forward.
-                let nanos = i64::from(time.subsec_nanosecond());
-                let before = i64::from(nanos < 0);
-                wire::number(out, 1, time.as_second() - before);
-                wire::number(out, 2, nanos + before * 1_000_000_000);
+            if let Some(time) = time::read(text()) {
+                let (seconds, nanos) = time::since_epoch(time);
+                wire::number(out, 1, seconds);
+                wire::number(out, 2, i64::from(nanos));
             }
         }),
         Scalar::Duration => {

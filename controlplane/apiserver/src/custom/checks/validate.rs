@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use super::{Additional, Bounds, Checks, ListKind, Logic, formats};
-use crate::field::{Errors, FieldError, Path, Reason};
+use crate::field::{self, Errors, FieldError, Path, Reason};
 
 /// Judges a value. `base` is the path of what is judged; the messages name fields relative to it. With
 /// `old`, errors of unchanged parts do not count.
@@ -187,21 +187,25 @@ impl Judge<'_> {
             if let Some(factor) = bounds.multiple_of {
                 let quotient = if factor < 1.0 { 1.0 / factor * number } else { number / factor };
                 if quotient.fract() != 0.0 {
-                    self.invalid(verdict, value, &format!("should be a multiple of {}", shown(factor)));
+                    self.invalid(
+                        verdict,
+                        value,
+                        &format!("should be a multiple of {}", field::float(factor)),
+                    );
                 }
             }
             if let Some(max) = bounds.maximum
                 && (number > max || bounds.exclusive_maximum && number >= max)
             {
                 let relation = if bounds.exclusive_maximum { "less than" } else { "less than or equal to" };
-                self.invalid(verdict, value, &format!("should be {relation} {}", shown(max)));
+                self.invalid(verdict, value, &format!("should be {relation} {}", field::float(max)));
             }
             if let Some(min) = bounds.minimum
                 && (number < min || bounds.exclusive_minimum && number <= min)
             {
                 let relation =
                     if bounds.exclusive_minimum { "greater than" } else { "greater than or equal to" };
-                self.invalid(verdict, value, &format!("should be {relation} {}", shown(min)));
+                self.invalid(verdict, value, &format!("should be {relation} {}", field::float(min)));
             }
         }
         verdict.matches += 2;
@@ -256,14 +260,14 @@ impl Judge<'_> {
                 (None, Additional::Of(schema)) => schema,
                 (None, Additional::Forbidden) => {
                     let why = format!("{}.{key} in body is a forbidden property", self.path);
-                    let detail = format!("Invalid value: {}: {why}", crate::field::quoted(key));
+                    let detail = format!("Invalid value: {}: {why}", field::quoted(key));
                     self.fail(verdict, Reason::Invalid, detail);
                     continue;
                 }
                 (None, Additional::Any) => continue,
             };
-            let correlates =
-                !(checks.atomic || self.path.is_empty() && matches!(key.as_str(), "kind" | "apiVersion"));
+            // Maps that are replaced as a whole have their old values, too.
+            let correlates = !(self.path.is_empty() && matches!(key.as_str(), "kind" | "apiVersion"));
             let old = old.filter(|_| correlates).and_then(|old| old.get(key));
             let length = self.enter(key);
             let below = self.below(schema, value, old);
@@ -399,12 +403,12 @@ impl Judge<'_> {
     }
 
     fn invalid(&self, verdict: &mut Verdict, value: &Value, why: &str) {
-        let shown = crate::field::shown(value);
+        let shown = field::shown(value);
         self.fail(verdict, Reason::Invalid, format!("Invalid value: {shown}: {} in body {why}", self.path));
     }
 
     fn wrong_type(&self, verdict: &mut Verdict, wanted: &str, found: &str) {
-        let found = crate::field::quoted(found);
+        let found = field::quoted(found);
         let why = format!("{} in body must be of type {wanted}: {found}", self.path);
         self.fail(verdict, Reason::TypeInvalid, format!("Invalid value: {found}: {why}"));
     }
@@ -427,11 +431,6 @@ pub fn correlated_item<'v>(list: &ListKind, item: &Value, old: Option<&'v Value>
     let ListKind::Map(keys) = list else { return None };
     let same = |other: &&Value| keys.iter().all(|key| other.get(&**key) == item.get(&**key));
     old?.as_array()?.iter().find(same)
-}
-
-/// A number as Go prints it.
-fn shown(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e21 { format!("{number:.0}") } else { number.to_string() }
 }
 
 #[cfg(test)]

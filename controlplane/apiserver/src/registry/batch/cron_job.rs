@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::job::{default_job_spec, validate_spec};
+use super::job::{default_job_spec, spec_warnings, validate_spec};
 use super::schedule;
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, bool_at, count_at, get, has, make_map, opt_str, set_default, str_at};
-use crate::registry::core::pod_spec::workload_warnings;
+use crate::registry::core::pod_spec::name_warnings;
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::registry::workload::{self, SPEC};
 use crate::table::{AGE, NAME, age, column, containers, label_selector, name, shown_or, since, wide};
@@ -37,7 +37,11 @@ impl Kind for CronJob {
     }
 
     fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
-        let mut warnings = workload_warnings(job, old, "spec.jobTemplate.spec.template");
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(name_warnings(job, "Pod names and hostnames"));
+        }
+        warnings.extend(spec_warnings(job, old, "spec.jobTemplate.spec"));
         if old.is_some() && str_at(job, "/spec/schedule").contains("TZ") {
             warnings.push(
                 "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into(),

@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::field::Errors;
 use crate::registry::access::{
-    bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, remove, set,
+    at, bool_at, count_at, get, has, int_at, list_at, list_mut, make_map, of_type, opt_int, remove, set,
     set_default, str_at,
 };
-use crate::registry::core::pod_spec::{default_template, workload_warnings};
+use crate::registry::core::pod_spec::{default_template, name_warnings, template_warnings};
 use crate::registry::kind::{Column, Kind, Writer};
 use crate::table::{AGE, NAME, age, column, containers, human_duration, label_selector, name, time_at, wide};
 
@@ -56,7 +56,12 @@ impl Kind for Job {
     }
 
     fn warnings(&self, job: &Value, old: Option<&Value>) -> Vec<String> {
-        workload_warnings(job, old, "spec.template")
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(name_warnings(job, "Pod names and hostnames"));
+        }
+        warnings.extend(spec_warnings(job, old, "spec"));
+        warnings
     }
 
     fn validate(&self, job: &Value) -> Errors {
@@ -110,6 +115,26 @@ pub fn default_job_spec(object: &mut Value, path: &str) {
         }
     }
     default_template(object, &format!("{path}/template"));
+}
+
+/// What is questionable about the spec of a job, alone or in a template; an update is looked at if it changes the spec.
+pub fn spec_warnings(object: &Value, old: Option<&Value>, path: &str) -> Vec<String> {
+    const COMPLETIONS: i64 = 100_000;
+    const PARALLELISM: i64 = 10_000;
+    let generation = |object: &Value| int_at(object, "/metadata/generation");
+    if old.is_some_and(|old| generation(old) == generation(object)) {
+        return Vec::new();
+    }
+    let mut warnings = Vec::new();
+    let spec = at(object, &format!("/{}", path.replace('.', "/")));
+    let large = int_at(spec, "/completions") > COMPLETIONS && int_at(spec, "/parallelism") > PARALLELISM;
+    if large && str_at(spec, "/completionMode") == "Indexed" {
+        warnings.push(format!(
+            "{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+        ));
+    }
+    warnings.extend(template_warnings(object, old, &format!("{path}.template")));
+    warnings
 }
 
 /// A job owns the pods that carry its uid.
@@ -190,3 +215,19 @@ const COLUMNS: &[Column] = &[
         "A label query over pods that should match the pod count. Normally, the system sets this field for you. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_wants_more_than_can_be_tracked_is_warned() {
+        let spec = json!({"completionMode": "Indexed", "completions": 100_001, "parallelism": 10_001});
+        let job = json!({"metadata": {"name": "a"}, "spec": spec});
+        assert!(
+            Job.warnings(&job, None)[0].starts_with("spec: In Indexed Jobs with a number of completions")
+        );
+        assert_eq!(Job.warnings(&job, Some(&job)), [""; 0]);
+    }
+}

@@ -12,6 +12,8 @@ use crate::registry::access::{
 use crate::registry::kind::{Column, Kind, NameRule, Writer};
 use crate::table::{AGE, NAME, age, column, human_duration, name, text_or};
 
+pub use validate::organizations;
+
 /// The rules of certificate signing requests.
 pub struct CertificateSigningRequest;
 

@@ -10,6 +10,9 @@ use crate::table::{AGE, NAME, age, column, first, name};
 use crate::validation::fields::{dns_label, dns_subdomain, qualified_name, required_one_of};
 use crate::validation::{formats, ip};
 
+/// Names who keeps the endpoints.
+const MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+
 /// The rules of endpoints.
 pub struct Endpoints;
 
@@ -22,6 +25,10 @@ impl Kind for Endpoints {
 
     fn warnings(&self, endpoints: &Value, _old: Option<&Value>) -> Vec<String> {
         let mut warnings = Vec::new();
+        // The controller copies what it is given.
+        if at(endpoints, "/metadata/labels").get(MANAGED_BY).is_some_and(|by| by == "endpoint-controller") {
+            return warnings;
+        }
         let subsets = Path::new("subsets");
         for (index, subset) in list_at(endpoints, "/subsets").iter().enumerate() {
             let path = subsets.index(index);

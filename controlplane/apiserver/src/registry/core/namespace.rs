@@ -72,6 +72,16 @@ impl Kind for Namespace {
         errors
     }
 
+    fn validate_part_update(&self, namespace: &Value, _old: &Value, _part: &str) -> Errors {
+        let mut errors = Errors::default();
+        let spec = Path::new("spec");
+        let path = spec.child("finalizers");
+        for (index, finalizer) in strs_at(namespace, "/spec/finalizers").enumerate() {
+            validate_finalizer(&mut errors, &path.index(index), finalizer);
+        }
+        errors
+    }
+
     fn name_rule(&self) -> NameRule {
         NameRule::Label
     }
@@ -95,9 +105,8 @@ impl Kind for Namespace {
 
 /// A finalizer of a namespace.
 fn validate_finalizer(errors: &mut Errors, path: &Path<'_>, finalizer: &str) {
-    let before = errors.0.len();
     qualified_name(errors, path, finalizer);
-    if errors.0.len() == before && !finalizer.contains('/') && finalizer != "kubernetes" {
+    if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
         errors.invalid_str(
             path,
             finalizer,
@@ -115,3 +124,21 @@ fn label_with_name(namespace: &mut Value) {
 }
 
 const COLUMNS: &[Column] = &[NAME, column("Status", "string", "The status of the namespace"), AGE];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finalizes_leaves_only_known_or_qualified_finalizers() {
+        let namespace = json!({"spec": {"finalizers": ["kubernetes", "orphan", "example.com/a", "other"]}});
+        let errors = Namespace.validate_part_update(&namespace, &namespace, "finalize");
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "spec.finalizers[3]: Invalid value: \"other\": name is neither a standard finalizer name nor is it fully qualified"
+            ]
+        );
+    }
+}

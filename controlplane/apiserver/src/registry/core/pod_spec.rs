@@ -15,6 +15,7 @@ mod security;
 mod validate;
 mod volumes;
 mod warnings;
+mod windows;
 
 pub use annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED, MIRROR};
 pub use annotations::{validate as validate_annotations, validate_profiles};

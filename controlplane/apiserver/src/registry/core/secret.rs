@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::annotated::kind;
 use super::config_map::{MAX_SIZE, decoded_size, validate_key};
 use crate::field::{Errors, Path};
 use crate::registry::access::{
@@ -127,16 +128,6 @@ fn validate_document(errors: &mut Errors, secret: &Value, key: &str) {
         Err(error) => error.to_string(),
     };
     errors.invalid_str(&path, "<secret contents redacted>", &why);
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        _ => "object",
-    }
 }
 
 fn certificate_warning(secret: &Value) -> Option<String> {

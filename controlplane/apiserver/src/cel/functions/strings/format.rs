@@ -1,9 +1,10 @@
 //! `'%s has %d'.format([a, b])`, in English as `cel-go` writes it.
 
 use super::super::{
-    super::{Error, json, value::Value},
+    super::{Error, value::Value},
     times,
 };
+use crate::field;
 
 /// What stands in a format for an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum Clause {
     Decimal,
     /// `%.2f`, with the digits after the point
     Fixed(usize),
-    /// `%.2e`, with the digits after the point
+    /// `%20e`, with the least width, which `cel-go` takes from what says how many digits there are
     Scientific(usize),
     /// `%b`
     Binary,
@@ -188,12 +189,12 @@ fn fixed(number: f64, precision: usize) -> String {
     out + fraction
 }
 
-/// `1.50 × 10⁰³`
-fn scientific(number: f64, precision: usize) -> String {
+/// `1.500000 × 10⁰³`
+fn scientific(number: f64, width: usize) -> String {
     if let Some(endless) = endless(number) {
-        return endless;
+        return format!("{endless:>width$}");
     }
-    let text = format!("{number:.precision$e}");
+    let text = format!("{number:.PRECISION$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, digits) = exponent.strip_prefix('-').map_or(("", exponent), |digits| ("⁻", digits));
     let raised = |digit: char| match digit {
@@ -209,7 +210,8 @@ fn scientific(number: f64, precision: usize) -> String {
         _ => '⁰',
     };
     let exponent: String = format!("{digits:0>2}").chars().map(raised).collect();
-    format!("{mantissa}\u{202f}×\u{202f}10{sign}{exponent}")
+    let text = format!("{mantissa}\u{202f}×\u{202f}10{sign}{exponent}");
+    format!("{text:>width$}")
 }
 
 /// Fills in a format.
@@ -220,19 +222,19 @@ pub fn format<'a>(format: &str, arguments: &[Value<'a>]) -> Result<Value<'a>, Er
 
 /// A value as `%s` shows it; what is inside of lists and maps is written as expressions write it.
 fn text(value: &Value<'_>, inside: bool) -> Result<String, String> {
-    let quoted = |prefix: &str, text: &str| format!("{prefix}{}", crate::field::quoted(text));
+    let quoted = |prefix: &str, text: &str| format!("{prefix}{}", field::quoted(text));
     Ok(match value {
         Value::Text(text) if inside => quoted("", text),
         Value::Null => "null".into(),
-        Value::Double(n) if !inside => json::double(*n),
+        Value::Double(n) if !inside => field::float(*n),
         Value::Double(n) if n.is_finite() => format!("{n:.6}"),
-        Value::Double(n) => quoted("", &json::double(*n)),
+        Value::Double(n) => quoted("", &field::float(*n)),
         Value::Bytes(bytes) if inside => quoted("b", &String::from_utf8_lossy(bytes)),
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         Value::Duration(nanoseconds) if inside => format!("duration(\"{}\")", times::shown(*nanoseconds)),
         Value::Duration(nanoseconds) => times::shown(*nanoseconds),
-        Value::Timestamp(time) if inside => format!("timestamp(\"{time}\")"),
-        Value::Timestamp(time) => time.to_string(),
+        Value::Timestamp(time) if inside => format!("timestamp(\"{}\")", times::instant(*time)),
+        Value::Timestamp(time) => times::instant(*time),
         Value::Type(name) => (*name).into(),
         Value::Text(_) | Value::Int(_) | Value::Uint(_) | Value::Bool(_) => value.to_text(),
         other => {

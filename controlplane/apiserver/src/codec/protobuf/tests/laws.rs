@@ -156,7 +156,7 @@ impl Generator {
                 let seconds = 1 + self.below(315_537_897_598);
                 let seconds = i64::try_from(seconds).unwrap() - 62_135_596_800;
                 let micros = self.below(1_000_000) as i32;
-                let time = jiff::Timestamp::new(seconds, micros * 1000).unwrap();
+                let time = time::at(seconds, micros * 1000).unwrap();
                 if scalar == Scalar::Time { time::seconds(time) } else { time::micros(time) }.into()
             }
             Scalar::Duration => format!("{}s", self.below(100_000)).into(),

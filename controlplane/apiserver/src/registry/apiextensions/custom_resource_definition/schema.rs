@@ -142,13 +142,8 @@ fn additional(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Fou
 }
 
 fn properties(schema: &Value, path: &Path<'_>, place: Place<'_>, found: &mut Found<'_>) {
-    let atomic = str_at(schema, "/x-kubernetes-map-type") == "atomic";
-    let here = path.to_string();
     for (name, property) in entries(schema, "/properties") {
         let mut inner = Place { root: false, ..place };
-        if atomic {
-            inner.uncorrelated = inner.uncorrelated.or(Some(&here));
-        }
         let of_whole = matches!(name.as_str(), "metadata" | "kind" | "apiVersion");
         let why = format!("in top-level {name}");
         if of_whole && (place.root || bool_at(schema, "/x-kubernetes-embedded-resource")) {

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::indexes;
 use crate::field::{Errors, Path, Reason, shown};
-use crate::registry::access::{at, bool_at, get, has, int_at, list_at, opt_int, opt_str, restore, str_at};
+use crate::registry::access::{
+    at, bool_at, get, has, int_at, list_at, list_mut, of_type, opt_int, opt_str, remove, restore, str_at,
+};
 use crate::registry::core::pod_spec;
 use crate::registry::internal::{self, Internal};
 use crate::registry::workload::{SPEC, is_selector, validate_selected};
@@ -416,31 +418,97 @@ fn validate_completions(errors: &mut Errors, spec: &Value, old: &Value) {
     }
 }
 
-/// The template stays, but where pods may run can change while the job is suspended.
+/// The template stays, but where pods may run and what their containers ask for can change while the job is
+/// suspended, and nothing of it runs any more.
 fn validate_template_kept(errors: &mut Errors, job: &Value, old: &Value) {
     let template = at(job, "/spec/template");
     let mut kept = at(old, "/spec/template").clone();
-    if bool_at(old, "/spec/suspend") && !has(old, "/status/startTime") {
-        for field in [
-            "/spec/nodeSelector",
-            "/spec/tolerations",
-            "/spec/schedulingGates",
-            "/metadata/annotations",
-            "/metadata/labels",
-            "/spec/affinity/nodeAffinity",
-        ] {
-            if has(template, field) || has(&kept, field) {
-                restore(&mut kept, template, field);
-            }
+    let path = SPEC.child("template");
+    if !can_change_template(old) {
+        if *template != kept {
+            let shown = Internal::pod_template(template).compact();
+            errors.push(&path, Reason::Invalid, format!("Invalid value: {shown}: {}", fields::IMMUTABLE));
         }
-        let emptied = at(&kept, "/spec/affinity").as_object().is_some_and(serde_json::Map::is_empty);
-        if emptied && !has(template, "/spec/affinity") {
-            crate::registry::access::remove(&mut kept, "/spec/affinity");
+        return;
+    }
+    for field in [
+        "/spec/nodeSelector",
+        "/spec/tolerations",
+        "/spec/schedulingGates",
+        "/metadata/annotations",
+        "/metadata/labels",
+        "/spec/affinity/nodeAffinity",
+    ] {
+        if has(template, field) || has(&kept, field) {
+            restore(&mut kept, template, field);
         }
     }
-    if *template != kept {
-        let shown = Internal::pod_template(template).compact();
+    let emptied = at(&kept, "/spec/affinity").as_object().is_some_and(serde_json::Map::is_empty);
+    if emptied && !has(template, "/spec/affinity") {
+        remove(&mut kept, "/spec/affinity");
+    }
+    for list in ["/spec/containers", "/spec/initContainers"] {
+        let new = list_at(template, list);
+        if new.len() == list_at(&kept, list).len() {
+            for (kept, new) in list_mut(&mut kept, list).zip(new) {
+                if str_at(kept, "/name") == str_at(new, "/name") {
+                    restore(kept, new, "/resources");
+                }
+            }
+        }
+    }
+    if at(template, "/spec") != at(&kept, "/spec") {
+        let shown = Internal::pod_spec(at(template, "/spec")).compact();
         let why = format!("Invalid value: {shown}: {}", fields::IMMUTABLE);
-        errors.push(&SPEC.child("template"), Reason::Invalid, why);
+        errors.push(&path.child("spec"), Reason::Invalid, why);
+    }
+}
+
+/// Whether a job is suspended and has no pods: it has not been started, or its controller has seen the suspension.
+fn can_change_template(job: &Value) -> bool {
+    let seen = of_type(list_at(job, "/status/conditions"), "Suspended")
+        .is_some_and(|condition| str_at(condition, "/status") == "True");
+    bool_at(job, "/spec/suspend")
+        && (seen || !has(job, "/status/startTime"))
+        && int_at(job, "/status/active") == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(job: &Value, old: &Value) -> Vec<String> {
+        let mut errors = Errors::default();
+        validate_template_kept(&mut errors, job, old);
+        errors.0.iter().map(|error| error.field.clone()).collect()
+    }
+
+    fn job(spec: &Value, status: &Value) -> Value {
+        json!({"spec": {"suspend": true, "template": {"spec": spec}}, "status": status})
+    }
+
+    #[test]
+    fn a_suspended_job_without_pods_may_ask_for_other_resources() {
+        let asking =
+            |cpu: &str| json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]});
+        let running = json!({"startTime": "2026-01-01T00:00:00Z"});
+        let suspended = json!({
+            "startTime": "2026-01-01T00:00:00Z",
+            "conditions": [{"type": "Suspended", "status": "True"}],
+        });
+        for status in [json!({}), suspended] {
+            assert_eq!(told(&job(&asking("2"), &status), &job(&asking("1"), &status)), [""; 0]);
+        }
+        for status in [running, json!({"active": 1})] {
+            assert_eq!(told(&job(&asking("2"), &status), &job(&asking("1"), &status)), ["spec.template"]);
+        }
+    }
+
+    #[test]
+    fn a_suspended_job_keeps_its_images() {
+        let with = |image: &str| json!({"containers": [{"name": "c", "image": image}]});
+        let status = json!({});
+        assert_eq!(told(&job(&with("b"), &status), &job(&with("a"), &status)), ["spec.template.spec"]);
     }
 }

@@ -214,10 +214,22 @@ fn certificate(errors: &mut Errors, request: &Value) {
     }
 }
 
-fn parse_request(packed: &str) -> Result<(), String> {
+/// The organizations of the subject that is to be signed: the groups of a client.
+pub fn organizations(request: &Value) -> Vec<String> {
+    let Some(block) = request_block(str_at(request, "/spec/request")) else { return Vec::new() };
+    let Ok((_, parsed)) = X509CertificationRequest::from_der(&block.contents) else { return Vec::new() };
+    let subject = &parsed.certification_request_info.subject;
+    subject.iter_organization().filter_map(|name| Some(name.as_str().ok()?.to_owned())).collect()
+}
+
+fn request_block(packed: &str) -> Option<Pem> {
     let bytes = STANDARD.decode(packed).unwrap_or_default();
     let block = Pem::iter_from_buffer(&bytes).next().and_then(Result::ok);
-    let Some(block) = block.filter(|block| block.label == "CERTIFICATE REQUEST") else {
+    block.filter(|block| block.label == "CERTIFICATE REQUEST")
+}
+
+fn parse_request(packed: &str) -> Result<(), String> {
+    let Some(block) = request_block(packed) else {
         return Err("PEM block type must be CERTIFICATE REQUEST".into());
     };
     X509CertificationRequest::from_der(&block.contents).map(|_| ()).map_err(|e| format!("asn1: {e}"))

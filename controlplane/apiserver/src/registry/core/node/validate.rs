@@ -5,20 +5,38 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::field::{Errors, Path, Reason, quoted};
-use crate::registry::access::{at, entries, get, list_at, str_at, strs_at};
+use crate::registry::access::{at, entries, get, list_at, opt_int, str_at, strs_at};
+use crate::registry::core::annotated;
 use crate::registry::core::pod_spec::{validate_amount, validate_taint_effect};
 use crate::registry::internal;
-use crate::validation::{ip, labels, names};
+use crate::schema::json;
+use crate::validation::{fields, ip, labels, names};
 
 const METADATA: Path<'static> = Path::new("metadata");
 const SPEC: Path<'static> = Path::new("spec");
 const STATUS: Path<'static> = Path::new("status");
+const TAINTS: &str = "scheduler.alpha.kubernetes.io/taints";
+const AVOID_PODS: &str = "scheduler.alpha.kubernetes.io/preferAvoidPods";
+const TAINT: annotated::Struct = annotated::Struct {
+    name: "Taint",
+    fields: &[
+        ("Key", "key", "string"),
+        ("Value", "value", "string"),
+        ("Effect", "effect", "core.TaintEffect"),
+    ],
+};
 
 /// A new node.
 pub fn validate_create(node: &Value) -> Errors {
     let mut errors = Errors::default();
-    validate_taints(&mut errors, list_at(node, "/spec/taints"));
+    validate_annotations(&mut errors, node);
+    validate_taints(&mut errors, &METADATA.child("taints"), list_at(node, "/spec/taints"));
     validate_resources(&mut errors, node);
+    if let Some(capacity) = opt_int(node, "/status/nodeInfo/swap/capacity").filter(|bytes| *bytes <= 0) {
+        let path = METADATA.child("nodeSwapStatus");
+        errors.invalid(&path.child("capacity"), &capacity.into(), fields::NOT_POSITIVE);
+    }
+    validate_features(&mut errors, node);
     let path = SPEC.child("podCIDRs");
     for (index, cidr) in strs_at(node, "/spec/podCIDRs").enumerate() {
         ip::cidr(&mut errors, &path.index(index), cidr);
@@ -58,7 +76,9 @@ fn validate_families(errors: &mut Errors, path: &Path<'_>, node: &Value) {
 /// A changed node or status.
 pub fn validate_update(node: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
+    validate_annotations(&mut errors, node);
     validate_resources(&mut errors, node);
+    validate_features(&mut errors, node);
     let mut seen = BTreeSet::new();
     for (index, address) in list_at(node, "/status/addresses").iter().enumerate() {
         let (kind, address) = (str_at(address, "/type"), str_at(address, "/address"));
@@ -73,7 +93,7 @@ pub fn validate_update(node: &Value, old: &Value) -> Errors {
     }
     validate_given_once(&mut errors, node, old);
     validate_config_source(&mut errors, node);
-    validate_taints(&mut errors, list_at(node, "/spec/taints"));
+    validate_taints(&mut errors, &METADATA.child("taints"), list_at(node, "/spec/taints"));
     if str_at(node, "/spec/externalID") != str_at(old, "/spec/externalID") {
         errors.forbidden(&SPEC.child("externalID"), "may not be updated");
     }
@@ -131,9 +151,58 @@ fn validate_resources(errors: &mut Errors, node: &Value) {
     }
 }
 
-/// Taints; the real server reports them below `metadata`.
-fn validate_taints(errors: &mut Errors, taints: &[Value]) {
-    let list = METADATA.child("taints");
+/// Features that a node says to have: each once, in order.
+fn validate_features(errors: &mut Errors, node: &Value) {
+    let path = STATUS.child("declaredFeatures");
+    let features: Vec<&str> = strs_at(node, "/status/declaredFeatures").collect();
+    for (index, pair) in features.windows(2).enumerate() {
+        let path = path.index(index + 1);
+        match pair {
+            [one, next] if one == next => errors.duplicate(&path, &(*next).into()),
+            [one, next] if one > next => {
+                errors.invalid_str(&path, next, "list must be sorted alphabetically");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What old clients wrote into annotations, before there were fields.
+fn validate_annotations(errors: &mut Errors, node: &Value) {
+    let path = METADATA.child("annotations");
+    let given = |key: &str| at(node, "/metadata/annotations").get(key).and_then(Value::as_str);
+    if let Some(text) = given(TAINTS).filter(|text| !text.is_empty()) {
+        match annotated::list(text, &TAINT) {
+            Ok(taints) => validate_taints(errors, &path.child(TAINTS), &taints),
+            Err(why) => errors.invalid_str(&path, TAINTS, &why),
+        }
+    }
+    if let Some(text) = given(AVOID_PODS).filter(|text| !text.is_empty()) {
+        match json::parse(text.as_bytes(), None) {
+            Ok((avoided, _)) => validate_avoided(errors, &path.child(AVOID_PODS), &avoided),
+            Err(why) => errors.invalid_str(&path.child("AvoidPods"), AVOID_PODS, &why.to_string()),
+        }
+    }
+}
+
+/// Pods to avoid are those of a controller.
+fn validate_avoided(errors: &mut Errors, path: &Path<'_>, avoided: &Value) {
+    for (index, entry) in list_at(avoided, "/preferAvoidPods").iter().enumerate() {
+        let path = path.index(index);
+        let signature = path.child("PodSignature");
+        match get(entry, "/podSignature/podController") {
+            None => errors.required(&signature, ""),
+            Some(controller) if at(controller, "/controller") == &Value::Bool(false) => {
+                let path = signature.child("PodController");
+                errors.invalid(&path.child("Controller"), &false.into(), "must point to a controller");
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Taints; the real server reports those of the spec below `metadata`.
+fn validate_taints(errors: &mut Errors, list: &Path<'_>, taints: &[Value]) {
     let mut seen = BTreeSet::new();
     for (index, taint) in taints.iter().enumerate() {
         let path = list.index(index);
@@ -154,5 +223,56 @@ fn validate_taints(errors: &mut Errors, taints: &[Value]) {
             );
             errors.push(&path, Reason::Duplicate, detail);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn annotations_of_old_clients_are_read() {
+        let node = json!({"metadata": {"annotations": {
+            TAINTS: r#"[{"key": "a", "effect": "Never"}]"#,
+            AVOID_PODS: r#"{"preferAvoidPods": [{}]}"#,
+        }}});
+        let mut errors = Errors::default();
+        validate_annotations(&mut errors, &node);
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "metadata.annotations.scheduler.alpha.kubernetes.io/taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+                "metadata.annotations.scheduler.alpha.kubernetes.io/preferAvoidPods[0].PodSignature: Required value",
+            ]
+        );
+        let node = json!({"metadata": {"annotations": {TAINTS: "x", AVOID_PODS: "{"}}});
+        let mut errors = Errors::default();
+        validate_annotations(&mut errors, &node);
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "metadata.annotations: Invalid value: \"scheduler.alpha.kubernetes.io/taints\": invalid character 'x' looking for beginning of value",
+                "metadata.annotations.AvoidPods: Invalid value: \"scheduler.alpha.kubernetes.io/preferAvoidPods\": unexpected end of JSON input",
+            ]
+        );
+    }
+
+    #[test]
+    fn features_are_declared_in_order() {
+        let node = json!({"status": {"declaredFeatures": ["B", "A", "A"]}});
+        let mut errors = Errors::default();
+        validate_features(&mut errors, &node);
+        let told: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "status.declaredFeatures[1]: Invalid value: \"A\": list must be sorted alphabetically",
+                "status.declaredFeatures[2]: Duplicate value: \"A\"",
+            ]
+        );
     }
 }

@@ -1,22 +1,22 @@
 //! Everything wrong with pods, new or changed.
 
+mod resize;
+mod status;
+
 use serde_json::Value;
 
-use crate::field::{Errors, Path, Reason, shown};
-use crate::registry::access::{
-    at, get, get_mut, has, int_at, list_at, list_mut, opt_int, restore, set, str_at,
-};
-use crate::registry::core::pod_spec::{
-    self, APP_ARMOR, MIRROR, is_sidecar, qos_class, validate_image_of_pod, validate_tolerations,
-};
+use crate::field::{Errors, Path, Reason};
+use crate::registry::access::{at, get, has, int_at, list_at, list_mut, opt_int, restore, set, str_at};
+use crate::registry::core::pod_spec::{self, APP_ARMOR, MIRROR, validate_image_of_pod, validate_tolerations};
 use crate::registry::internal::{self, Internal};
-use crate::validation::fields::{self, dns_subdomain, qualified_name};
-use crate::validation::{diff, formats, ip};
+use crate::validation::{diff, formats};
+
+pub use resize::validate_resize;
+pub use status::validate_status_update;
 
 const TERMS: &str = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 const METADATA: Path<'static> = Path::new("metadata");
 const SPEC: Path<'static> = Path::new("spec");
-const STATUS: Path<'static> = Path::new("status");
 
 fn validate_pod(errors: &mut Errors, pod: &Value) {
     let (metadata, spec) = (at(pod, "/metadata"), at(pod, "/spec"));
@@ -256,6 +256,7 @@ fn validate_annotation_changes(errors: &mut Errors, pod: &Value, old: &Value) {
             errors.forbidden(&path.key(key), "may not add mirror pod annotation");
         }
     }
+    pod_spec::validate_annotations(errors, &path, at(pod, "/metadata"), at(pod, "/spec"));
 }
 
 /// A pod changed through `ephemeralcontainers`: containers can only be added.
@@ -291,207 +292,4 @@ pub fn validate_ephemeral_containers_update(pod: &Value, old: &Value) -> Errors 
         }
     }
     errors
-}
-
-/// A pod changed through `resize`: only CPU and memory of containers can change.
-pub fn validate_resize(pod: &Value, old: &Value) -> Errors {
-    const ONLY: &str = "only cpu and memory resources are mutable";
-    let mut errors = Errors::default();
-    validate_pod(&mut errors, pod);
-    let whole = |why: &str| {
-        let mut only = Errors::default();
-        only.forbidden(&Path::ROOT.key(""), why);
-        only
-    };
-    if at(old, "/metadata/annotations").get(MIRROR).is_some() {
-        return whole("static pods cannot be resized");
-    }
-    if str_at(old, "/spec/os/name") == "windows" {
-        return whole("windows pods cannot be resized");
-    }
-    if qos_class(at(pod, "/spec")) != qos_class(at(old, "/spec")) {
-        errors.invalid(
-            &SPEC,
-            at(pod, "/status/qosClass"),
-            "Pod QOS Class may not change as a result of resizing",
-        );
-    }
-    let before = errors.0.len();
-    for list in ["containers", "initContainers"] {
-        let pointer = format!("/spec/{list}");
-        let (new, old) = (list_at(pod, &pointer), list_at(old, &pointer));
-        let path = SPEC.child(list);
-        if new.len() != old.len() {
-            errors.forbidden(&path, &format!("{list} may not be added or removed on resize"));
-            continue;
-        }
-        for (index, (new, old)) in new.iter().zip(old).enumerate() {
-            if str_at(new, "/name") != str_at(old, "/name") {
-                let why = format!("{list} may not be renamed or reordered on resize");
-                errors.forbidden(&path.index(index).child("name"), &why);
-            }
-        }
-    }
-    if errors.0.len() > before {
-        return errors;
-    }
-    let mut munged = at(pod, "/spec").clone();
-    for list in ["initContainers", "containers"] {
-        let olds = list_at(old, &format!("/spec/{list}"));
-        for (index, (container, old)) in list_mut(&mut munged, &format!("/{list}")).zip(olds).enumerate() {
-            let path = SPEC.child(list);
-            let path = path.index(index);
-            let mutable = list == "containers" || is_sidecar(old);
-            if mutable {
-                validate_not_removed(&mut errors, &path.child("resources"), container, old);
-                keep_cpu_and_memory(container, old);
-            }
-            if container != old {
-                let why = match (list, mutable) {
-                    ("containers", _) => ONLY,
-                    (_, true) => "only cpu and memory resources for sidecar containers are mutable",
-                    (_, false) => "resources for non-sidecar init containers are immutable",
-                };
-                errors.forbidden(&SPEC, why);
-            }
-        }
-    }
-    if errors.is_empty() && munged != *at(old, "/spec") {
-        errors.forbidden(&SPEC, ONLY);
-    }
-    errors
-}
-
-fn validate_not_removed(errors: &mut Errors, path: &Path<'_>, container: &Value, old: &Value) {
-    for (list, what) in [("requests", "requests"), ("limits", "limits")] {
-        let pointer = format!("/resources/{list}");
-        let new = at(container, &pointer);
-        let removed = at(old, &pointer)
-            .as_object()
-            .is_some_and(|old| old.keys().any(|resource| new.get(resource).is_none()));
-        if removed {
-            errors.forbidden(&path.child(list), &format!("resource {what} cannot be removed"));
-        }
-    }
-}
-
-fn keep_cpu_and_memory(container: &mut Value, old: &Value) {
-    for list in ["/resources/requests", "/resources/limits"] {
-        for resource in ["cpu", "memory"] {
-            if has(old, list) || get_mut(container, list).is_some() {
-                restore(container, old, &format!("{list}/{resource}"));
-            }
-        }
-        let emptied = at(container, list).as_object().is_some_and(serde_json::Map::is_empty);
-        if emptied && !has(old, list) {
-            crate::registry::access::remove(container, list);
-        }
-    }
-}
-
-/// A changed status.
-pub fn validate_status_update(pod: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    validate_annotation_changes(&mut errors, pod, old);
-    for (index, condition) in list_at(pod, "/status/conditions").iter().enumerate() {
-        let kind = str_at(condition, "/type");
-        if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
-            qualified_name(&mut errors, &STATUS.child("conditions").index(index).child("Type"), kind);
-        }
-    }
-    let nominated = str_at(pod, "/status/nominatedNodeName");
-    if nominated != str_at(old, "/status/nominatedNodeName") && !nominated.is_empty() {
-        dns_subdomain(&mut errors, &STATUS.child("nominatedNodeName"), nominated);
-        if !str_at(old, "/spec/nodeName").is_empty() {
-            errors.forbidden(
-                &STATUS.child("nominatedNodeName"),
-                "may not be set on pods that are already bound to a node",
-            );
-        }
-    }
-    fields::immutable_field(&mut errors, &STATUS, at(pod, "/status"), at(old, "/status"), "qosClass");
-    validate_transitions(&mut errors, pod, old);
-    validate_claim_statuses(&mut errors, pod);
-    validate_addresses(&mut errors, pod, "podIPs");
-    if !list_at(pod, "/status/hostIPs").is_empty() {
-        let first = list_at(pod, "/status/hostIPs").first().map(|ip| str_at(ip, "/ip")).unwrap_or_default();
-        if first != str_at(pod, "/status/hostIP") {
-            errors.invalid_str(
-                &STATUS.child("hostIPs").index(0).child("ip"),
-                first,
-                "must be equal to `hostIP`",
-            );
-        }
-        validate_addresses(&mut errors, pod, "hostIPs");
-    }
-    errors
-}
-
-/// What is said of claims is of those that the pod has, and said once.
-fn validate_claim_statuses(errors: &mut Errors, pod: &Value) {
-    let claims = list_at(pod, "/spec/resourceClaims");
-    let path = STATUS.child("resourceClaimStatuses");
-    let mut seen = std::collections::BTreeSet::new();
-    for (index, status) in list_at(pod, "/status/resourceClaimStatuses").iter().enumerate() {
-        let (path, name) = (path.index(index), str_at(status, "/name"));
-        if crate::registry::access::named(claims, name).is_none() {
-            let why = "must match the name of an entry in `spec.resourceClaims`";
-            errors.invalid_str(&path.child("name"), name, why);
-        }
-        if !seen.insert(name) {
-            errors.duplicate(&path.child("name"), &name.into());
-        }
-        if let Some(claim) = get(status, "/resourceClaimName").and_then(Value::as_str) {
-            dns_subdomain(errors, &path.child("name"), claim);
-        }
-    }
-}
-
-fn validate_addresses(errors: &mut Errors, pod: &Value, field: &str) {
-    let addresses = list_at(pod, &format!("/status/{field}"));
-    let path = STATUS.child(field);
-    for (index, address) in addresses.iter().enumerate() {
-        ip::address(errors, &path.index(index), str_at(address, "/ip"));
-    }
-    if addresses.len() > 1 {
-        let families: std::collections::BTreeSet<bool> = addresses
-            .iter()
-            .filter_map(|address| ip::parse(str_at(address, "/ip")))
-            .map(|address| address.is_ipv4())
-            .collect();
-        if families.len() != 2 || addresses.len() > 2 {
-            let why = "may specify no more than one IP for each IP family";
-            let list: Vec<String> =
-                addresses.iter().map(|a| format!("{{\"IP\":{}}}", shown(at(a, "/ip")))).collect();
-            let detail = format!("Invalid value: [{}]: {why}", list.join(","));
-            errors.push(&path, Reason::Invalid, detail);
-        }
-    }
-}
-
-/// What has ended does not run again, unless the pod's policy restarts it.
-fn validate_transitions(errors: &mut Errors, pod: &Value, old: &Value) {
-    const WHY: &str = "may not be transitioned to non-terminated state";
-    let pod_policy = str_at(old, "/spec/restartPolicy");
-    for (list, containers, pod_policy) in [
-        ("containerStatuses", "/spec/containers", pod_policy),
-        ("initContainerStatuses", "/spec/initContainers", pod_policy),
-        // These are never restarted.
-        ("ephemeralContainerStatuses", "/spec/ephemeralContainers", "Never"),
-    ] {
-        for (index, was) in list_at(old, &format!("/status/{list}")).iter().enumerate() {
-            let Some(terminated) = get(was, "/state/terminated") else { continue };
-            let name = str_at(was, "/name");
-            let container = crate::registry::access::named(list_at(old, containers), name);
-            let own = container.map(|c| str_at(c, "/restartPolicy")).unwrap_or_default();
-            let rules = container.is_some_and(|c| !list_at(c, "/restartPolicyRules").is_empty());
-            let policy = if own.is_empty() { pod_policy } else { own };
-            let restarts =
-                rules || policy == "Always" || policy == "OnFailure" && int_at(terminated, "/exitCode") != 0;
-            let now = crate::registry::access::named(list_at(pod, &format!("/status/{list}")), name);
-            if !restarts && now.is_some_and(|now| !has(now, "/state/terminated")) {
-                errors.forbidden(&STATUS.child(list).index(index).child("state"), WHY);
-            }
-        }
-    }
 }

@@ -71,6 +71,18 @@ pub fn validate_init_containers(errors: &mut Errors, path: &Path<'_>, subject: &
                 container,
                 "may not be set for init containers without restartPolicy=Always",
             );
+            forbid_restart_by_resize(errors, &item.child("resizePolicy"), container);
+        }
+    }
+}
+
+/// Containers that run to their end are not started again for the sake of their resources.
+fn forbid_restart_by_resize(errors: &mut Errors, path: &Path<'_>, container: &Value) {
+    const RESTART: &str = "RestartContainer";
+    let why = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+    for (index, policy) in list_at(container, "/resizePolicy").iter().enumerate() {
+        if str_at(policy, "/restartPolicy") == RESTART {
+            errors.invalid_str(&path.index(index).child("restartPolicy"), RESTART, why);
         }
     }
 }
@@ -231,6 +243,7 @@ fn validate_resize_policy(errors: &mut Errors, path: &Path<'_>, container: &Valu
 fn validate_restart_rules(errors: &mut Errors, path: &Path<'_>, container: &Value) {
     const RULES_MAX: usize = 20;
     const CODES_MAX: usize = 255;
+    const ACTIONS: &[&str] = &["Restart", "RestartAllContainers"];
     let rules = list_at(container, "/restartPolicyRules");
     if has(container, "/restartPolicy") {
         one_of(errors, path, container, "restartPolicy", &["Always", "Never", "OnFailure"]);
@@ -245,8 +258,8 @@ fn validate_restart_rules(errors: &mut Errors, path: &Path<'_>, container: &Valu
     for (index, rule) in rules.iter().enumerate() {
         let path = rules_path.index(index);
         let action = str_at(rule, "/action");
-        if !matches!(action, "Restart" | "RestartAllContainers") {
-            errors.not_supported(&path.child("action"), &action.into(), &["Restart"]);
+        if !ACTIONS.contains(&action) {
+            errors.not_supported(&path.child("action"), &action.into(), ACTIONS);
         }
         let codes_path = path.child("exitCodes");
         let Some(codes) = get(rule, "/exitCodes") else {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Subject;
 use super::volumes::validate_descending_path;
+use super::{Subject, windows};
 use crate::field::{Errors, Path};
 use crate::registry::access::{at, get, has, list_at, map_at, opt_int, opt_str, str_at, strs_at};
 use crate::registry::internal;
@@ -42,6 +42,7 @@ pub fn validate_security_context(
             internal::invalid(errors, path, "SecurityContext", context, why);
         }
     }
+    windows::validate_options(errors, &path.child("windowsOptions"), at(context, "/windowsOptions"));
     validate_app_armor(errors, &path.child("appArmorProfile"), at(context, "/appArmorProfile"));
 }
 
@@ -64,6 +65,7 @@ pub fn validate_pod_security_context(errors: &mut Errors, path: &Path<'_>, spec:
     validate_sysctls(errors, &path.child("sysctls"), spec);
     one_of(errors, path, context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
     validate_seccomp(errors, &path.child("seccompProfile"), at(context, "/seccompProfile"));
+    windows::validate_options(errors, &path.child("windowsOptions"), at(context, "/windowsOptions"));
     validate_app_armor(errors, &path.child("appArmorProfile"), at(context, "/appArmorProfile"));
     one_of(errors, path, context, "supplementalGroupsPolicy", &["Merge", "Strict"]);
     one_of(errors, path, context, "seLinuxChangePolicy", &["MountOption", "Recursive"]);

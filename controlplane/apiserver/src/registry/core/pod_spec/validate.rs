@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::requirements::Scope;
-use super::{containers, effective, network, requirements, resources, scheduling, security, volumes};
+use super::{
+    containers, effective, network, requirements, resources, scheduling, security, volumes, windows,
+};
 use crate::field::{Errors, Path, Reason};
 use crate::registry::access::{at, get, has, list_at, map_at, named, opt_int, opt_str, str_at};
 use crate::registry::internal::Internal;
@@ -72,6 +74,7 @@ pub fn validate_spec(errors: &mut Errors, path: &Path<'_>, spec: &Value, metadat
     scheduling::validate_gates(errors, &path.child("schedulingGates"), list_at(spec, "/schedulingGates"));
     let constraints = list_at(spec, "/topologySpreadConstraints");
     scheduling::validate_spread(errors, &path.child("topologySpreadConstraints"), constraints);
+    windows::validate_host_processes(errors, path, spec);
     network::validate_host_users(errors, path, spec);
     network::validate_hostname_override(errors, path, spec);
     validate_scalars(errors, path, spec);

@@ -6,14 +6,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED};
+use super::annotations::{APP_ARMOR, APP_ARMOR_DEPRECATED, SECCOMP_CONTAINER, SECCOMP_POD};
 use crate::field::{Path, quoted};
 use crate::registry::access::{at, entries, get, has, int_at, list_at, map_at, str_at, strs_at};
 use crate::schema::quantity::Quantity;
 use crate::validation::{ip, names};
 
-const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
-const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const SECCOMP: &str = "non-functional in v1.27+; use the \"seccompProfile\" field instead";
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
 

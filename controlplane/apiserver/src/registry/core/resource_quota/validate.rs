@@ -180,5 +180,5 @@ fn validate_selector(errors: &mut Errors, quota: &Value, selector: &Value) {
         }
     }
     let scopes: Vec<&str> = expressions.iter().map(|expression| str_at(expression, "/scopeName")).collect();
-    conflicts(errors, &SPEC.child("scopeSelector").child("scopes"), &scopes, at(quota, "/spec/scopes"));
+    conflicts(errors, &path, &scopes, at(quota, "/spec/scopes"));
 }

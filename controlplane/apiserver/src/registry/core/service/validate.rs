@@ -295,9 +295,7 @@ fn external_addresses(errors: &mut Errors, spec: &Value, old: Option<&Value>) {
     for (index, address) in strs_at(spec, "/externalIPs").enumerate() {
         let externals = SPEC.child("externalIPs");
         let path = externals.index(index);
-        if !known.contains(&address) && ip::parse(address).is_none() {
-            ip::address(errors, &path, address);
-        } else {
+        if known.contains(&address) || ip::address(errors, &path, address) {
             ip::endpoint_address(errors, &path, address);
         }
     }

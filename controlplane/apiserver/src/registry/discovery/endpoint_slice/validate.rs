@@ -70,16 +70,16 @@ fn validate_endpoint(
     for (index, address) in strs_at(endpoint, "/addresses").enumerate() {
         let path = list.index(index);
         match family {
-            "IPv4" | "IPv6" => match ip::parse(address) {
-                None if known.contains(address) => {}
-                None => ip::address(errors, &path, address),
-                Some(parsed) => {
-                    if parsed.is_ipv6() != (family == "IPv6") {
-                        errors.invalid_str(&list, address, &format!("must be an {family} address"));
-                    }
-                    ip::endpoint_address(errors, &path, address);
+            "IPv4" | "IPv6" => {
+                if !known.contains(address) && !ip::address(errors, &path, address) {
+                    continue;
                 }
-            },
+                let Some(parsed) = ip::parse(address) else { continue };
+                if parsed.is_ipv6() != (family == "IPv6") {
+                    errors.invalid_str(&list, address, &format!("must be an {family} address"));
+                }
+                ip::endpoint_address(errors, &path, address);
+            }
             "FQDN" => full_domain(errors, &path, address),
             _ => {}
         }
