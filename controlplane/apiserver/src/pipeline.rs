@@ -66,6 +66,11 @@ async fn run(
 ) -> Result<Response, ApiError> {
     let info =
         RequestInfo::new(request.method(), request.uri().path(), request.uri().query().unwrap_or_default());
+    if RequestInfo::is_cut_short(request.uri().path()) {
+        let why = "failed to create RequestInfo: unable to determine kind and namespace from url";
+        let shown = request.uri().path_and_query().map_or("/", |shown| shown.as_str());
+        return Ok(respond::undecided(request.uri(), &format!("{why}, {shown}")));
+    }
     if !info.is_lasting() {
         check_timeout(&query)?;
     }

@@ -39,11 +39,7 @@ impl RequestInfo {
     /// Reads method, path and query.
     pub fn new(method: &Method, path: &str, query: &str) -> Self {
         let mut info = Self { path: path.into(), verb: method.as_str().to_lowercase(), ..Self::default() };
-        let segments: Vec<String> = path
-            .split('/')
-            .filter(|s| !s.is_empty())
-            .map(|s| percent_decode_str(s).decode_utf8_lossy().into_owned())
-            .collect();
+        let segments = segments(path);
         let mut rest = match segments.as_slice() {
             [api, version, rest @ ..] if api == "api" && !rest.is_empty() => {
                 info.version.clone_from(version);
@@ -98,6 +94,13 @@ impl RequestInfo {
         info
     }
 
+    /// Whether a path ends after one of the verbs of old, so that nobody knows what it is about.
+    pub fn is_cut_short(path: &str) -> bool {
+        let segments = segments(path);
+        let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+        matches!(*names, ["api", _, "watch" | "proxy"] | ["apis", _, _, "watch" | "proxy"])
+    }
+
     fn object(&mut self, segments: &[String]) {
         let mut segments = segments.iter();
         let mut next = || segments.next().cloned().unwrap_or_default();
@@ -106,6 +109,13 @@ impl RequestInfo {
         self.subresource = next();
         self.rest = segments.as_slice().join("/");
     }
+}
+
+/// The parts of a path, once it is decoded as a whole. Those between two slashes are empty, and count.
+fn segments(path: &str) -> Vec<String> {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let path = path.trim_matches('/');
+    if path.is_empty() { Vec::new() } else { path.split('/').map(ToOwned::to_owned).collect() }
 }
 
 fn wants_watch(query: &str) -> bool {
@@ -152,6 +162,16 @@ mod tests {
         let i = info(Method::PUT, "/api/v1/namespaces/a/finalize");
         assert_eq!((i.resource.as_str(), i.name.as_str(), i.namespace.as_str()), ("namespaces", "a", "a"));
         assert_eq!(i.subresource, "finalize");
+    }
+
+    #[test]
+    fn a_path_is_decoded_before_it_is_split_and_empty_parts_count() {
+        let i = info(Method::GET, "/api/v1/namespaces/a%2Fpods/b");
+        assert_eq!((&*i.namespace, &*i.resource, &*i.name), ("a", "pods", "b"));
+        let i = info(Method::GET, "/api/v1/namespaces//pods");
+        assert_eq!((&*i.namespace, &*i.resource, &*i.verb), ("", "pods", "list"));
+        assert!(RequestInfo::is_cut_short("/apis/apps/v1/watch/"));
+        assert!(!RequestInfo::is_cut_short("/api/v1/watch/pods"));
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub async fn route(
     if !info.is_resource {
         return other(server, request, &user, &query).await;
     }
+    if ["//", "/api//", "/apis//"].iter().any(|nowhere| info.path.starts_with(nowhere)) {
+        return Ok(respond::page_not_found());
+    }
     let Some(definition) = server.catalog.find(&info.group, &info.version, &info.resource) else {
         return unknown(&info);
     };
@@ -96,6 +99,10 @@ async fn resource(call: &mut Call, request: &mut Request) -> Result<Response, Ap
     let method = match request.method() {
         // Built-in resources have no route for it; custom ones have one handler, which looks at what is meant.
         &Method::HEAD if custom => Method::GET,
+        _ if custom && call.info.verb == "watch" => Method::GET,
+        method if call.info.verb == "watch" && *method != Method::GET => {
+            return Err(ApiError::method_not_allowed());
+        }
         method => method.clone(),
     };
     if is_misplaced(call) {
@@ -297,6 +304,11 @@ mod tests {
             ("/api/v1/namespaces/default/bindings", Method::GET, StatusCode::METHOD_NOT_ALLOWED),
             ("/api/v1/namespaces/default?export=true", Method::GET, StatusCode::BAD_REQUEST),
             ("/api/v1/namespaces/default?export=0", Method::GET, StatusCode::OK),
+            ("/api/v1/namespaces//configmaps", Method::GET, StatusCode::OK),
+            ("//api/v1/namespaces", Method::GET, StatusCode::NOT_FOUND),
+            ("/api/v1/watch/namespaces/default/configmaps", Method::POST, StatusCode::METHOD_NOT_ALLOWED),
+            ("/api/v1/watch/namespaces/default/configmaps", Method::DELETE, StatusCode::METHOD_NOT_ALLOWED),
+            ("/api/v1/watch", Method::GET, StatusCode::INTERNAL_SERVER_ERROR),
         ] {
             let (status, body) = server.call(method, path, &Value::Null).await;
             assert_eq!(status, wanted, "{path}: {body}");
