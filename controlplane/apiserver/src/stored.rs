@@ -10,11 +10,32 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use vkube_store::{Document, Entry};
 
-use crate::{index, metadata, resource::Definition, schema::json, status::ApiError};
+use crate::{
+    index, metadata,
+    resource::Definition,
+    schema::{decode::hollow::Hollow, json},
+    status::ApiError,
+};
 
 /// Stands for the revision while a document is encoded. A slash occurs in no field of metadata that is
 /// written before the resource version.
 const PLACE: &[u8] = b"\"resourceVersion\":\"/\"";
+
+/// Brings a custom object into the form in which it will be read again.
+pub fn settle(definition: &Definition, object: &mut Value) {
+    if let Definition::Custom(_) = definition {
+        json::settle_numbers(object);
+    }
+}
+
+/// Makes `null` of empty lists that JSON always shows, since storage will. Definitions of custom resources are stored
+/// as JSON, which keeps them.
+pub fn hollow_out(definition: &Definition, object: &mut Value) -> Result<Hollow, ApiError> {
+    if definition.is("apiextensions.k8s.io", "customresourcedefinitions") {
+        return Ok(Hollow::default());
+    }
+    Ok(Hollow::out(object, definition.ty()?))
+}
 
 /// Encodes an object of its stored version. The object is as it was when this returns.
 pub fn encode(object: &mut Value, definition: &Definition) -> Result<Document, ApiError> {

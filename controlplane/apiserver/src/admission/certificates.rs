@@ -42,12 +42,7 @@ impl Plugin for CertificateApproval {
             if attributes.operation != Operation::Update || !is_part(attributes, "approval") {
                 return Ok(());
             }
-            let signer = str_at(request, "/spec/signerName");
-            if may(attributes, "approve", signer).await {
-                return Ok(());
-            }
-            let why = format!("user not permitted to approve requests with signerName {signer:?}");
-            Err(attributes.forbidden(request, &why))
+            permit(attributes, request, "approve", str_at(request, "/spec/signerName")).await
         })
     }
 }
@@ -69,12 +64,10 @@ impl Plugin for CertificateSigning {
             };
             let signed = ["/status/certificate", "/status/conditions"];
             let same = signed.iter().all(|field| at(request, field) == at(old, field));
-            let signer = str_at(old, "/spec/signerName");
-            if !is_part(attributes, "status") || same || may(attributes, "sign", signer).await {
+            if !is_part(attributes, "status") || same {
                 return Ok(());
             }
-            let why = format!("user not permitted to sign requests with signerName {signer:?}");
-            Err(attributes.forbidden(request, &why))
+            permit(attributes, request, "sign", str_at(old, "/spec/signerName")).await
         })
     }
 }
@@ -108,8 +101,13 @@ fn is_part(attributes: &Attributes<'_>, part: &str) -> bool {
     attributes.definition.is(GROUP, REQUESTS) && attributes.subresource == part
 }
 
-/// Whether the user may use this verb for the signer, or for all signers of its domain.
-async fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
+/// The user must be allowed to use this verb for the signer, or for all signers of its domain.
+async fn permit(
+    attributes: &Attributes<'_>,
+    request: &Value,
+    verb: &str,
+    signer: &str,
+) -> Result<(), ApiError> {
     let domain = signer.split('/').next().unwrap_or_default();
     for name in [signer, &format!("{domain}/*")] {
         let asked = authorization::Attributes {
@@ -127,10 +125,11 @@ async fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
         };
         let decision = authorization::decide(&attributes.server.parts.authorizers, &asked).await;
         if matches!(decision, Decision::Allow(_)) {
-            return true;
+            return Ok(());
         }
     }
-    false
+    let why = format!("user not permitted to {verb} requests with signerName {signer:?}");
+    Err(attributes.forbidden(request, &why))
 }
 
 #[cfg(test)]

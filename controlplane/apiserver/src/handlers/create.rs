@@ -8,8 +8,7 @@ use vkube_store::{Change, Expect, Write};
 use super::{
     call::{Call, read_body},
     write::{
-        ATTEMPTS, Options, Written, admit, allocate, check_namespace, consent, hollow_out, own_fields,
-        settle, time_to_live,
+        ATTEMPTS, Options, Written, admit, allocate, check_namespace, consent, own_fields, time_to_live,
     },
 };
 use crate::{
@@ -50,7 +49,7 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     own_fields(call, None, &mut object, options)?;
     object = call.definition.convert(object, &definition);
     admit(call, &definition, Operation::Create, None, &mut object, options).await?;
-    let hollow = hollow_out(&definition, &mut object)?;
+    let hollow = stored::hollow_out(&definition, &mut object)?;
 
     system_metadata::prepare_create(&mut object, &definition, call.now);
     gates::close(definition.group(), definition.plural(), &mut object, None);
@@ -66,7 +65,7 @@ pub async fn store(call: &mut Call, mut object: Value, options: &Options) -> Res
     call.warnings.extend(definition.rules().warnings(&object, None));
     let filled = hollow.filled(&object);
     consent(call, &definition, Operation::Create, None, filled.as_ref().unwrap_or(&object), options).await?;
-    settle(&definition, &mut object);
+    stored::settle(&definition, &mut object);
     if let Definition::Custom(custom) = &definition {
         custom.default_status(&mut object);
     }

@@ -17,7 +17,6 @@ use crate::{
     options::unsigned,
     registry::gates,
     resource::Definition,
-    schema::{decode::hollow::Hollow, json},
     service_allocation::addresses,
     status::ApiError,
     stored, system_metadata, validation,
@@ -181,7 +180,7 @@ async fn store_update(
     if !admitted {
         admit(call, definition, Operation::Update, Some(old), &mut object, options).await?;
     }
-    let hollow = hollow_out(definition, &mut object)?;
+    let hollow = stored::hollow_out(definition, &mut object)?;
     system_metadata::prepare_update(&mut object, old, definition, &subresource);
     gates::close(definition.group(), definition.plural(), &mut object, Some(old));
     match subresource.as_str() {
@@ -222,7 +221,7 @@ async fn store_update(
         consent(call, definition, Operation::Update, Some(old), shown, options).await?;
     }
 
-    settle(definition, &mut object);
+    stored::settle(definition, &mut object);
 
     let services = definition.is("", "services") && subresource.is_empty();
     if services {
@@ -286,22 +285,6 @@ async fn store_update(
             }
         }
     }
-}
-
-/// Brings a custom object into the form in which it will be read again.
-pub(super) fn settle(definition: &Definition, object: &mut Value) {
-    if let Definition::Custom(_) = definition {
-        json::settle_numbers(object);
-    }
-}
-
-/// Makes `null` of empty lists that JSON always shows, since storage will. Definitions of custom resources are stored
-/// as JSON, which keeps them.
-pub(super) fn hollow_out(definition: &Definition, object: &mut Value) -> Result<Hollow, ApiError> {
-    if definition.is("apiextensions.k8s.io", "customresourcedefinitions") {
-        return Ok(Hollow::default());
-    }
-    Ok(Hollow::out(object, definition.ty()?))
 }
 
 /// What else is written in the same commit, before the object itself: the addresses of a Service.

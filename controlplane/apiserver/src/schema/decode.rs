@@ -12,9 +12,11 @@ use base64::{
 };
 use serde_json::{Map, Number, Value};
 
+mod go_names;
 pub mod hollow;
 mod restore;
 
+use self::go_names::{element_type, found, found_number, go_name, last_segment};
 use super::{
     quantity::{Quantity, QuantityError},
     table::AnyForm,
@@ -388,27 +390,6 @@ impl Decoder {
     }
 }
 
-/// Go's word for a value of the wrong type.
-fn found(value: &Value) -> String {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-    .into()
-}
-
-/// The same where a number was expected but not this one.
-fn found_number(value: &Value) -> String {
-    match value {
-        Value::Number(number) => format!("number {number}"),
-        other => found(other),
-    }
-}
-
 /// A number with a fraction, which Go shows without one where there is none to show.
 fn double(number: &Number) -> Value {
     const EXACT: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
@@ -431,51 +412,6 @@ fn is_empty(value: &Value, ty: Type<'_>) -> bool {
         }
         Value::Array(items) => items.is_empty() && matches!(ty.shape(), Shape::List(_)),
         Value::Object(object) => object.is_empty() && matches!(ty.shape(), Shape::Map(_)),
-    }
-}
-
-/// The name of a definition without its package.
-fn last_segment(name: &'static str) -> &'static str {
-    name.rsplit('.').next().unwrap_or(name)
-}
-
-/// The type of the elements of a named Go list or map.
-fn element_type(go_type: &str) -> &str {
-    match go_type.split_once(']') {
-        Some((container, element)) if container == "[" || container.starts_with("map[") => element,
-        _ => "",
-    }
-}
-
-/// Go's name of a type, such as `[]v1.Container`.
-fn go_name(ty: Type<'_>, named: &str) -> String {
-    if !named.is_empty() {
-        return named.to_owned();
-    }
-    match ty.shape() {
-        Shape::Object(_) => {
-            let name = ty.name().unwrap_or_default();
-            let mut parts = name.rsplit('.');
-            let (last, package) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            format!("{package}.{last}")
-        }
-        Shape::Map(map) => format!("map[string]{}", go_name(map.values(), "")),
-        Shape::List(list) => format!("[]{}", go_name(list.items(), "")),
-        Shape::Scalar(scalar) => match scalar {
-            Scalar::String => "string",
-            Scalar::Bytes => "[]uint8",
-            Scalar::Boolean => "bool",
-            Scalar::Int32 => "int32",
-            Scalar::Int64 => "int64",
-            Scalar::Double => "float64",
-            Scalar::Quantity => "resource.Quantity",
-            Scalar::IntOrString => "intstr.IntOrString",
-            Scalar::Time => "v1.Time",
-            Scalar::MicroTime => "v1.MicroTime",
-            Scalar::Duration => "v1.Duration",
-        }
-        .into(),
-        Shape::Any => "runtime.RawExtension".into(),
     }
 }
 
