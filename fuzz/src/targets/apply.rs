@@ -4,7 +4,10 @@ use arbitrary::{Result, Unstructured};
 use serde_json::Value;
 use vkube_apiserver::{
     managed_fields::{self, Request, Reset},
-    schema::{decode, types::Type},
+    schema::{
+        decode::{self, hollow::Hollow},
+        types::Type,
+    },
 };
 
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
@@ -33,13 +36,18 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
             reset: &Reset::NONE,
             convert: None,
         };
-        // What comes of it is decoded before it is stored: what is null becomes what Go writes for it.
+        // What comes of it is decoded before it is stored: what is null becomes what Go writes for it, and what is
+        // empty becomes null.
         let applied = |live: Option<&Value>, force| {
             let object = managed_fields::apply(live, &config, force, &request).ok()?;
-            decode::decode(object, ty).ok().map(|(object, _)| object)
+            let (mut object, _) = decode::decode(object, ty).ok()?;
+            Hollow::out(&mut object, ty);
+            Some(object)
         };
         let Some(object) = applied(live.as_ref(), u.arbitrary()?) else { continue };
-        if let Some(again) = applied(Some(&object), true) {
+        // An object of which nobody owns anything is taken for one that was never applied.
+        let is_owned = object.pointer("/metadata/managedFields").is_some();
+        if let Some(again) = applied(Some(&object), true).filter(|_| is_owned) {
             assert_eq!(again, object, "{config}");
         }
         live = Some(object);
