@@ -66,8 +66,12 @@ pub fn parse_request(text: &str) -> Option<Uri> {
 
 /// User, host and port.
 pub fn authority(text: &str) -> &str {
+    authority_until(text, &['/', '?', '#'])
+}
+
+fn authority_until<'t>(text: &'t str, ends: &[char]) -> &'t str {
     let after = text.split_once("//").map_or("", |(_, after)| after);
-    after.split(['/', '?', '#']).next().unwrap_or_default()
+    after.split(ends).next().unwrap_or_default()
 }
 
 /// Why Go cannot parse a URL.
@@ -98,8 +102,7 @@ pub fn fault(text: &str) -> Option<String> {
 
 /// Why Go takes a text for neither an absolute URL nor an absolute path.
 pub fn refusal(text: &str) -> String {
-    let after = text.split_once("//").map_or("", |(_, after)| after);
-    let authority = after.split(['/', '?']).next().unwrap_or_default();
+    let authority = authority_until(text, &['/', '?']);
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let why = match text {
         "" => "empty url".to_owned(),

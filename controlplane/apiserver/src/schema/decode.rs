@@ -16,13 +16,14 @@ mod go_names;
 pub mod hollow;
 mod restore;
 
-use self::go_names::{element_type, found, found_number, go_name, last_segment};
+use self::go_names::{element_type, found_number, go_name, last_segment};
 use super::{
     quantity::{Quantity, QuantityError},
     table::AnyForm,
     time::{self, TimeError},
     types::{Field, Form, List, Node, Object, Scalar, Shape, Type},
 };
+use crate::patch::printed::json_name;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 const SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
@@ -268,7 +269,7 @@ impl Decoder {
                 Err(DecodeError::Value { found: found_number(&value), expected: "int32".into() })
             }
             (Scalar::Time | Scalar::MicroTime | Scalar::Duration, _) => {
-                Err(DecodeError::Value { found: found(&value), expected: "string".into() })
+                Err(DecodeError::Value { found: json_name(&value).into(), expected: "string".into() })
             }
             (Scalar::Int32 | Scalar::Int64, Value::Number(_)) => {
                 Err(self.mismatch_of(found_number(&value), go_type))
@@ -378,7 +379,7 @@ impl Decoder {
     }
 
     fn mismatch(&self, value: &Value, expected: &str) -> DecodeError {
-        self.mismatch_of(found(value), expected)
+        self.mismatch_of(json_name(value).into(), expected)
     }
 
     fn mismatch_of(&self, found: String, expected: &str) -> DecodeError {

@@ -62,7 +62,7 @@ fn fault<'t>(text: &'t str, plain: &'t str) -> Fault<'t> {
 fn fault_of_v4(text: &str) -> Option<Fault<'_>> {
     let (mut value, mut digits, mut fields) = (0_u32, 0, 1);
     for (at, byte) in text.bytes().enumerate() {
-        let here = Some(&text[at..]).filter(|_| text.is_char_boundary(at));
+        let here = Some(&text[at..]);
         match byte {
             b'0'..=b'9' => {
                 if digits == 1 && value == 0 {

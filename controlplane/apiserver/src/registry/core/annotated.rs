@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::patch::printed::json_name;
 use crate::schema::json;
 
 /// The struct of the real server that an entry is read into.
@@ -49,18 +50,7 @@ impl Struct {
 fn mismatch(value: &Value, into: &str) -> String {
     let number =
         if into.ends_with("int64") && value.is_number() { format!(" {value}") } else { String::new() };
-    format!("json: cannot unmarshal {}{number} into Go {into}", kind(value))
-}
-
-/// What Go calls a value that it cannot read into something.
-pub fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        _ => "object",
-    }
+    format!("json: cannot unmarshal {}{number} into Go {into}", json_name(value))
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::annotated::kind;
 use super::config_map::{MAX_SIZE, decoded_size, validate_key};
 use crate::field::{Errors, Path};
+use crate::patch::printed::json_name;
 use crate::registry::access::{
     at, count_at, entries, get, has, make_map, map_at, remove, set_default, str_at,
 };
@@ -123,7 +123,10 @@ fn validate_document(errors: &mut Errors, secret: &Value, key: &str) {
     let why = match json::parse(&text, None) {
         Ok((Value::Object(_) | Value::Null, _)) => return,
         Ok((other, _)) => {
-            format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", kind(&other))
+            format!(
+                "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                json_name(&other)
+            )
         }
         Err(error) => error.to_string(),
     };

@@ -2,26 +2,16 @@
 
 use serde_json::Value;
 
-use crate::schema::types::{Scalar, Shape, Type};
+use crate::{
+    patch::printed::json_name,
+    schema::types::{Scalar, Shape, Type},
+};
 
-/// Go's word for a value of the wrong type.
-pub(super) fn found(value: &Value) -> String {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-    .into()
-}
-
-/// The same where a number was expected but not this one.
+/// Go's word for a value of the wrong type, where a number was expected but not this one.
 pub(super) fn found_number(value: &Value) -> String {
     match value {
         Value::Number(number) => format!("number {number}"),
-        other => found(other),
+        other => json_name(other).to_owned(),
     }
 }
 

@@ -41,8 +41,8 @@ pub fn validate_resize(pod: &Value, old: &Value) -> Errors {
     if errors.0.len() > before {
         return errors;
     }
-    for (list, path, new, old) in containers(pod, old) {
-        validate_not_removed(&mut errors, &SPEC.child(list).index(path).child("resources"), new, old, "");
+    for (list, index, new, old) in containers(pod, old) {
+        validate_not_removed(&mut errors, &SPEC.child(list).index(index).child("resources"), new, old, "");
     }
     validate_containers(&mut errors, &mut munged, old);
     if errors.is_empty() && munged != *at(old, "/spec") {
